@@ -1,0 +1,1 @@
+"""The first floor: each package is a program; none imports another."""

@@ -1,0 +1,289 @@
+"""What a sequence says: settings, trigger and steps, as plain values.
+
+The shapes are those of ``POST /api/v1/sequences``. A definition is checked here for form only; whether it makes sense as a whole
+(loops, unknown tags, missing senders) is the enrollment service's business.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
+
+from shared.events.message import Value
+
+StepId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+LocalTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Channel(StrEnum):
+    """What carries a message."""
+
+    EMAIL = "email"
+    SMS = "sms"
+    WHATSAPP = "whatsapp"
+    WEBHOOK = "webhook"
+    NULL = "null"  #: accepts everything at once; for benchmarks
+
+
+class StepKind(StrEnum):
+    EMAIL = "email"
+    WAIT = "wait"
+    TASK = "task"
+    CONDITION = "condition"
+    SCORE = "score"
+    TAG = "tag"
+    EXIT = "exit"
+
+
+class Delay(Value):
+    """How long a step waits, counted from where; ``at`` then moves it to that local time of day, the same day or the next."""
+
+    amount: int = Field(default=0, ge=0, le=100_000)
+    unit: Literal["minutes", "hours", "days", "business_days", "weeks"] = "minutes"
+    from_: Literal["previous", "enrollment", "field"] = Field(default="previous", alias="from")
+    field: str | None = None
+    at: LocalTime | None = None
+
+    model_config = {"populate_by_name": True, "frozen": True, "extra": "forbid", "serialize_by_alias": True}
+
+
+class WithinTime(Value):
+    amount: int = Field(ge=1, le=100_000)
+    unit: Literal["minutes", "hours", "days", "weeks"] = "days"
+
+
+class EngagementTest(Value):
+    """Has this signal come for this step (any step when left out), for this link, within a time before now?"""
+
+    signal: Literal["delivered", "opened", "clicked", "replied", "bounced", "unsubscribed"]
+    step: StepId | None = None
+    link: str | None = None
+    within: WithinTime | None = None
+
+
+class Condition(Value):
+    """A node of the tree: exactly one of its forms is given."""
+
+    all: list[Condition] | None = None
+    any: list[Condition] | None = None
+    not_: Condition | None = Field(default=None, alias="not")
+    field: str | None = None
+    op: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "contains", "exists", "before", "after"] | None = None
+    value: Any = None
+    engagement: EngagementTest | None = None
+    has_tag: str | None = None
+    consent: str | None = None
+
+    model_config = {"populate_by_name": True, "frozen": True, "extra": "forbid", "serialize_by_alias": True}
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        forms = [self.all, self.any, self.not_, self.field, self.engagement, self.has_tag, self.consent]
+        if sum(form is not None for form in forms) != 1:
+            raise ValueError("exactly one of all, any, not, field, engagement, has_tag, consent must be given")
+        if (self.field is None) != (self.op is None):
+            raise ValueError("field and op go together")
+        return self
+
+
+class EmailConfig(Value):
+    """``html`` or ``text`` must be given. ``thread``: answer in the thread of the previous e-mail of this enrollment."""
+
+    subject: str = Field(min_length=1, max_length=998)
+    html: str | None = None
+    text: str | None = None
+    preheader: str | None = None
+    thread: bool = False
+    sender: str | None = None
+    channel: Literal["email", "null"] = "email"
+
+    @model_validator(mode="after")
+    def _some_body(self) -> Self:
+        if not (self.html and self.html.strip()) and not (self.text and self.text.strip()):
+            raise ValueError("html or text must be given")
+        return self
+
+
+class WaitConfig(Value):
+    """A wait is its step's delay and nothing more."""
+
+
+class TaskConfig(Value):
+    title: str = Field(min_length=1, max_length=300)
+    notes: str | None = None
+    due_in_hours: int = Field(default=24, ge=0, le=24 * 365)
+    assignee: str | None = None
+
+
+class ConditionConfig(Value):
+    when: Condition
+
+
+class ScoreConfig(Value):
+    """``add`` moves the score (0 to 100, cut off at both ends); ``set`` replaces it. Exactly one is given."""
+
+    add: int | None = Field(default=None, ge=-100, le=100)
+    set: int | None = Field(default=None, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.add is None) == (self.set is None):
+            raise ValueError("exactly one of add and set must be given")
+        return self
+
+
+class TagConfig(Value):
+    add: list[str] = []
+    remove: list[str] = []
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.add and not self.remove:
+            raise ValueError("add or remove must name a tag")
+        return self
+
+
+class ExitConfig(Value):
+    reason: str = Field(default="exit_step", min_length=1, max_length=200)
+
+
+StepConfig = EmailConfig | WaitConfig | TaskConfig | ConditionConfig | ScoreConfig | TagConfig | ExitConfig
+
+CONFIG_OF_KIND: dict[StepKind, type[Value]] = {
+    StepKind.EMAIL: EmailConfig,
+    StepKind.WAIT: WaitConfig,
+    StepKind.TASK: TaskConfig,
+    StepKind.CONDITION: ConditionConfig,
+    StepKind.SCORE: ScoreConfig,
+    StepKind.TAG: TagConfig,
+    StepKind.EXIT: ExitConfig,
+}
+
+
+class Step(Value):
+    """A node. ``then`` and ``else`` are the arms of a condition; after an arm the flow joins at the next step of the outer list."""
+
+    step_id: StepId
+    kind: StepKind
+    name: str = ""
+    active: bool = True
+    delay: Delay = Delay()
+    conditions: Condition | None = None
+    on_failure: Literal["continue", "pause", "exit"] = "continue"
+    config: StepConfig = Field(default_factory=dict, validate_default=True)
+    then: list[Step] = []
+    else_: list[Step] = Field(default=[], alias="else")
+
+    model_config = {"populate_by_name": True, "frozen": True, "extra": "forbid", "serialize_by_alias": True}
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _config_by_kind(cls, config: Any, info: ValidationInfo) -> Any:
+        """Reads ``config`` by ``kind``, so that an error names the field of that kind and no other."""
+        kind = info.data.get("kind")
+        return config if kind is None else CONFIG_OF_KIND[kind].model_validate(config)
+
+    @model_validator(mode="after")
+    def _arms_only_on_conditions(self) -> Self:
+        if (self.then or self.else_) and self.kind is not StepKind.CONDITION:
+            raise ValueError("only a condition has then and else")
+        return self
+
+
+class Window(Value):
+    """Hours in which a channel may send, on local wall time: from ``start`` (inside) to ``end`` (outside).
+
+    ``end`` at or before ``start`` runs overnight and belongs to the day it begins on; "00:00" to "00:00" is the whole day.
+    """
+
+    days: list[Weekday] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    start: LocalTime = "00:00"
+    end: LocalTime = "00:00"
+
+
+StopSignal = Literal["reply", "meeting_booked", "conversion", "click", "unsubscribe", "bounce", "goal"]
+
+
+class StopRule(Value):
+    on: StopSignal
+    do: Literal["pause", "exit"] = "exit"
+    company: bool = False
+
+
+class Limits(Value):
+    per_day: int | None = Field(default=None, ge=1)
+    per_minute: int | None = Field(default=None, ge=1)
+
+
+class Reenroll(Value):
+    after_days: int = Field(default=0, ge=0)
+    at_most: int | None = Field(default=None, ge=1)
+
+
+class SequenceSettings(Value):
+    """``timezone`` is ``lead``, ``organization`` or a name of the tz database. Empty ``windows`` mean any hour."""
+
+    stop_on: list[StopSignal | StopRule] = ["reply", "meeting_booked", "conversion", "unsubscribe", "bounce"]
+    max_retries: int = Field(default=3, ge=0, le=20)
+    retry_delay_minutes: int = Field(default=15, ge=1, le=7 * 24 * 60)
+    timezone: str = "lead"
+    windows: list[Window] = []
+    skip_weekends: bool = False
+    holidays: str | None = None
+    limits: Limits = Limits()
+    reenroll: Reenroll | None = None
+    manual_advance: bool = True
+    on_in_doubt: Literal["continue", "hold"] = "continue"
+
+    def stop_rule(self, signal: str) -> StopRule | None:
+        """The rule for a signal; None when it stops nothing."""
+        for rule in self.stop_on:
+            if rule == signal:
+                return StopRule(on=rule)  # type: ignore[arg-type]
+            if isinstance(rule, StopRule) and rule.on == signal:
+                return rule
+        return None
+
+
+class ScoreRange(Value):
+    min: int | None = Field(default=None, ge=0, le=100)
+    max: int | None = Field(default=None, ge=0, le=100)
+
+
+class Trigger(Value):
+    """Which leads a sequence takes. Empty lists match every lead; with ``start`` ``manual`` none is taken by itself."""
+
+    on: list[Literal["created", "score_reached"]] = ["created"]
+    start: Literal["auto", "manual"] = "auto"
+    funnels: list[str] = []
+    score: ScoreRange | None = None
+    sources: list[str] = []
+    statuses: list[str] = []
+    temperatures: list[str] = []
+    tags: list[str] = []
+    priority: int = 0
+
+
+class SequenceDefinition(Value):
+    """Everything a version freezes."""
+
+    name: str = Field(min_length=1, max_length=200)
+    description: str = ""
+    category: Literal["cold_outreach", "nurture", "warm_lead", "cold_lead", "objection_handling", "reactivation", "follow_up", "win_back", "custom"] = "custom"
+    audience: str = ""
+    settings: SequenceSettings = SequenceSettings()
+    trigger: Trigger = Trigger()
+    steps: list[Step] = Field(min_length=1, max_length=500)
+
+
+def walk(steps: list[Step]) -> list[Step]:
+    """Every step in reading order, arms included."""
+    found: list[Step] = []
+    for step in steps:
+        found.append(step)
+        found.extend(walk(step.then))
+        found.extend(walk(step.else_))
+    return found

@@ -1,0 +1,367 @@
+"""Enrollment: one lead in one version of one sequence. Orders to it, and what has happened in it."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.events.message import Command, Event, Fact, Instant
+from shared.events.why import Plan, QuotaSlot, TimerClass, Why
+
+PauseReason = Literal["by_hand", "stop_rule", "failure", "in_doubt", "missing_value"]
+StopReason = Literal["paused", "cancelled", "replied", "unsubscribed", "bounced", "meeting_booked", "converted", "clicked", "goal", "suppressed", "erased"]
+SignalKind = Literal["delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed"]
+
+
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+
+class Enroll(Command):
+    """Put a lead into a sequence's active version. ``start`` False leaves it pending until started by hand."""
+
+    TOPIC = "enrollment.enroll.v1"
+    lead_id: UUID
+    sequence_id: UUID
+    start: bool = True
+    by: str = "hand"  #: ``hand``, ``trigger``, ``bulk``
+    why: Why | None = None
+
+
+class StartEnrollment(Command):
+    TOPIC = "enrollment.start.v1"
+    enrollment_id: UUID
+
+
+class PauseEnrollment(Command):
+    """Hold an enrollment where it stands; a step in flight is asked to stop."""
+
+    TOPIC = "enrollment.pause.v1"
+    enrollment_id: UUID
+    reason: PauseReason = "by_hand"
+    until: Instant | None = None  #: None = until resumed by hand
+
+
+class ResumeEnrollment(Command):
+    TOPIC = "enrollment.resume.v1"
+    enrollment_id: UUID
+
+
+class CancelEnrollment(Command):
+    TOPIC = "enrollment.cancel.v1"
+    enrollment_id: UUID
+    reason: str = Field(default="cancelled", min_length=1, max_length=200)
+
+
+class ResolveDispatch(Command):
+    """A person says what became of a send in doubt."""
+
+    TOPIC = "enrollment.resolve_dispatch.v1"
+    enrollment_id: UUID
+    execution: int = Field(ge=1)
+    outcome: Literal["sent", "not_sent"]
+
+
+class WakeTimer(Command):
+    """A timer is due (given by the scheduler, in process). One whose execution and attempt the state has left behind does nothing."""
+
+    TOPIC = "enrollment.wake_timer.v1"
+    enrollment_id: UUID
+    execution: int
+    attempt: int
+    timer_class: TimerClass
+
+
+# --- outcomes: facts from a dispatcher --------------------------------------------------------------------------------
+
+
+class Outcome(Fact):
+    """What became of an attempt."""
+
+    enrollment_id: UUID
+    execution: int = Field(ge=1)
+    attempt: int = Field(ge=1)
+    dispatch_id: UUID
+
+
+class RecordSent(Outcome):
+    """The channel accepted the message. ``answer`` is the provider's own word, without personal data."""
+
+    TOPIC = "enrollment.record_sent.v1"
+    sent_at: Instant
+    message_id: str | None = None
+    answer: str | None = None
+
+
+class RecordDeferred(Outcome):
+    """Not now. ``fault`` tells a transient fault (counts against max_retries) from a mere wait; ``retry_at`` is the provider's wish."""
+
+    TOPIC = "enrollment.record_deferred.v1"
+    reason: str
+    fault: bool
+    retry_at: Instant | None = None
+
+
+class RecordRejected(Outcome):
+    """Refused for good."""
+
+    TOPIC = "enrollment.record_rejected.v1"
+    reason: str
+    bounce: bool = False  #: the address itself is bad
+
+
+class RecordStopped(Outcome):
+    """A stop was in time: nothing went out and nothing will."""
+
+    TOPIC = "enrollment.record_stopped.v1"
+    reason: str
+
+
+class RecordInDoubt(Outcome):
+    """The message was handed over and the answer lost."""
+
+    TOPIC = "enrollment.record_in_doubt.v1"
+    reason: str
+
+
+class RecordUndressed(Outcome):
+    """The step could not be rendered or dressed: a value is missing without fallback, or the content is broken."""
+
+    TOPIC = "enrollment.record_undressed.v1"
+    reason: str
+    missing: list[str] = []
+
+
+# --- what has happened ------------------------------------------------------------------------------------------------
+
+
+class EnrollmentStarted(Event):
+    """``plan`` is None while the enrollment is pending."""
+
+    TOPIC = "enrollment.started.v1"
+    lead_id: UUID
+    sequence_id: UUID
+    version: int
+    by: str
+    why: Why | None = None
+    plan: Plan | None
+
+
+class EnrollmentActivated(Event):
+    """A pending enrollment began."""
+
+    TOPIC = "enrollment.activated.v1"
+    plan: Plan
+
+
+class StepPostponed(Event):
+    """A due step waits for the next moment that satisfies every rule."""
+
+    TOPIC = "enrollment.step_postponed.v1"
+    execution: int
+    step_id: str
+    plan: Plan
+
+
+class StepDue(Event):
+    """An attempt was decided and goes to the dispatchers. ``valid_until``: later than that it is stale and planned again."""
+
+    TOPIC = "enrollment.step_due.v1"
+    sequence_id: UUID
+    version: int
+    execution: int
+    attempt: int
+    step_id: str
+    channel: str
+    dispatch_id: UUID
+    due_at: Instant
+    valid_until: Instant
+    quotas: list[QuotaSlot] = []
+    draw: float | None = None
+
+
+class StepSent(Event):
+    TOPIC = "enrollment.step_sent.v1"
+    execution: int
+    attempt: int
+    step_id: str
+    channel: str
+    dispatch_id: UUID
+    sent_at: Instant
+    message_id: str | None = None
+    plan: Plan | None  #: None when the enrollment ends, is paused, or has ended
+
+
+class StepDeferred(Event):
+    """The attempt ended without a send; ``plan`` says when the next one is decided (None: held by a pause or stop)."""
+
+    TOPIC = "enrollment.step_deferred.v1"
+    execution: int
+    attempt: int
+    step_id: str
+    channel: str
+    reason: str
+    fault: bool
+    plan: Plan | None
+
+
+class StepFailed(Event):
+    """The step will not be sent: refused for good, retries used up, or three watchdog rounds without an answer. The failure policy decides ``plan``."""
+
+    TOPIC = "enrollment.step_failed.v1"
+    execution: int
+    attempt: int
+    step_id: str
+    channel: str
+    reason: str
+    bounce: bool = False
+    plan: Plan | None
+
+
+class StepStopRequested(Event):
+    """The dispatchers are asked to hold back a step in flight; the execution stays open until they answer."""
+
+    TOPIC = "enrollment.step_stop_requested.v1"
+    execution: int
+    attempt: int
+    step_id: str
+    channel: str
+    dispatch_id: UUID
+    reason: StopReason
+
+
+class StepStopped(Event):
+    """The stop was in time. ``plan`` repeats the step as a new execution when the enrollment has been resumed meanwhile, else None."""
+
+    TOPIC = "enrollment.step_stopped.v1"
+    execution: int
+    attempt: int
+    step_id: str
+    channel: str
+    reason: str
+    plan: Plan | None
+
+
+class StepInDoubt(Event):
+    TOPIC = "enrollment.step_in_doubt.v1"
+    execution: int
+    attempt: int
+    step_id: str
+    channel: str
+    dispatch_id: UUID
+    reason: str
+    plan: Plan | None
+
+
+class StepSettled(Event):
+    """What became of a send in doubt. ``by``: ``delivered``, ``opened``, ``replied``, ``late_answer``, ``member:<id>``, …"""
+
+    TOPIC = "enrollment.step_settled.v1"
+    execution: int
+    step_id: str
+    channel: str
+    dispatch_id: UUID
+    outcome: Literal["sent", "not_sent"]
+    by: str
+
+
+class WatchdogRang(Event):
+    """A step in flight was not answered in time: the same StepDue (or stop) is published again. ``round`` counts from 1; ``next_at`` is machine-paced."""
+
+    TOPIC = "enrollment.watchdog_rang.v1"
+    execution: int
+    attempt: int
+    step_id: str
+    channel: str
+    dispatch_id: UUID
+    sequence_id: UUID
+    version: int
+    round: int
+    due_at: Instant
+    valid_until: Instant
+    stopping: StopReason | None = None
+    next_at: Instant
+
+
+class StepSkipped(Event):
+    """The step was passed over by its own conditions, because it is inactive, or because the lead cannot be reached on its channel."""
+
+    TOPIC = "enrollment.step_skipped.v1"
+    execution: int
+    step_id: str
+    kind: str
+    why: Why
+    plan: Plan | None
+
+
+class StepTaken(Event):
+    """A step without a message took effect: a wait ended, a score, tag, condition or exit was carried out. ``arm`` is ``then`` or ``else`` for a condition."""
+
+    TOPIC = "enrollment.step_taken.v1"
+    execution: int
+    step_id: str
+    kind: str
+    arm: Literal["then", "else"] | None = None
+    why: Why | None = None
+    plan: Plan | None
+
+
+class StepHandedToPerson(Event):
+    """The step waits for a task; ``plan`` is blocked on ``task:<id>``."""
+
+    TOPIC = "enrollment.step_handed_to_person.v1"
+    execution: int
+    step_id: str
+    kind: str
+    task_id: UUID
+    plan: Plan
+
+
+class StepDoneByPerson(Event):
+    TOPIC = "enrollment.step_done_by_person.v1"
+    execution: int
+    step_id: str
+    task_id: UUID
+    outcome: str
+    plan: Plan | None
+
+
+class EngagementNoted(Event):
+    """The first signal that counts of its kind for an execution. ``late`` for one that came after the enrollment ended."""
+
+    TOPIC = "enrollment.engagement_noted.v1"
+    execution: int
+    step_id: str
+    channel: str
+    signal: SignalKind
+    at: Instant
+    link: str | None = None
+
+
+class EnrollmentPaused(Event):
+    TOPIC = "enrollment.paused.v1"
+    reason: PauseReason
+    why: Why | None = None
+    until: Instant | None = None
+
+
+class EnrollmentResumed(Event):
+    """``plan`` is None while an answer is outstanding."""
+
+    TOPIC = "enrollment.resumed.v1"
+    plan: Plan | None
+
+
+class EnrollmentCompleted(Event):
+    """Every step is done."""
+
+    TOPIC = "enrollment.completed.v1"
+
+
+class EnrollmentExited(Event):
+    """Left before the end. ``reason``: ``replied``, ``unsubscribed``, ``bounced``, ``cancelled``, ``exit_step``, ``failure``, …"""
+
+    TOPIC = "enrollment.exited.v1"
+    reason: str
+    why: Why | None = None

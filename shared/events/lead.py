@@ -1,0 +1,326 @@
+"""Lead: a person being nurtured. What funnels say, orders, and what has happened.
+
+``LeadCreated`` and its three sisters are the funnels' messages (exchange ``tendril.leads``); the events made from them have names of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from shared.events.message import Command, Event, Fact, Instant, Pii, PiiMap, Value
+from shared.events.why import Why
+
+MAX_FIELD = 2_000
+
+#: Lead fields that are not personal and are kept in clear.
+PLAIN_FIELDS = ("title", "timezone", "locale", "source", "status", "temperature")
+#: Lead fields that are personal; ``custom_fields`` as well.
+PERSONAL_FIELDS = ("external_id", "email", "phone", "first_name", "last_name", "company")
+
+
+class LeadBody(Value):
+    """A lead as a funnel or a person sends it. Absent fields stay as they are; unknown fields go to ``custom_fields``."""
+
+    external_id: str | None = Field(default=None, min_length=1, max_length=200)
+    email: str | None = Field(default=None, max_length=320)
+    phone: str | None = Field(default=None, max_length=40)
+    first_name: str | None = Field(default=None, max_length=MAX_FIELD)
+    last_name: str | None = Field(default=None, max_length=MAX_FIELD)
+    company: str | None = Field(default=None, max_length=MAX_FIELD)
+    title: str | None = Field(default=None, max_length=MAX_FIELD)
+    timezone: str | None = Field(default=None, max_length=64)
+    locale: str | None = Field(default=None, max_length=35)
+    score: int | None = Field(default=None, ge=0, le=100)
+    source: str | None = Field(default=None, max_length=MAX_FIELD)
+    status: str | None = Field(default=None, max_length=MAX_FIELD)
+    temperature: str | None = Field(default=None, max_length=MAX_FIELD)
+    tags: list[str] | None = Field(default=None, max_length=200)
+    custom_fields: dict[str, Any] | None = None
+    consent: dict[Literal["email", "sms", "whatsapp", "open_tracking"], bool] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_unknown_fields(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        unknown = {key: value for key, value in data.items() if key not in cls.model_fields}
+        if not unknown:
+            return data
+        known = {key: value for key, value in data.items() if key in cls.model_fields}
+        custom = known.get("custom_fields") or {}
+        return {**known, "custom_fields": {**unknown, **custom} if isinstance(custom, dict) else custom}
+
+
+class InboundLead(Fact):
+    """Common body of the funnels' messages. ``occurred_at`` decides between messages that come out of order; None means on arrival."""
+
+    organization_id: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    funnel_id: str | None = Field(default=None, max_length=200)
+    occurred_at: Instant | None = None
+    lead: LeadBody
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_unknown_fields(cls, data: Any) -> Any:
+        """Fields beside ``lead`` that nobody knows are kept with the lead's custom fields."""
+        if not isinstance(data, dict) or not isinstance(data.get("lead"), dict):
+            return data
+        unknown = {key: value for key, value in data.items() if key not in cls.model_fields}
+        if not unknown:
+            return data
+        known = {key: value for key, value in data.items() if key in cls.model_fields}
+        return {**known, "lead": {**unknown, **data["lead"]}}
+
+
+class LeadCreated(InboundLead):
+    """Needs an e-mail or a phone."""
+
+    TOPIC = "lead.created.v1"
+
+    @model_validator(mode="after")
+    def _reachable(self) -> LeadCreated:
+        if not self.lead.email and not self.lead.phone:
+            raise ValueError("one of lead.email and lead.phone is required")
+        return self
+
+
+class _Known(InboundLead):
+    @model_validator(mode="after")
+    def _identified(self) -> _Known:
+        if not self.lead.email and not self.lead.phone and not self.lead.external_id:
+            raise ValueError("one of lead.external_id, lead.email and lead.phone is required")
+        return self
+
+
+class LeadUpdated(_Known):
+    TOPIC = "lead.updated.v1"
+
+
+class LeadConverted(_Known):
+    TOPIC = "lead.converted.v1"
+    value: float | None = Field(default=None, ge=0)
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+
+
+class MeetingBooked(_Known):
+    TOPIC = "lead.meeting_booked.v1"
+    at: Instant | None = None
+    place: str | None = Field(default=None, max_length=MAX_FIELD)
+
+
+#: Routing key on ``tendril.leads`` -> class of its body.
+INBOUND_BY_ROUTING_KEY: dict[str, type[InboundLead]] = {
+    "lead.created": LeadCreated,
+    "lead.updated": LeadUpdated,
+    "lead.converted": LeadConverted,
+    "meeting.booked": MeetingBooked,
+}
+
+
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+
+class EditLead(Command):
+    """A member changes a lead's fields by hand."""
+
+    TOPIC = "lead.edit.v1"
+    lead_id: UUID
+    lead: LeadBody
+
+
+class TagLead(Command):
+    TOPIC = "lead.tag.v1"
+    lead_id: UUID
+    add: list[str] = []
+    remove: list[str] = []
+
+
+class ScoreLead(Command):
+    TOPIC = "lead.score.v1"
+    lead_id: UUID
+    add: int | None = Field(default=None, ge=-100, le=100)
+    set: int | None = Field(default=None, ge=0, le=100)
+    why: str = "by_hand"
+
+
+class EraseLead(Command):
+    """Forget a person: the key is deleted, everything still running stops."""
+
+    TOPIC = "lead.erase.v1"
+    lead_id: UUID
+
+
+# --- what has happened ------------------------------------------------------------------------------------------------
+
+
+class LeadCaptured(Event):
+    """A lead is known for the first time. ``stamps`` holds, per field, the moment its value was true (for messages out of order)."""
+
+    TOPIC = "lead.captured.v1"
+    funnel_id: str | None = None
+    external_id: Pii = None
+    email: Pii = None
+    phone: Pii = None
+    first_name: Pii = None
+    last_name: Pii = None
+    company: Pii = None
+    custom_fields: PiiMap = None
+    title: str | None = None
+    timezone: str | None = None
+    locale: str | None = None
+    source: str | None = None
+    status: str | None = None
+    temperature: str | None = None
+    score: int = 0
+    tags: list[str] = []
+    consent: dict[str, bool] = {}
+    occurred_at: Instant
+
+
+class LeadDetailsMerged(Event):
+    """Fields that won by the latest ``occurred_at``; what is None here stayed as it was. ``custom_fields`` holds only changed ones."""
+
+    TOPIC = "lead.details_merged.v1"
+    funnel_id: str | None = None
+    external_id: Pii = None
+    email: Pii = None
+    phone: Pii = None
+    first_name: Pii = None
+    last_name: Pii = None
+    company: Pii = None
+    custom_fields: PiiMap = None
+    title: str | None = None
+    timezone: str | None = None
+    locale: str | None = None
+    source: str | None = None
+    status: str | None = None
+    temperature: str | None = None
+    consent: dict[str, bool] = {}
+    occurred_at: Instant
+
+
+class LeadIdentityClashed(Event):
+    """Two identities of one message name two leads; the external id won and nothing was merged."""
+
+    TOPIC = "lead.identity_clashed.v1"
+    other_lead_id: UUID
+    kinds: list[Literal["external_id", "email", "phone"]]
+
+
+class LeadMatched(Event):
+    """Which sequence was chosen, and why; ``refused`` says, per sequence not chosen, by which rule."""
+
+    TOPIC = "lead.matched.v1"
+    sequence_id: UUID
+    version: int
+    why: Why
+    refused: dict[str, Why] = {}
+
+
+class LeadNotMatched(Event):
+    """No sequence took the lead. ``why`` holds the reason; ``refused`` the rule per sequence."""
+
+    TOPIC = "lead.not_matched.v1"
+    why: Why
+    refused: dict[str, Why] = {}
+
+
+class LeadScored(Event):
+    TOPIC = "lead.scored.v1"
+    before: int
+    after: int
+    why: Why
+
+
+class LeadTagged(Event):
+    TOPIC = "lead.tagged.v1"
+    added: list[str] = []
+    removed: list[str] = []
+    why: Why | None = None
+
+
+class LeadUnsubscribed(Event):
+    """No more messages on ``channel``. ``sequence_id`` narrows it to one sequence."""
+
+    TOPIC = "lead.unsubscribed.v1"
+    channel: str
+    sequence_id: UUID | None = None
+    enrollment_id: UUID | None = None
+    execution: int | None = None
+    at: Instant
+    source: str  #: ``link``, ``one_click``, ``reply``, ``sms_stop``, ``by_hand``
+
+
+class LeadResubscribed(Event):
+    """An explicit later opt-in."""
+
+    TOPIC = "lead.resubscribed.v1"
+    channel: str
+    at: Instant
+    source: str
+
+
+class LeadAddressSuppressed(Event):
+    """The address must not be sent to: a hard bounce or a complaint. ``address_hash`` is the organization's keyed hash."""
+
+    TOPIC = "lead.address_suppressed.v1"
+    channel: str
+    address_hash: str
+    reason: Literal["bounce", "complaint", "by_hand"]
+    at: Instant
+
+
+class LeadBookedMeeting(Event):
+    TOPIC = "lead.booked_meeting.v1"
+    at: Instant | None = None
+    place: Pii = None
+    occurred_at: Instant
+
+
+class LeadWon(Event):
+    """The lead converted."""
+
+    TOPIC = "lead.won.v1"
+    value: float | None = None
+    currency: str | None = None
+    occurred_at: Instant
+
+
+class LeadReplied(Event):
+    """A message from the lead, with its text as received (quotes stripped into ``text``)."""
+
+    TOPIC = "lead.replied.v1"
+    channel: str
+    enrollment_id: UUID | None = None
+    execution: int | None = None
+    subject: Pii = None
+    text: Pii = None
+    at: Instant
+
+
+class LeadJoinedSequence(Event):
+    """The lead's own record of an enrollment that opened: duplicates and re-enrolment are decided on it."""
+
+    TOPIC = "lead.joined_sequence.v1"
+    enrollment_id: UUID
+    sequence_id: UUID
+    version: int
+
+
+class LeadLeftSequence(Event):
+    """An enrollment of the lead ended. ``how``: ``completed`` or ``exited``."""
+
+    TOPIC = "lead.left_sequence.v1"
+    enrollment_id: UUID
+    sequence_id: UUID
+    how: Literal["completed", "exited"]
+    reason: str | None = None
+
+
+class LeadErased(Event):
+    """The lead's key is deleted: every personal field in the log reads None from now on."""
+
+    TOPIC = "lead.erased.v1"

@@ -1,0 +1,168 @@
+"""Organization: a tenant. Settings, members, API keys, senders, suppressions."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.events.definition import Limits, Window
+from shared.events.message import Command, Event, Instant
+
+Role = Literal["admin", "coach", "operator", "viewer"]
+
+
+class FoundOrganization(Command):
+    """Make an organization; one that exists already is left as it is."""
+
+    TOPIC = "organization.found.v1"
+    name: str = Field(min_length=1, max_length=200)
+    timezone: str = "UTC"
+    postal_address: str = ""
+
+
+class SetOrganization(Command):
+    """Change settings; absent ones stay."""
+
+    TOPIC = "organization.set.v1"
+    name: str | None = None
+    timezone: str | None = None
+    postal_address: str | None = None
+    windows: list[Window] | None = None
+    limits: Limits | None = None
+    score_rules: dict[str, int] | None = None
+
+
+class AddMember(Command):
+    """``password_hash`` is argon2, made by the caller; the password itself never travels."""
+
+    TOPIC = "organization.add_member.v1"
+    member_id: UUID
+    email: str = Field(min_length=3, max_length=320)
+    name: str = ""
+    role: Role
+    password_hash: str | None = None
+
+
+class SetMember(Command):
+    TOPIC = "organization.set_member.v1"
+    member_id: UUID
+    role: Role | None = None
+    password_hash: str | None = None
+    active: bool | None = None
+
+
+class IssueApiKey(Command):
+    """``secret_hash`` is SHA-256 of the key, hex; the key itself is shown once by the caller."""
+
+    TOPIC = "organization.issue_api_key.v1"
+    key_id: UUID
+    name: str = Field(min_length=1, max_length=200)
+    role: Role
+    scopes: list[str] = []
+    secret_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class RevokeApiKey(Command):
+    TOPIC = "organization.revoke_api_key.v1"
+    key_id: UUID
+
+
+class SetSender(Command):
+    """Make or change a sender. ``sender_id`` is a short word, e.g. ``default``."""
+
+    TOPIC = "organization.set_sender.v1"
+    sender_id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    name: str = Field(max_length=200)
+    email: str = Field(min_length=3, max_length=320)
+    limits: Limits = Limits()
+    active: bool = True
+
+
+class SuppressAddress(Command):
+    """``address`` is a full address or ``@domain``."""
+
+    TOPIC = "organization.suppress_address.v1"
+    channel: str = "email"
+    address: str = Field(min_length=2, max_length=320)
+    reason: str = "by_hand"
+
+
+class UnsuppressAddress(Command):
+    TOPIC = "organization.unsuppress_address.v1"
+    channel: str = "email"
+    address: str = Field(min_length=2, max_length=320)
+
+
+class OrganizationFounded(Event):
+    TOPIC = "organization.founded.v1"
+    name: str
+    timezone: str
+    postal_address: str
+
+
+class OrganizationSettingsSet(Event):
+    TOPIC = "organization.settings_set.v1"
+    name: str | None = None
+    timezone: str | None = None
+    postal_address: str | None = None
+    windows: list[Window] | None = None
+    limits: Limits | None = None
+    score_rules: dict[str, int] | None = None
+
+
+class MemberAdded(Event):
+    TOPIC = "organization.member_added.v1"
+    member_id: UUID
+    email: str
+    name: str
+    role: Role
+    password_hash: str | None
+
+
+class MemberSet(Event):
+    TOPIC = "organization.member_set.v1"
+    member_id: UUID
+    role: Role | None = None
+    password_hash: str | None = None
+    active: bool | None = None
+
+
+class ApiKeyIssued(Event):
+    TOPIC = "organization.api_key_issued.v1"
+    key_id: UUID
+    name: str
+    role: Role
+    scopes: list[str]
+    secret_hash: str
+
+
+class ApiKeyRevoked(Event):
+    TOPIC = "organization.api_key_revoked.v1"
+    key_id: UUID
+
+
+class SenderSet(Event):
+    TOPIC = "organization.sender_set.v1"
+    sender_id: str
+    name: str
+    email: str
+    limits: Limits
+    active: bool
+
+
+class AddressSuppressed(Event):
+    """``address_hash`` is the organization's keyed hash of the address or of ``@domain``."""
+
+    TOPIC = "organization.address_suppressed.v1"
+    channel: str
+    address_hash: str
+    reason: str
+    at: Instant
+
+
+class AddressUnsuppressed(Event):
+    TOPIC = "organization.address_unsuppressed.v1"
+    channel: str
+    address_hash: str

@@ -1,0 +1,108 @@
+"""Sequence: a definition with an approval life. Only its active version takes new leads."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.events.definition import SequenceDefinition
+from shared.events.message import Command, Event
+
+SequenceStatus = Literal["draft", "pending", "approved", "rejected", "active", "paused", "archived"]
+
+
+class DraftSequence(Command):
+    """Make a sequence. ``activate`` (by an approver) submits, approves and publishes in the same act."""
+
+    TOPIC = "sequence.draft.v1"
+    sequence_id: UUID
+    definition: SequenceDefinition
+    activate: bool = False
+
+
+class EditSequence(Command):
+    """Replace the draft; a live sequence's running version stays as it is."""
+
+    TOPIC = "sequence.edit.v1"
+    sequence_id: UUID
+    definition: SequenceDefinition
+
+
+class SubmitSequence(Command):
+    TOPIC = "sequence.submit.v1"
+    sequence_id: UUID
+
+
+class ApproveSequence(Command):
+    TOPIC = "sequence.approve.v1"
+    sequence_id: UUID
+
+
+class RejectSequence(Command):
+    TOPIC = "sequence.reject.v1"
+    sequence_id: UUID
+    feedback: str = Field(min_length=1, max_length=4_000)
+
+
+class ActivateSequence(Command):
+    """Freeze the approved draft as the next version, or take a paused sequence up again when its draft has nothing new."""
+
+    TOPIC = "sequence.activate.v1"
+    sequence_id: UUID
+
+
+class DeactivateSequence(Command):
+    """Pause: takes no new leads and holds those inside; gives up nobody."""
+
+    TOPIC = "sequence.deactivate.v1"
+    sequence_id: UUID
+
+
+class ArchiveSequence(Command):
+    TOPIC = "sequence.archive.v1"
+    sequence_id: UUID
+
+
+class SequenceDrafted(Event):
+    TOPIC = "sequence.drafted.v1"
+    definition: SequenceDefinition
+
+
+class SequenceEdited(Event):
+    TOPIC = "sequence.edited.v1"
+    definition: SequenceDefinition
+
+
+class SequenceSubmitted(Event):
+    TOPIC = "sequence.submitted.v1"
+
+
+class SequenceApproved(Event):
+    TOPIC = "sequence.approved.v1"
+
+
+class SequenceRejected(Event):
+    TOPIC = "sequence.rejected.v1"
+    feedback: str
+
+
+class SequencePublished(Event):
+    """The draft became version ``version`` (1, 2, …), frozen for ever, and the sequence is active."""
+
+    TOPIC = "sequence.published.v1"
+    version: int
+    definition: SequenceDefinition
+
+
+class SequencePaused(Event):
+    TOPIC = "sequence.paused.v1"
+
+
+class SequenceResumed(Event):
+    TOPIC = "sequence.resumed.v1"
+
+
+class SequenceArchived(Event):
+    TOPIC = "sequence.archived.v1"
