@@ -1,0 +1,1 @@
+"""Servers that keep data: MongoDB, and leases on it."""

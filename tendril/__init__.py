@@ -1,0 +1,1 @@
+"""The roof: the command line and `up`, the only place that knows all services."""

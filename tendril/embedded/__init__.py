@@ -1,0 +1,1 @@
+"""Private servers for one machine: RabbitMQ, mongod and PostgreSQL as child processes."""
