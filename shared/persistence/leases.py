@@ -37,7 +37,7 @@ class LeaseChange:
 
 
 class Leases:
-    """The leases of one group of like processes (`projector`), as seen by one of them (`owner`, unique per process start).
+    """The leases of one group of like processes (`projector`), seen by one of them (`owner`, unique per start).
 
     All comparisons of time are made by the server's clock. Raises what MongoDB raises; `held` then tells what it told
     before, and the caller lets go of everything once `ttl_seconds` have passed without a successful tick.
@@ -72,8 +72,7 @@ class Leases:
         members = await self._live_members()
         mine = await self._renew()
         share = -(-self._partitions // len(members))
-        # Everyone counts the same: with 16 partitions and 3 members, the first in order of names takes no sixth one
-        # from the others, because all aim at the rounded-up share and nobody can hold less than what is left.
+        # All aim at the share rounded up, so everything has an owner and nobody has more than one partition too many.
         for partition in sorted(mine, reverse=True)[: max(len(mine) - share, 0)]:
             await self._give_back(partition)
             del mine[partition]

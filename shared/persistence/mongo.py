@@ -335,7 +335,7 @@ _AWAY = (ConnectionFailure, AutoReconnect, NetworkTimeout, ServerSelectionTimeou
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether this says that MongoDB is away or cannot write now, so that waiting helps and the message is not to blame."""
+    """Whether this says that MongoDB is away or cannot write now, so that waiting helps."""
     if isinstance(error, _AWAY):
         return True
     return isinstance(error, PyMongoError) and (

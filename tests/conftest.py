@@ -1,0 +1,82 @@
+"""Real servers for every test that asks: one of each per run, and a place of its own in it for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pymongo
+import pytest
+
+from tendril.embedded.mongod import MongoServer
+from tendril.embedded.postgres import PostgresServer
+from tendril.embedded.rabbitmq import RabbitServer
+from tests.support.servers import ServerLoop, VirtualHosts, running, server_home
+
+
+@pytest.fixture(scope="session")
+def server_loop() -> Iterator[ServerLoop]:
+    """Where the servers are looked after."""
+    loop = ServerLoop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit_server(server_loop: ServerLoop) -> Iterator[RabbitServer]:
+    """RabbitMQ for the whole run. Do not stop it: tests of faults start their own."""
+    with server_home("rabbitmq") as home:
+        server = RabbitServer(home)
+        with running(server_loop, server):
+            yield server
+
+
+@pytest.fixture(scope="session")
+def mongo_server(server_loop: ServerLoop) -> Iterator[MongoServer]:
+    """MongoDB for the whole run. Do not stop it."""
+    with server_home("mongod") as home:
+        server = MongoServer(home)
+        with running(server_loop, server):
+            yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_loop: ServerLoop) -> Iterator[PostgresServer]:
+    """PostgreSQL for the whole run. Do not stop it."""
+    with server_home("postgres") as home:
+        server = PostgresServer(home)
+        with running(server_loop, server):
+            yield server
+
+
+@pytest.fixture(scope="session")
+def virtual_hosts(server_loop: ServerLoop, rabbit_server: RabbitServer) -> VirtualHosts:
+    """Empty virtual hosts for the asking."""
+    return VirtualHosts(server_loop, rabbit_server)
+
+
+@pytest.fixture
+def amqp_url(virtual_hosts: VirtualHosts) -> Iterator[str]:
+    """The address of an empty virtual host."""
+    url = virtual_hosts.take()
+    yield url
+    virtual_hosts.give_back(url)
+
+
+@pytest.fixture
+def mongo_url(mongo_server: MongoServer) -> Iterator[str]:
+    """An address whose path is a fresh prefix for the names of databases; all that begin with it are removed."""
+    prefix = f"test{uuid4().hex[:12]}"
+    yield mongo_server.url.replace("/?", f"/{prefix}?")
+    with pymongo.MongoClient[dict[str, object]](mongo_server.url) as client:
+        for name in client.list_database_names():
+            if name.startswith(prefix):
+                client.drop_database(name)
+
+
+@pytest.fixture
+def postgres_url(server_loop: ServerLoop, postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of an empty database."""
+    name = f"test{uuid4().hex[:12]}"
+    yield server_loop.call(postgres_server.add_database(name))
+    server_loop.call(postgres_server.delete_database(name))
