@@ -1,0 +1,72 @@
+import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
+
+import { api, body } from './client';
+
+/** Every query of the app. The first word of a key is what live announcements name (live/views.ts). */
+
+export const RANGES = {
+  '24h': { label: '24 hours', bucket: 'hour', stepMs: 3_600_000, count: 24 },
+  '14d': { label: '14 days', bucket: 'day', stepMs: 86_400_000, count: 14 },
+  '30d': { label: '30 days', bucket: 'day', stepMs: 86_400_000, count: 30 },
+} as const;
+export type Range = keyof typeof RANGES;
+
+export const overviewQuery = queryOptions({
+  queryKey: ['overview'],
+  queryFn: ({ signal }) => body(api.GET('/api/v1/metrics/overview', { signal })),
+});
+
+/** `now` is asked when the request is made, so that a range always ends with the present business hour or day. */
+export const timeseriesQuery = (range: Range, now: () => Date) =>
+  queryOptions({
+    queryKey: ['timeseries', range],
+    queryFn: ({ signal }) => {
+      const { bucket, stepMs, count } = RANGES[range];
+      const end = Math.floor(now().getTime() / stepMs) * stepMs + stepMs;
+      const from = new Date(end - stepMs * count).toISOString();
+      const to = new Date(end).toISOString();
+      return body(api.GET('/api/v1/metrics/timeseries', { params: { query: { bucket, from, to } }, signal }));
+    },
+  });
+
+export const activitiesQuery = queryOptions({
+  queryKey: ['activities'],
+  queryFn: ({ signal }) => body(api.GET('/api/v1/activities', { params: { query: { limit: 50 } }, signal })),
+});
+
+export const sequencesQuery = queryOptions({
+  queryKey: ['sequences'],
+  queryFn: ({ signal }) => body(api.GET('/api/v1/sequences', { params: { query: { limit: 50 } }, signal })),
+});
+
+export const recentEnrollmentsQuery = queryOptions({
+  queryKey: ['enrollments', 'recent'],
+  queryFn: ({ signal }) =>
+    body(api.GET('/api/v1/enrollments', { params: { query: { limit: 8, sort: '-updated_at' } }, signal })),
+});
+
+export const mailboxQuery = infiniteQueryOptions({
+  queryKey: ['mailbox'],
+  queryFn: ({ signal, pageParam }) => {
+    const query = { limit: 50, ...(pageParam !== null && { cursor: pageParam }) };
+    return body(api.GET('/api/v1/mailbox', { params: { query }, signal }));
+  },
+  initialPageParam: null as string | null,
+  getNextPageParam: (page) => page.next_cursor,
+  maxPages: 20,
+  // The mailbox is the demo's own sink: nothing announces what reaches it.
+  refetchInterval: 5_000,
+});
+
+export const messageQuery = (id: string) =>
+  queryOptions({
+    queryKey: ['message', id],
+    queryFn: ({ signal }) => body(api.GET('/api/v1/mailbox/{id}', { params: { path: { id } }, signal })),
+    staleTime: Infinity,
+  });
+
+export const meQuery = queryOptions({
+  queryKey: ['me'],
+  queryFn: ({ signal }) => body(api.GET('/api/v1/auth/me', { signal })),
+  staleTime: 300_000,
+});

@@ -1,0 +1,35 @@
+import '@/styles/index.css';
+
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { RouterProvider } from '@tanstack/react-router';
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+
+import { asProblem } from '@/api/problem';
+
+import { makeRouter } from './router';
+
+const MAX_RETRIES = 4;
+
+/** What passes by itself is tried again, no sooner than the gateway asked; what does not is shown at once. */
+const client = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 10_000,
+      retry: (failures, error) => asProblem(error).passing && failures < MAX_RETRIES,
+      retryDelay: (failures, error) =>
+        Math.max((asProblem(error).retryAfterSeconds ?? 0) * 1000, Math.min(8_000, 500 * 2 ** failures)),
+    },
+  },
+});
+
+const router = makeRouter(client);
+const place = document.getElementById('root');
+if (place === null) throw new Error('The page has no #root.');
+createRoot(place).render(
+  <StrictMode>
+    <QueryClientProvider client={client}>
+      <RouterProvider router={router} />
+    </QueryClientProvider>
+  </StrictMode>,
+);

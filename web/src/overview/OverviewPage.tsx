@@ -1,0 +1,85 @@
+import { useQuery } from '@tanstack/react-query';
+
+import { overviewQuery, RANGES, timeseriesQuery } from '@/api/queries';
+import { useBusinessClock, useTick, type BusinessClock } from '@/app/clock';
+import { PageHeader } from '@/app/PageHeader';
+import { clockTime, count, shortDay } from '@/format/format';
+import { Failed } from '@/ui/Notice';
+import { Skeleton } from '@/ui/Skeleton';
+import { Tip } from '@/ui/Tip';
+
+import { ActivityChart } from './ActivityChart';
+import { filled } from './chartPoints';
+import { EnrollmentsTable } from './EnrollmentsTable';
+import { LiveFeed } from './LiveFeed';
+import { SequencesTable } from './SequencesTable';
+import { TodayStrip } from './TodayStrip';
+import { Totals } from './Totals';
+
+export function OverviewPage() {
+  const clock = useBusinessClock();
+  const overview = useQuery(overviewQuery);
+  const hours = useQuery({ ...timeseriesQuery('24h', clock.now), enabled: clock.known });
+  const { stepMs, count: buckets } = RANGES['24h'];
+  const end = Math.floor(clock.now().getTime() / stepMs) * stepMs + stepMs;
+
+  return (
+    <div className="mx-auto grid w-full max-w-360 gap-4 px-4 py-4 lg:px-6 lg:py-5">
+      <PageHeader title="Overview">
+        <Clock clock={clock} />
+      </PageHeader>
+      {overview.error && !overview.data && (
+        <Failed
+          error={overview.error}
+          retry={() => void overview.refetch()}
+          className="rounded-card bg-surface shadow-card"
+        />
+      )}
+      <TodayStrip
+        overview={overview.data}
+        hours={hours.data && filled(hours.data.items, stepMs, buckets, end)}
+      />
+      <div className="grid gap-4 xl:grid-cols-[minmax(0,1fr)_22rem]">
+        <div className="grid content-start gap-4">
+          <div className="grid gap-4 md:grid-cols-[minmax(0,1fr)_18rem] lg:grid-cols-[minmax(0,1fr)_17rem]">
+            <ActivityChart clock={clock} />
+            <Totals overview={overview.data} />
+          </div>
+          <SequencesTable />
+          <EnrollmentsTable />
+        </div>
+        <div className="relative h-130 xl:h-auto xl:min-h-160">
+          <div className="absolute inset-0 grid">
+            <LiveFeed />
+          </div>
+        </div>
+      </div>
+    </div>
+  );
+}
+
+function Clock({ clock }: { clock: BusinessClock }) {
+  const now = useTick(clock, clock.speed > 10 ? 250 : 1000);
+  if (!clock.known) return <Skeleton className="w-32" />;
+  const fast = clock.speed !== 1;
+  return (
+    <Tip
+      text={
+        fast
+          ? `Business time runs ${count(Math.round(clock.speed))} times as fast as the wall: delays and windows go by it.`
+          : 'Business time: delays and windows go by it.'
+      }
+    >
+      <button
+        type="button"
+        data-testid="business-clock"
+        className="inline-flex h-7 cursor-default items-center gap-2 rounded-full px-2 text-xs text-ink-2 hover:bg-sunken"
+      >
+        <span className="tabular">
+          {shortDay(now)}, <span className="font-medium text-ink">{clockTime(now)}</span>
+        </span>
+        {fast && <span className="text-ink-3 tabular">×{count(Math.round(clock.speed))}</span>}
+      </button>
+    </Tip>
+  );
+}

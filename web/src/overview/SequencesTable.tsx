@@ -1,0 +1,103 @@
+import { useQuery } from '@tanstack/react-query';
+import { Workflow } from 'lucide-react';
+
+import type { SequenceSummary } from '@/api/client';
+import { sequencesQuery } from '@/api/queries';
+import { count, percent, plural, words } from '@/format/format';
+import { Badge, type Tone } from '@/ui/Badge';
+import { Card, CardHeader } from '@/ui/Card';
+import { DataTable, type Column } from '@/ui/DataTable';
+import { Empty, Failed } from '@/ui/Notice';
+
+const TONES: Readonly<Record<SequenceSummary['status'], Tone>> = {
+  draft: 'neutral',
+  pending: 'warn',
+  approved: 'info',
+  rejected: 'bad',
+  active: 'good',
+  paused: 'warn',
+  archived: 'neutral',
+};
+
+const COLUMNS: readonly Column<SequenceSummary>[] = [
+  {
+    id: 'name',
+    header: 'Sequence',
+    accessorFn: (row) => row.name,
+    cell: ({ row: { original } }) => (
+      <div className="min-w-36">
+        <p className="font-medium">{original.name}</p>
+        <p className="text-xs text-ink-3">
+          {plural(original.steps, 'step')}
+          {original.version !== null && original.version !== undefined && ` · version ${original.version}`}
+        </p>
+      </div>
+    ),
+  },
+  {
+    id: 'status',
+    header: 'Status',
+    accessorFn: (row) => row.status,
+    cell: ({ row: { original } }) => <Badge tone={TONES[original.status]}>{words(original.status)}</Badge>,
+  },
+  figure('active', 'Active', (row) => row.stats.active),
+  figure('sent', 'Sent', (row) => row.stats.sent, 'sm'),
+  rate('open', 'Open rate', (row) => row.stats.open_rate, 'sm'),
+  rate('click', 'Click rate', (row) => row.stats.click_rate, 'md'),
+  rate('reply', 'Reply rate', (row) => row.stats.reply_rate),
+  figure('completed', 'Completed', (row) => row.stats.completed, 'md'),
+];
+
+function figure(
+  id: string,
+  header: string,
+  accessorFn: (row: SequenceSummary) => number,
+  from?: 'sm' | 'md',
+): Column<SequenceSummary> {
+  return {
+    id,
+    header,
+    accessorFn,
+    cell: (cell) => count(cell.getValue() as number),
+    look: { numeric: true, ...(from && { from }) },
+  };
+}
+
+function rate(
+  id: string,
+  header: string,
+  accessorFn: (row: SequenceSummary) => number,
+  from?: 'sm' | 'md',
+): Column<SequenceSummary> {
+  return {
+    id,
+    header,
+    accessorFn,
+    cell: (cell) => percent(cell.getValue() as number),
+    look: { numeric: true, ...(from && { from }) },
+  };
+}
+
+export function SequencesTable() {
+  const { data, error, refetch } = useQuery(sequencesQuery);
+  return (
+    <Card aria-labelledby="sequences" className="overflow-hidden">
+      <CardHeader id="sequences" title="Sequences" />
+      {error && !data ? (
+        <Failed error={error} retry={() => void refetch()} />
+      ) : (
+        <DataTable
+          caption="Sequences and how they do"
+          columns={COLUMNS}
+          rows={data?.items}
+          loadingRows={3}
+          empty={
+            <Empty icon={Workflow} title="No sequences yet">
+              Once a sequence is active, its leads, sends and rates stand here.
+            </Empty>
+          }
+        />
+      )}
+    </Card>
+  );
+}
