@@ -1,0 +1,1 @@
+"""The store's tables: how they are made, and how rows go in."""
