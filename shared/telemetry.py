@@ -144,7 +144,7 @@ def span(name: str, traceparent: str | None = None) -> Iterator[None]:
 class TelemetryServer:
     """`/healthz`, `/readyz` and `/metrics` on loopback.
 
-    A server of its own on asyncio's streams: three fixed pages need no web framework, and services without one stay small.
+    Made on asyncio's streams: three fixed pages need no web framework, and services without one stay small.
     """
 
     def __init__(self, port: int, readiness: Callable[[], dict[str, bool]]) -> None:

@@ -93,7 +93,7 @@ class MongoClient:
         """One transaction: snapshot reads, majority and journaled writes; committed at the end, aborted on an error.
 
         A commit whose answer is lost is repeated by the driver once; what it raises then may carry the label of an
-        unknown result. Errors labelled transient (`is_transient`) leave nothing behind: the caller may run it all again.
+        unknown result. Errors labelled transient (`is_transient`) leave nothing behind: the caller may start again.
         """
         started = self._client.start_session()
         session = await started if inspect.isawaitable(started) else started

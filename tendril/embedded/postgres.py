@@ -51,6 +51,11 @@ class PostgresServer:
         """Whether it lives."""
         return self._process.running
 
+    @property
+    def runs_as(self) -> str | None:
+        """The user it runs as, when that is not whoever starts it."""
+        return _unprivileged_user() if os.geteuid() == 0 else None
+
     def database_url(self, name: str) -> str:
         """Address of one of its databases."""
         return f"postgresql://{SUPERUSER}@{LOOPBACK}:{self.port}/{name}"
@@ -70,7 +75,7 @@ class PostgresServer:
 
     async def start(self) -> None:
         """Start, making the data folder at the first time, and wait until it answers. Raises EmbeddedError."""
-        user = _unprivileged_user() if os.geteuid() == 0 else None
+        user = self.runs_as
         self.home.mkdir(parents=True, exist_ok=True)
         data = self.home / "data"
         self._port = kept_port(self.home, "postgres", self._wanted_port or self._port)
