@@ -11,7 +11,19 @@ from shared.events.message import Command, Event, Fact, Instant
 from shared.events.why import Plan, QuotaSlot, TimerClass, Why
 
 PauseReason = Literal["by_hand", "stop_rule", "failure", "in_doubt", "missing_value"]
-StopReason = Literal["paused", "cancelled", "replied", "unsubscribed", "bounced", "meeting_booked", "converted", "clicked", "goal", "suppressed", "erased"]
+StopReason = Literal[
+    "paused",
+    "cancelled",
+    "replied",
+    "unsubscribed",
+    "bounced",
+    "meeting_booked",
+    "converted",
+    "clicked",
+    "goal",
+    "suppressed",
+    "erased",
+]
 SignalKind = Literal["delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed"]
 
 
@@ -64,7 +76,8 @@ class ResolveDispatch(Command):
 
 
 class WakeTimer(Command):
-    """A timer is due (given by the scheduler, in process). One whose execution and attempt the state has left behind does nothing."""
+    """A timer is due (given by the scheduler, in process). One whose execution and attempt the state has left behind
+    does nothing."""
 
     TOPIC = "enrollment.wake_timer.v1"
     enrollment_id: UUID
@@ -95,7 +108,8 @@ class RecordSent(Outcome):
 
 
 class RecordDeferred(Outcome):
-    """Not now. ``fault`` tells a transient fault (counts against max_retries) from a mere wait; ``retry_at`` is the provider's wish."""
+    """Not now. ``fault`` tells a transient fault (counts against max_retries) from a mere wait; ``retry_at`` is the
+    provider's wish."""
 
     TOPIC = "enrollment.record_deferred.v1"
     reason: str
@@ -165,7 +179,8 @@ class StepPostponed(Event):
 
 
 class StepDue(Event):
-    """An attempt was decided and goes to the dispatchers. ``valid_until``: later than that it is stale and planned again."""
+    """An attempt was decided and goes to the dispatchers. ``valid_until``: later than that it is stale and planned
+    again."""
 
     TOPIC = "enrollment.step_due.v1"
     sequence_id: UUID
@@ -207,7 +222,8 @@ class StepDeferred(Event):
 
 
 class StepFailed(Event):
-    """The step will not be sent: refused for good, retries used up, or three watchdog rounds without an answer. The failure policy decides ``plan``."""
+    """The step will not be sent: refused for good, retries used up, or three watchdog rounds without an answer. The
+    failure policy decides ``plan``."""
 
     TOPIC = "enrollment.step_failed.v1"
     execution: int
@@ -232,7 +248,8 @@ class StepStopRequested(Event):
 
 
 class StepStopped(Event):
-    """The stop was in time. ``plan`` repeats the step as a new execution when the enrollment has been resumed meanwhile, else None."""
+    """The stop was in time. ``plan`` repeats the step as a new execution when the enrollment has been resumed
+    meanwhile, else None."""
 
     TOPIC = "enrollment.step_stopped.v1"
     execution: int
@@ -255,7 +272,8 @@ class StepInDoubt(Event):
 
 
 class StepSettled(Event):
-    """What became of a send in doubt. ``by``: ``delivered``, ``opened``, ``replied``, ``late_answer``, ``member:<id>``, …"""
+    """What became of a send in doubt. ``by``: ``delivered``, ``opened``, ``replied``, ``late_answer``,
+    ``member:<id>``, …"""
 
     TOPIC = "enrollment.step_settled.v1"
     execution: int
@@ -267,7 +285,8 @@ class StepSettled(Event):
 
 
 class WatchdogRang(Event):
-    """A step in flight was not answered in time: the same StepDue (or stop) is published again. ``round`` counts from 1; ``next_at`` is machine-paced."""
+    """A step in flight was not answered in time: the same StepDue (or stop) is published again. ``round`` counts from
+    1; ``next_at`` is machine-paced."""
 
     TOPIC = "enrollment.watchdog_rang.v1"
     execution: int
@@ -285,7 +304,8 @@ class WatchdogRang(Event):
 
 
 class StepSkipped(Event):
-    """The step was passed over by its own conditions, because it is inactive, or because the lead cannot be reached on its channel."""
+    """The step was passed over by its own conditions, because it is inactive, or because the lead cannot be reached
+    on its channel."""
 
     TOPIC = "enrollment.step_skipped.v1"
     execution: int
@@ -296,7 +316,8 @@ class StepSkipped(Event):
 
 
 class StepTaken(Event):
-    """A step without a message took effect: a wait ended, a score, tag, condition or exit was carried out. ``arm`` is ``then`` or ``else`` for a condition."""
+    """A step without a message took effect: a wait ended, a score, tag, condition or exit was carried out. ``arm`` is
+    ``then`` or ``else`` for a condition."""
 
     TOPIC = "enrollment.step_taken.v1"
     execution: int
@@ -328,7 +349,8 @@ class StepDoneByPerson(Event):
 
 
 class EngagementNoted(Event):
-    """The first signal that counts of its kind for an execution. ``late`` for one that came after the enrollment ended."""
+    """The first signal that counts of its kind for an execution. ``late`` for one that came after the enrollment
+    ended."""
 
     TOPIC = "enrollment.engagement_noted.v1"
     execution: int
@@ -360,7 +382,8 @@ class EnrollmentCompleted(Event):
 
 
 class EnrollmentExited(Event):
-    """Left before the end. ``reason``: ``replied``, ``unsubscribed``, ``bounced``, ``cancelled``, ``exit_step``, ``failure``, …"""
+    """Left before the end. ``reason``: ``replied``, ``unsubscribed``, ``bounced``, ``cancelled``, ``exit_step``,
+    ``failure``, …"""
 
     TOPIC = "enrollment.exited.v1"
     reason: str
