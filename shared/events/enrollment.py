@@ -286,7 +286,7 @@ class StepSettled(Event):
 
 class WatchdogRang(Event):
     """A step in flight was not answered in time: the same StepDue (or stop) is published again. ``round`` counts from
-    1; ``next_at`` is machine-paced."""
+    1; ``next_at`` is machine time. ``consumed``: the channel's queue had a consumer, so the silence counts."""
 
     TOPIC = "enrollment.watchdog_rang.v1"
     execution: int
@@ -301,6 +301,7 @@ class WatchdogRang(Event):
     valid_until: Instant
     stopping: StopReason | None = None
     next_at: Instant
+    consumed: bool = True
 
 
 class StepSkipped(Event):
