@@ -1,7 +1,8 @@
 """Named crash points: where a fault test may kill this process.
 
-``TENDRIL_CRASH_AT=relay.after_publish:3`` kills the process with SIGKILL at the third passage of that point (the first when no number is
-given). Without the variable a point costs one comparison. ``TENDRIL_FREEZE_AT`` stops the process there with SIGSTOP instead.
+``TENDRIL_CRASH_AT=relay.after_publish:3`` kills the process with SIGKILL at the third passage of that point (the
+first when no number is given). Without the variable a point costs one comparison. ``TENDRIL_FREEZE_AT`` stops the
+process there with SIGSTOP instead.
 """
 
 from __future__ import annotations

@@ -3,7 +3,18 @@
 from shared.events import definition, dispatch, engagement, enrollment, lead, organization, query, sequence, task, why
 from shared.events.envelope import Envelope, from_cloud_event, to_cloud_event
 from shared.events.errors import DuplicateTopic, InvalidMessage, MessageError, UnknownTopic
-from shared.events.message import Command, Event, Fact, Message, Value, message_class, parse_payload, pii_fields, registered, upcast
+from shared.events.message import (
+    Command,
+    Event,
+    Fact,
+    Message,
+    Value,
+    message_class,
+    parse_payload,
+    pii_fields,
+    registered,
+    upcast,
+)
 
 __all__ = [
     "Command",

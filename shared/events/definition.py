@@ -1,7 +1,7 @@
 """What a sequence says: settings, trigger and steps, as plain values.
 
-The shapes are those of ``POST /api/v1/sequences``. A definition is checked here for form only; whether it makes sense as a whole
-(loops, unknown tags, missing senders) is the enrollment service's business.
+The shapes are those of ``POST /api/v1/sequences``. A definition is checked here for form only; whether it makes sense
+as a whole (loops, unknown tags, missing senders) is the enrollment service's business.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class StepKind(StrEnum):
 
 
 class Delay(Value):
-    """How long a step waits, counted from where; ``at`` then moves it to that local time of day, the same day or the next."""
+    """How long a step waits, counted from where; ``at`` then moves it to that local time of day, the same day or the
+    next."""
 
     amount: int = Field(default=0, ge=0, le=100_000)
     unit: Literal["minutes", "hours", "days", "business_days", "weeks"] = "minutes"
@@ -90,7 +91,8 @@ class Condition(Value):
 
 
 class EmailConfig(Value):
-    """``html`` or ``text`` must be given. ``thread``: answer in the thread of the previous e-mail of this enrollment."""
+    """``html`` or ``text`` must be given. ``thread``: answer in the thread of the previous e-mail of this
+    enrollment."""
 
     subject: str = Field(min_length=1, max_length=998)
     html: str | None = None
@@ -164,7 +166,8 @@ CONFIG_OF_KIND: dict[StepKind, type[Value]] = {
 
 
 class Step(Value):
-    """A node. ``then`` and ``else`` are the arms of a condition; after an arm the flow joins at the next step of the outer list."""
+    """A node. ``then`` and ``else`` are the arms of a condition; after an arm the flow joins at the next step of the
+    outer list."""
 
     step_id: StepId
     kind: StepKind
@@ -196,7 +199,8 @@ class Step(Value):
 class Window(Value):
     """Hours in which a channel may send, on local wall time: from ``start`` (inside) to ``end`` (outside).
 
-    ``end`` at or before ``start`` runs overnight and belongs to the day it begins on; "00:00" to "00:00" is the whole day.
+    ``end`` at or before ``start`` runs overnight and belongs to the day it begins on; "00:00" to "00:00" is the whole
+    day.
     """
 
     days: list[Weekday] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -272,7 +276,17 @@ class SequenceDefinition(Value):
 
     name: str = Field(min_length=1, max_length=200)
     description: str = ""
-    category: Literal["cold_outreach", "nurture", "warm_lead", "cold_lead", "objection_handling", "reactivation", "follow_up", "win_back", "custom"] = "custom"
+    category: Literal[
+        "cold_outreach",
+        "nurture",
+        "warm_lead",
+        "cold_lead",
+        "objection_handling",
+        "reactivation",
+        "follow_up",
+        "win_back",
+        "custom",
+    ] = "custom"
     audience: str = ""
     settings: SequenceSettings = SequenceSettings()
     trigger: Trigger = Trigger()

@@ -1,4 +1,5 @@
-"""Orders to the dispatchers: dressed steps, stops, and what became of a send in doubt. Sent, never stored in the log."""
+"""Orders to the dispatchers: dressed steps, stops, and what became of a send in doubt. Sent, never stored in the
+log."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ class Sender(Value):
 class DressedStep(Message):
     """A StepDue with all that is needed to send it, read at the moment of relaying: dispatchers depend on no view.
 
-    The envelope carries organization, lead and ``position`` (of the StepDue in the log). ``content`` holds the templates by name
-    (``subject``, ``html``, ``text``, ``preheader``); ``lead`` the values for them. ``address`` is where to send. ``thread`` is the Message-ID
-    to answer to, oldest first.
+    The envelope carries organization, lead and ``position`` (of the StepDue in the log). ``content`` holds the
+    templates by name (``subject``, ``html``, ``text``, ``preheader``); ``lead`` the values for them. ``address`` is
+    where to send. ``thread`` is the Message-ID to answer to, oldest first.
     """
 
     TOPIC = "dispatch.step.v1"
@@ -51,10 +52,12 @@ class DressedStep(Message):
 
 
 class StopOrder(Command):
-    """Nothing more goes out for this key, for every StepDue at a position below ``before`` (None: until lifted by a position made known later).
+    """Nothing more goes out for this key, for every StepDue at a position below ``before`` (None: until lifted by a
+    position made known later).
 
-    Keys by scope: enrollment -> its id; lead -> ``<lead id>:<channel>``; address and domain -> keyed hash; sequence, sender, organization -> id.
-    ``provisional`` marks the tracker's own: it holds until the log confirms it with a StopOrder that carries ``before``.
+    Keys by scope: enrollment -> its id; lead -> ``<lead id>:<channel>``; address and domain -> keyed hash; sequence,
+    sender, organization -> id. ``provisional`` marks the tracker's own: it holds until the log confirms it with a
+    StopOrder that carries ``before``.
     """
 
     TOPIC = "stop.order.v1"

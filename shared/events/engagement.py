@@ -1,4 +1,5 @@
-"""Engagement: what comes back for one dispatch, raw. A stream without decisions; its aggregate is ``engagement_id(enrollment_id, execution)``."""
+"""Engagement: what comes back for one dispatch, raw. A stream without decisions; its aggregate is
+``engagement_id(enrollment_id, execution)``."""
 
 from __future__ import annotations
 
@@ -14,10 +15,11 @@ MAX_REPLY_TEXT = 100_000
 
 
 class RecordSignal(Fact):
-    """A signal from the tracker. ``organization`` and ``lead`` stand in the envelope when the token named them; an address token names only
-    ``enrollment_id`` and ``execution``, and the write side finds the rest.
+    """A signal from the tracker. ``organization`` and ``lead`` stand in the envelope when the token named them; an
+    address token names only ``enrollment_id`` and ``execution``, and the write side finds the rest.
 
-    ``machine`` is the confidence (0 to 1) that no person did it, ``machine_reason`` why. A signal with ``machine`` of 0.5 or more counts for nothing.
+    ``machine`` is the confidence (0 to 1) that no person did it, ``machine_reason`` why. A signal with ``machine`` of
+    0.5 or more counts for nothing.
     ``count`` over 1 stands for that many equal hits beyond the cap.
     """
 

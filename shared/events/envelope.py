@@ -1,7 +1,7 @@
 """What surrounds a message: identity, order, cause. One shape for stored events, commands, facts and orders.
 
-On the wire an envelope is a CloudEvent (CloudEvents 1.0, JSON format) with the extensions ``organizationid``, ``leadid``,
-``partition``, ``position``, ``aggregateversion``, ``traceparent``, ``causationid`` and ``actor``.
+On the wire an envelope is a CloudEvent (CloudEvents 1.0, JSON format) with the extensions ``organizationid``,
+``leadid``, ``partition``, ``position``, ``aggregateversion``, ``traceparent``, ``causationid`` and ``actor``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from shared.events.message import Message, parse_payload, utc
 class Envelope:
     """A message with its surroundings.
 
-    ``id`` is the idempotency key, made before the first try to publish. ``subject`` is the aggregate's id. ``time`` is business
-    time, UTC. ``organization_id`` is None only for a signal from an address token, which names none. ``lead_id``,
-    ``partition``, ``position`` (in the log) and ``aggregate_version`` are None where they do not apply: a command has none of the last three.
-    ``actor`` says on whose behalf: ``member:<id>``, ``api_key:<id>``, ``lead``, ``funnel``, ``system``.
+    ``id`` is the idempotency key, made before the first try to publish. ``subject`` is the aggregate's id. ``time``
+    is business time, UTC. ``organization_id`` is None only for a signal from an address token, which names none.
+    ``lead_id``, ``partition``, ``position`` (in the log) and ``aggregate_version`` are None where they do not apply:
+    a command has none of the last three. ``actor`` says on whose behalf: ``member:<id>``, ``api_key:<id>``, ``lead``,
+    ``funnel``, ``system``.
     """
 
     id: str
@@ -95,7 +96,9 @@ def from_cloud_event(event: Any) -> Envelope:
     message_id = event.get("id")
     missing = [key for key in ("id", "type", "source", "data") if not event.get(key) and event.get(key) != {}]
     if missing:
-        raise InvalidMessage([{"field": key, "problem": "is required"} for key in missing], message_id=_text(message_id))
+        raise InvalidMessage(
+            [{"field": key, "problem": "is required"} for key in missing], message_id=_text(message_id)
+        )
     if event.get("specversion") != "1.0":
         raise InvalidMessage([{"field": "specversion", "problem": "must be 1.0"}], message_id=_text(message_id))
     try:

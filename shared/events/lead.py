@@ -1,6 +1,7 @@
 """Lead: a person being nurtured. What funnels say, orders, and what has happened.
 
-``LeadCreated`` and its three sisters are the funnels' messages (exchange ``tendril.leads``); the events made from them have names of their own.
+``LeadCreated`` and its three sisters are the funnels' messages (exchange ``tendril.leads``); the events made from
+them have names of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ PERSONAL_FIELDS = ("external_id", "email", "phone", "first_name", "last_name", "
 
 
 class LeadBody(Value):
-    """A lead as a funnel or a person sends it. Absent fields stay as they are; unknown fields go to ``custom_fields``."""
+    """A lead as a funnel or a person sends it. Absent fields stay as they are; unknown fields go to
+    ``custom_fields``."""
 
     external_id: str | None = Field(default=None, min_length=1, max_length=200)
     email: str | None = Field(default=None, max_length=320)
@@ -55,7 +57,8 @@ class LeadBody(Value):
 
 
 class InboundLead(Fact):
-    """Common body of the funnels' messages. ``occurred_at`` decides between messages that come out of order; None means on arrival."""
+    """Common body of the funnels' messages. ``occurred_at`` decides between messages that come out of order; None
+    means on arrival."""
 
     organization_id: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")
     funnel_id: str | None = Field(default=None, max_length=200)
@@ -157,7 +160,8 @@ class EraseLead(Command):
 
 
 class LeadCaptured(Event):
-    """A lead is known for the first time. ``stamps`` holds, per field, the moment its value was true (for messages out of order)."""
+    """A lead is known for the first time. ``stamps`` holds, per field, the moment its value was true (for messages
+    out of order)."""
 
     TOPIC = "lead.captured.v1"
     funnel_id: str | None = None
@@ -181,7 +185,8 @@ class LeadCaptured(Event):
 
 
 class LeadDetailsMerged(Event):
-    """Fields that won by the latest ``occurred_at``; what is None here stayed as it was. ``custom_fields`` holds only changed ones."""
+    """Fields that won by the latest ``occurred_at``; what is None here stayed as it was. ``custom_fields`` holds only
+    changed ones."""
 
     TOPIC = "lead.details_merged.v1"
     funnel_id: str | None = None
@@ -264,7 +269,8 @@ class LeadResubscribed(Event):
 
 
 class LeadAddressSuppressed(Event):
-    """The address must not be sent to: a hard bounce or a complaint. ``address_hash`` is the organization's keyed hash."""
+    """The address must not be sent to: a hard bounce or a complaint. ``address_hash`` is the organization's keyed
+    hash."""
 
     TOPIC = "lead.address_suppressed.v1"
     channel: str

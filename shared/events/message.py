@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -57,7 +57,8 @@ class Message(BaseModel):
 
 
 class Event(Message):
-    """A fact in the past tense, stored for ever. Unknown fields are ignored, so that a newer writer does not stop an older reader."""
+    """A fact in the past tense, stored for ever. Unknown fields are ignored, so that a newer writer does not stop an
+    older reader."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -83,8 +84,11 @@ def _register(cls: type[Message]) -> None:
     _classes[cls.TOPIC] = cls
 
 
-def upcast(old_topic: str, new_topic: str) -> Callable[[Callable[[dict[str, Any]], dict[str, Any]]], Callable[[dict[str, Any]], dict[str, Any]]]:
-    """Decorates a function that turns a payload stored under ``old_topic`` into one of ``new_topic`` (usually the next version)."""
+def upcast(
+    old_topic: str, new_topic: str
+) -> Callable[[Callable[[dict[str, Any]], dict[str, Any]]], Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Decorates a function that turns a payload stored under ``old_topic`` into one of ``new_topic`` (usually the
+    next version)."""
 
     def register(function: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
         if old_topic in _upcasters or old_topic in _classes:
@@ -137,10 +141,14 @@ def reasons_of(error: ValidationError) -> list[dict[str, str]]:
     ]
 
 
-@lru_cache(maxsize=None)
+@cache
 def pii_fields(cls: type[Message]) -> tuple[str, ...]:
     """Names of a class's personal fields (top level only: personal values never hide deeper)."""
-    return tuple(name for name, field in cls.model_fields.items() if any(isinstance(mark, PiiMark) for mark in field.metadata) or _marked(field.annotation))
+    return tuple(
+        name
+        for name, field in cls.model_fields.items()
+        if any(isinstance(mark, PiiMark) for mark in field.metadata) or _marked(field.annotation)
+    )
 
 
 def _marked(annotation: Any) -> bool:

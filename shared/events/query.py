@@ -49,9 +49,11 @@ class QueryTimers(Command):
 
 
 class QueryOrganization(Command):
-    """Members with password hashes and keys of an organization, for sign-in before any view exists; result ``{"found": bool, …}``."""
+    """Is there such an organization, and has it members? For the first start, before any view exists. Result
+    ``{"found": bool, "members": int}``."""
 
     TOPIC = "query.organization.v1"
+    organization_id: str
 
 
 class Problem(Value):
@@ -65,7 +67,8 @@ class Problem(Value):
 
 
 class Answer(Value):
-    """Answer to a command or query. ``position`` is ``<partition>-<position>`` of the last event written, None when nothing was."""
+    """Answer to a command or query. ``position`` is ``<partition>-<position>`` of the last event written, None when
+    nothing was."""
 
     ok: bool
     result: dict[str, Any] = {}

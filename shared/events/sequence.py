@@ -47,7 +47,8 @@ class RejectSequence(Command):
 
 
 class ActivateSequence(Command):
-    """Freeze the approved draft as the next version, or take a paused sequence up again when its draft has nothing new."""
+    """Freeze the approved draft as the next version, or take a paused sequence up again when its draft has nothing
+    new."""
 
     TOPIC = "sequence.activate.v1"
     sequence_id: UUID

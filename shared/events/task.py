@@ -47,7 +47,8 @@ class AssignTask(Command):
 
 
 class TaskOpened(Event):
-    """``enrollment_id`` and ``execution`` are None for a task made by hand. ``kind``: ``task``, ``identity_clash``, …"""
+    """``enrollment_id`` and ``execution`` are None for a task made by hand. ``kind``: ``task``, ``identity_clash``,
+    …"""
 
     TOPIC = "task.opened.v1"
     kind: str = "task"

@@ -25,7 +25,8 @@ class TimerClass(StrEnum):
 
 
 class QuotaSlot(Value):
-    """One place taken in a limit: ``scope`` such as ``sequence:<id>`` or ``organization``, ``slot`` such as ``day:2026-11-20`` or ``minute:2026-11-20T09:15`` (UTC)."""
+    """One place taken in a limit: ``scope`` such as ``sequence:<id>`` or ``organization``, ``slot`` such as
+    ``day:2026-11-20`` or ``minute:2026-11-20T09:15`` (UTC)."""
 
     scope: str
     slot: str
@@ -33,7 +34,8 @@ class QuotaSlot(Value):
 
 class Plan(Value):
     """The next step and when. ``at`` is None while it waits without an end; ``blocked_on`` then names what for
-    (``pause``, ``sequence:<id>``, ``task:<id>``, ``stop:<execution>``). ``due_at`` is the moment the delay alone gave, before windows and limits."""
+    (``pause``, ``sequence:<id>``, ``task:<id>``, ``stop:<execution>``). ``due_at`` is the moment the delay alone
+    gave, before windows and limits."""
 
     step_id: str
     execution: int

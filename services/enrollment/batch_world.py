@@ -1,0 +1,176 @@
+"""What the decisions of one batch may know: the store as it is, and on top of it what the batch has decided so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from shared.identity import domain_of
+
+from services.enrollment.domain.flow import Version, compile_version
+from services.enrollment.domain.world import CatalogueEntry
+from services.enrollment.states import Known, States
+from shared.clock import Clock
+from shared.events.sequence import SequencePublished
+from shared.ids import derived_id
+from shared.persistence.eventstore import Effects, EventStore
+
+if TYPE_CHECKING:
+    from services.enrollment.domain.handling import Decision
+
+
+class Versions:
+    """Published versions, compiled. They never change, so a bounded cache is always right."""
+
+    def __init__(self, store: EventStore, *, capacity: int = 256) -> None:
+        self._store = store
+        self._read = lru_cache(maxsize=capacity)(self._load)
+
+    def get(self, sequence_id: UUID, version: int) -> Version | None:
+        try:
+            return self._read(sequence_id, version)
+        except KeyError:
+            return None
+
+    def _load(self, sequence_id: UUID, version: int) -> Version:
+        for envelope in self._store.load(sequence_id):
+            event = envelope.message
+            if isinstance(event, SequencePublished) and event.version == version:
+                return compile_version(sequence_id, version, event.definition)
+        raise KeyError((sequence_id, version))  # not cached: it may be published later
+
+
+class BatchWorld:
+    """The World of one batch (see domain/world.py). Used by the writer thread alone.
+
+    ``now`` is business time and ``wall_now`` machine time, both fixed for the batch, so that every decision of it
+    sees the same moment.
+    """
+
+    def __init__(self, store: EventStore, states: States, versions: Versions, clock: Clock) -> None:
+        self._store = store
+        self._states = states
+        self._versions = versions
+        self._clock = clock
+        self.now: datetime = clock.now()
+        self.wall_now: datetime = clock.wall()
+        self.decided: dict[UUID, Known] = {}
+        self.base_versions: dict[UUID, int] = {}
+        self._catalogues: dict[str, list[CatalogueEntry]] = {}
+        self._identities: dict[tuple[str, str, str], UUID | None] = {}
+        self._suppressions: dict[tuple[str, str, str], str | None] = {}
+        self._quotas: dict[tuple[str, str, str], int] = {}
+
+    # --- what a decision may ask ------------------------------------------------------------------------------------
+
+    def lead(self, lead_id: UUID) -> Any:
+        return self._known(lead_id).state
+
+    enrollment = task = sequence = engagement = lead
+
+    def organization(self, organization_id: str) -> Any:
+        return self._known(derived_id("organization", organization_id)).state
+
+    def version(self, sequence_id: UUID, version: int) -> Version | None:
+        """Versions published in this very batch are read from the state that published them."""
+        decided = self.decided.get(sequence_id)
+        if decided is not None and decided.state.version == version:
+            return compile_version(sequence_id, version, decided.state.published)
+        return self._versions.get(sequence_id, version)
+
+    def catalogue(self, organization_id: str) -> list[CatalogueEntry]:
+        entries = self._catalogues.get(organization_id)
+        if entries is None:
+            entries = []
+            for row in self._store.catalogue(organization_id):
+                state = self._known(row.sequence_id).state
+                if state is not None and state.status == "active":
+                    entries.append(CatalogueEntry(row.sequence_id, state.version, state.published))
+            self._catalogues[organization_id] = entries
+        return entries
+
+    def lead_by_identity(self, organization_id: str, kind: str, normalised: str) -> UUID | None:
+        key = (organization_id, kind, self._store.hash_identity(organization_id, kind, normalised))
+        if key not in self._identities:
+            self._identities[key] = self._store.identities([key]).get(key)
+        return self._identities[key]
+
+    def suppression(self, organization_id: str, channel: str, address: str) -> str | None:
+        hashes = [self._store.hash_address(organization_id, channel, address)]
+        if domain := domain_of(address):
+            hashes.append(self._store.hash_address(organization_id, channel, domain))
+        keys = [(organization_id, channel, each) for each in hashes]
+        missing = [key for key in keys if key not in self._suppressions]
+        if missing:
+            found = self._store.suppressed(organization_id, [(key[1], key[2]) for key in missing])
+            for key in missing:
+                self._suppressions[key] = found.get((key[1], key[2]))
+        return next((reason for key in keys if (reason := self._suppressions[key])), None)
+
+    def address_hash(self, organization_id: str, channel: str, address: str) -> str:
+        return self._store.hash_address(organization_id, channel, address)
+
+    def quota_used(self, organization_id: str, scope: str, slot: str) -> int:
+        key = (organization_id, scope, slot)
+        if key not in self._quotas:
+            self._quotas[key] = self._store.quota_used(organization_id, [(scope, slot)]).get((scope, slot), 0)
+        return self._quotas[key]
+
+    def draw(self, *parts: object) -> float:
+        """A number from 0 to 1 that depends on ``parts`` alone."""
+        text = "\x1f".join(str(part) for part in parts)
+        return int.from_bytes(blake2b(text.encode(), digest_size=7).digest()) / float(1 << 56)
+
+    def machine_delay(self, seconds: float) -> timedelta:
+        return timedelta(seconds=seconds)
+
+    # --- what the batch does with a decision ------------------------------------------------------------------------
+
+    def prefetch_identities(self, keys: Iterable[tuple[str, str, str]]) -> None:
+        """Reads (organization, kind, hash) of the whole batch in one query."""
+        wanted = list(keys)
+        if wanted:
+            found = self._store.identities(wanted)
+            self._identities.update((key, found.get(key)) for key in wanted)
+
+    def accept(self, decision: Decision) -> None:
+        """Takes a decision over: later decisions of the batch see it."""
+        for change in decision.changes:
+            if change.aggregate == "sequence":
+                self._catalogues.pop(change.organization_id, None)
+        for aggregate_id, state in decision.states.items():
+            before = self._known(aggregate_id)
+            written = sum(1 for change in decision.changes if change.id == aggregate_id)
+            self.decided[aggregate_id] = Known(before.version + written, state)
+
+    def foresee(self, effects: Effects) -> None:
+        """What a decision writes beside its events, as later decisions of the batch must see it."""
+        for identity in effects.identities:
+            name = (identity.organization_id, identity.kind, identity.hash)
+            if self._identities.get(name) is None:
+                self._identities[name] = identity.lead_id
+        for suppression in effects.suppressions:
+            self._suppressions[(suppression.organization_id, suppression.channel, suppression.hash)] = suppression.reason
+        for gone in effects.suppressions_gone:
+            self._suppressions[(gone[0], gone[1], gone[2])] = None
+        for take in effects.quotas:
+            key = (take.organization_id, take.scope, take.slot)
+            self._quotas[key] = self.quota_used(*key) + 1
+        for back in effects.quotas_given_back:
+            key = (back[0], back[1], back[2])
+            self._quotas[key] = max(0, self.quota_used(*key) - 1)
+
+    def version_of(self, aggregate_id: UUID) -> int:
+        return self._known(aggregate_id).version
+
+    def _known(self, aggregate_id: UUID) -> Known:
+        decided = self.decided.get(aggregate_id)
+        if decided is not None:
+            return decided
+        known = self._states.get(aggregate_id)
+        self.base_versions.setdefault(aggregate_id, known.version)
+        return known

@@ -1,0 +1,393 @@
+"""Group commit: what is pending is decided and saved in one transaction, in arrival order, each on the state the ones
+before it left.
+
+The store is synchronous and is written from one thread; while a batch is being committed the next one gathers. Acks
+follow the commit: ``submit`` returns once the events stand in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+import structlog
+
+from services.enrollment.batch_world import BatchWorld, Versions
+from services.enrollment.domain.errors import DomainError
+from services.enrollment.domain.handling import handle
+from services.enrollment.effects import effects_of
+from services.enrollment.states import States
+from services.enrollment.telemetry import BATCH_SIZE, COMMANDS, CONFLICTS, EVENTS
+from shared.clock import Clock
+from shared.events.envelope import Envelope
+from shared.events.query import Answer, Problem
+from shared.faults import crash_point
+from shared.ids import partition_of
+from shared.persistence.eventstore import (
+    AppendConflict,
+    Effects,
+    EventStore,
+    IdentityTaken,
+    InboxDuplicate,
+    InboxRow,
+    QuotaExceeded,
+    StaleVersion,
+    StoreUnavailable,
+    SyncFailed,
+)
+
+log = structlog.get_logger()
+
+#: Commands in one transaction: above this the wait for the batch costs more than the shared sync saves.
+MAX_BATCH = 512
+#: Times a batch is decided again after conflicts before its commands go back to their queues.
+MAX_ROUNDS = 30
+
+InboxKey = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Pending:
+    """A command waiting for its batch. ``exchange`` is None for one that needs no inbox: the state itself recognises
+    its repeat."""
+
+    envelope: Envelope
+    exchange: str | None
+    done: asyncio.Future[Answer]
+    answer: Answer | None = None
+    error: BaseException | None = None
+
+    @property
+    def key(self) -> InboxKey | None:
+        if self.exchange is None or not self.envelope.id or self.envelope.organization_id is None:
+            return None
+        return (self.envelope.organization_id, self.exchange, self.envelope.id)
+
+    @property
+    def settled(self) -> bool:
+        return self.answer is not None or self.error is not None
+
+
+@dataclass(slots=True)
+class Round:
+    """One attempt at a batch: what was decided, by which command."""
+
+    world: BatchWorld
+    envelopes: list[Envelope] = field(default_factory=list)
+    effects: list[Effects] = field(default_factory=list)
+    answers: dict[int, tuple[Answer, int | None]] = field(
+        default_factory=dict
+    )  #: by index; with the index of its last event
+    errors: dict[int, BaseException] = field(default_factory=dict)
+    repeats: dict[int, int] = field(default_factory=dict)  #: index -> index of the same message earlier in the batch
+    silent_reads: set[Any] = field(default_factory=set)
+
+
+class Committer:
+    """Takes commands from any task of the loop; one writer thread decides and saves them.
+
+    ``on_commit`` (set by who wants it) is called on the loop after every commit that wrote something.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        states: States,
+        clock: Clock,
+        *,
+        partitions: int,
+        max_batch: int = MAX_BATCH,
+    ) -> None:
+        self._store = store
+        self._states = states
+        self._clock = clock
+        self._partitions = partitions
+        self.on_commit: Callable[[], None] = lambda: None
+        self._max_batch = max_batch
+        self._versions = Versions(store)
+        self._pending: list[Pending] = []
+        self._arrived = asyncio.Event()
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def versions(self) -> Versions:
+        return self._versions
+
+    @property
+    def waiting(self) -> int:
+        """Commands that no batch has taken yet."""
+        return len(self._pending)
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="committer")
+
+    async def close(self) -> None:
+        """Commits what is pending, then stops."""
+        if self._task is not None:
+            while self._pending:
+                self._arrived.set()
+                await asyncio.wait([self._pending[-1].done])
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._writer.shutdown()
+
+    def enqueue(self, envelope: Envelope, *, exchange: str | None) -> asyncio.Future[Answer]:
+        """The answer to come. Its exceptions: StoreUnavailable (not committed, try again), or what a defect in a
+        decision raised."""
+        done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._pending.append(Pending(envelope, exchange, done))
+        self._arrived.set()
+        return done
+
+    async def submit(self, envelope: Envelope, *, exchange: str | None) -> Answer:
+        """Decides and commits one command; returns after the commit. A refusal is an answer, not an exception."""
+        return await self.enqueue(envelope, exchange=exchange)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._arrived.wait()
+            batch, self._pending = self._pending[: self._max_batch], self._pending[self._max_batch :]
+            if not self._pending:
+                self._arrived.clear()
+            if not batch:
+                continue
+            try:
+                wrote = await loop.run_in_executor(self._writer, self._commit, batch)
+            except SyncFailed:
+                log.critical("sync_failed")  # what was acknowledged stands; what was not will come again
+                os._exit(74)  # EX_IOERR: rather stop than guess what the disk holds
+            except BaseException as error:
+                for pending in batch:
+                    if not pending.done.done():
+                        pending.done.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+                if not isinstance(error, Exception):
+                    raise
+                continue
+            self._tell(batch)
+            if wrote:
+                self.on_commit()
+
+    @staticmethod
+    def _tell(batch: Sequence[Pending]) -> None:
+        for pending in batch:
+            if pending.done.done():  # its caller went away: the commit stands all the same
+                continue
+            if pending.error is not None:
+                pending.done.set_exception(pending.error)
+            elif pending.answer is not None:
+                pending.done.set_result(pending.answer)
+
+    # --- in the writer thread -------------------------------------------------------------------------------------
+
+    def _commit(self, batch: list[Pending]) -> bool:
+        """Settles every command of the batch. True when something was written. Raises StoreUnavailable when nothing
+        could be."""
+        BATCH_SIZE.observe(len(batch))
+        try:
+            return self._commit_together(batch)
+        except (StoreUnavailable, SyncFailed, MemoryError):
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                log.exception("commit_failed", topic=batch[0].envelope.topic, message_id=batch[0].envelope.id)
+                batch[0].error = error
+                return False
+        # One command of the batch cannot be saved; alone, it harms no other.
+        wrote = False
+        for pending in batch:
+            if not pending.settled:
+                wrote = self._commit([pending]) or wrote
+        return wrote
+
+    def _commit_together(self, batch: list[Pending]) -> bool:
+        for _ in range(MAX_ROUNDS):
+            self._name_organizations(batch)
+            todo = self._not_yet_answered([pending for pending in batch if not pending.settled])
+            if not todo:
+                return False
+            decided = self._decide(todo)
+            if stale := self._states.refresh(list(decided.silent_reads)):
+                CONFLICTS.labels("stale_read").inc()
+                self._states.drop(stale)
+                continue
+            crash_point("committer.before_commit")
+            try:
+                positions = self._save(decided)
+            except AppendConflict as conflict:
+                CONFLICTS.labels(type(conflict).__name__).inc()
+                self._after_conflict(conflict, decided)
+                continue
+            crash_point("committer.after_commit")
+            self._settle(todo, decided, positions)
+            return bool(positions) or bool(decided.effects)
+        raise StoreUnavailable("the same batch met conflicts too often")
+
+    def _name_organizations(self, batch: Sequence[Pending]) -> None:
+        """A signal from an address token names no organization: its enrollment does."""
+        nameless = [pending for pending in batch if pending.envelope.organization_id is None]
+        for pending in nameless:
+            enrollment_id = getattr(pending.envelope.message, "enrollment_id", None)
+            known = self._states.get(enrollment_id) if enrollment_id is not None else None
+            if known is not None and known.state is not None:
+                pending.envelope = replace(
+                    pending.envelope, organization_id=known.state.organization_id, lead_id=known.state.lead_id
+                )
+
+    def _not_yet_answered(self, batch: Sequence[Pending]) -> list[Pending]:
+        keys = [pending.key for pending in batch if pending.key is not None]
+        answered = self._store.inbox(keys) if keys else {}
+        todo = []
+        for pending in batch:
+            stored = answered.get(pending.key) if pending.key is not None else None
+            if stored is None:
+                todo.append(pending)
+            else:
+                kept = orjson.loads(stored.answer)
+                answer = Answer.model_validate(kept["answer"])
+                position = self._cursor(stored.position, kept["partition"])
+                pending.answer = answer.model_copy(update={"position": position})
+        return todo
+
+    def _decide(self, batch: Sequence[Pending]) -> Round:
+        self._prefetch(batch)
+        world = BatchWorld(self._store, self._states, self._versions, self._clock)
+        decided = Round(world)
+        first_of: dict[InboxKey, int] = {}
+        for index, pending in enumerate(batch):
+            key = pending.key
+            if key is not None and key in first_of:
+                decided.repeats[index] = first_of[key]
+                continue
+            if key is not None:
+                first_of[key] = index
+            self._decide_one(index, pending, decided)
+        return decided
+
+    def _decide_one(self, index: int, pending: Pending, decided: Round) -> None:
+        envelope, world = pending.envelope, decided.world
+        try:
+            decision = handle(envelope, world)
+        except DomainError as refusal:
+            COMMANDS.labels(envelope.topic, "refused").inc()
+            decided.answers[index] = (Answer(ok=False, problem=problem_of(refusal)), None)
+            decided.silent_reads.update(world.base_versions)
+            self._remember(pending, decided, index)
+            return
+        except (StoreUnavailable, SyncFailed):
+            raise
+        except Exception as error:
+            log.exception("decision_failed", topic=envelope.topic, message_id=envelope.id)
+            COMMANDS.labels(envelope.topic, "failed").inc()
+            decided.errors[index] = error
+            return
+        COMMANDS.labels(envelope.topic, "accepted" if decision.changes else "already_so").inc()
+        versions = {change.id: world.version_of(change.id) for change in decision.changes}
+        for change in decision.changes:
+            versions[change.id] += 1
+            decided.envelopes.append(self._stamp(change, versions[change.id], envelope, world))
+        world.accept(decision)
+        effects = effects_of(decision, world)
+        world.foresee(effects)
+        decided.effects.append(effects)
+        if not decision.changes:
+            decided.silent_reads.update(decision.read)
+        last = len(decided.envelopes) - 1 if decision.changes else None
+        decided.answers[index] = (Answer(ok=True, result=decision.result), last)
+        self._remember(pending, decided, index)
+
+    def _remember(self, pending: Pending, decided: Round, index: int) -> None:
+        if pending.key is None:
+            return
+        answer, last = decided.answers[index]
+        event = decided.envelopes[last] if last is not None else None
+        row = InboxRow(
+            *pending.key,
+            answer=orjson.dumps({"partition": event.partition if event else None, "answer": answer.model_dump(mode="json")}),
+            aggregate_id=event.originator_id if event else None,
+            aggregate_version=event.originator_version if event else None,
+        )
+        decided.effects.append(Effects(inbox=[row]))
+
+    def _stamp(self, change: Any, version: int, cause: Envelope, world: BatchWorld) -> Envelope:
+        return Envelope(
+            id=f"{change.id.hex}-{version}",
+            message=change.event,
+            source="tendril/enrollment",
+            time=world.now,
+            organization_id=change.organization_id,
+            subject=change.id,
+            lead_id=change.lead_id,
+            partition=partition_of(change.lead_id or change.id, self._partitions),
+            aggregate_version=version,
+            traceparent=cause.traceparent,
+            causation_id=cause.id,
+            actor=cause.actor,
+        )
+
+    def _save(self, decided: Round) -> list[int]:
+        effects = Effects.folded(decided.effects)
+        if not decided.envelopes and effects.is_empty():
+            return []
+        if self._states.shared:
+            effects.read_versions = dict(decided.world.base_versions)
+        positions = self._store.append(decided.envelopes, effects)
+        EVENTS.inc(len(positions))
+        return positions
+
+    def _after_conflict(self, conflict: AppendConflict, decided: Round) -> None:
+        match conflict:
+            case StaleVersion():
+                self._states.drop(decided.world.base_versions)
+            case InboxDuplicate() | IdentityTaken() | QuotaExceeded():
+                self._states.refresh(list(decided.world.base_versions))
+
+    def _settle(self, batch: Sequence[Pending], decided: Round, positions: Sequence[int]) -> None:
+        for aggregate_id, known in decided.world.decided.items():
+            self._states.put(aggregate_id, known)
+        for index, pending in enumerate(batch):
+            if index in decided.errors:
+                pending.error = decided.errors[index]
+                continue
+            if index in decided.repeats and decided.repeats[index] in decided.errors:
+                pending.error = decided.errors[decided.repeats[index]]
+                continue
+            answer, last = decided.answers[decided.repeats.get(index, index)]
+            if last is not None:
+                answer = answer.model_copy(
+                    update={"position": self._cursor(positions[last], decided.envelopes[last].partition)}
+                )
+            pending.answer = answer
+
+    def _prefetch(self, batch: Sequence[Pending]) -> None:
+        """Reads what the batch will surely need in two queries: the named aggregates, then the leads of those
+        enrollments."""
+        named = {
+            each
+            for pending in batch
+            for each in (
+                getattr(pending.envelope.message, "enrollment_id", None),
+                getattr(pending.envelope.message, "lead_id", None),
+            )
+            if each is not None
+        }
+        if len(named) > 1:
+            found = self._states.prefetch(named)
+            self._states.prefetch({known.state.lead_id for known in found if hasattr(known.state, "lead_id")})
+
+    @staticmethod
+    def _cursor(position: int | None, partition: int | None) -> str | None:
+        return None if position is None or partition is None else f"{partition:02d}-{position}"
+
+
+def problem_of(error: DomainError) -> Problem:
+    """A refusal as it is told to the caller."""
+    return Problem(
+        code=error.code, title=error.title, detail=str(error), status=error.status, errors=list(error.errors)
+    )

@@ -1,0 +1,135 @@
+"""Dressing: a StepDue with all that is needed to send it, read at the moment of relaying.
+
+The log holds no copies of personal data, and dispatchers depend on no view, because content, the lead's fields,
+sender and thread are put on here. A step that cannot be dressed is reported failed by ``Undressable``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from shared.identity import domain_of
+
+from services.enrollment.batch_world import Versions
+from services.enrollment.states import States
+from shared.events.definition import EmailConfig
+from shared.events.dispatch import DressedStep
+from shared.events.enrollment import StepDue, WatchdogRang
+from shared.ids import derived_id
+from shared.persistence.eventstore import EventStore
+
+#: Topics that send a step to the dispatchers.
+DRESSED_TOPICS = frozenset({StepDue.TOPIC, WatchdogRang.TOPIC})
+
+
+class Undressable(Exception):
+    """The step cannot be sent as it is; ``reason`` says why in a few words."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Dresser:
+    """Builds ``DressedStep`` CloudEvents. Called from one thread at a time."""
+
+    def __init__(self, store: EventStore, states: States, versions: Versions) -> None:
+        self._store = store
+        self._states = states
+        self._versions = versions
+
+    def prepare(self, events: Sequence[dict[str, Any]]) -> None:
+        """Reads the leads and enrollments of a page in one go, fresh where other processes write too."""
+        ids = {UUID(event["subject"]) for event in events} | {UUID(event["leadid"]) for event in events}
+        self._states.refresh(list(ids))
+        self._states.prefetch(ids)
+
+    def dress(self, event: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Channel and dressed step (a CloudEvent) for a stored StepDue or WatchdogRang. Raises Undressable."""
+        due = event["data"]
+        organization_id = event["organizationid"]
+        lead = self._states.get(UUID(event["leadid"])).state
+        enrollment = self._states.get(UUID(event["subject"])).state
+        organization = self._states.get(derived_id("organization", organization_id)).state
+        version = self._versions.get(UUID(due["sequence_id"]), due["version"])
+        if lead is None or enrollment is None or organization is None or version is None:
+            raise Undressable("what the step belongs to is not in the log")
+        if lead.erased:
+            raise Undressable("the lead was erased")
+        step = version.steps.get(due["step_id"])
+        if step is None or not isinstance(step.config, EmailConfig):
+            raise Undressable("the version has no such message step")
+        if not lead.email:
+            raise Undressable("the lead has no e-mail address")
+        sender = organization.sender_for(step.config.sender)
+        if sender is None:
+            raise Undressable("no active sender")
+        repeated = event["type"] == WatchdogRang.TOPIC
+        data: dict[str, Any] = {
+            "enrollment_id": event["subject"],
+            "sequence_id": due["sequence_id"],
+            "version": due["version"],
+            "execution": due["execution"],
+            "attempt": due["attempt"],
+            "step_id": due["step_id"],
+            "channel": due["channel"],
+            "dispatch_id": due["dispatch_id"],
+            "due_at": due["due_at"],
+            "valid_until": due["valid_until"],
+            "address": lead.email,
+            "address_hash": self._store.hash_address(organization_id, "email", lead.email),
+            "domain_hash": self._store.hash_address(organization_id, "email", domain_of(lead.email) or lead.email),
+            "content": {
+                "subject": step.config.subject,
+                "html": step.config.html,
+                "text": step.config.text,
+                "preheader": step.config.preheader,
+            },
+            "lead": lead_values(lead),
+            "sender": {"sender_id": sender.sender_id, "name": sender.name, "email": sender.email},
+            "postal_address": organization.postal_address,
+            "track_opens": lead.consent.get("open_tracking", True),
+            "thread": list(enrollment.thread) if step.config.thread else [],
+            "reminder": repeated,
+        }
+        round_mark = f":r{due['round']}" if repeated else ""
+        return due["channel"], {
+            "specversion": "1.0",
+            "id": f"{due['dispatch_id']}:{due['attempt']}{round_mark}",
+            "type": DressedStep.TOPIC,
+            "source": "tendril/enrollment",
+            "time": event["time"],
+            "datacontenttype": "application/json",
+            "subject": event["subject"],
+            "organizationid": organization_id,
+            "leadid": event["leadid"],
+            "partition": event["partition"],
+            "position": event["position"],
+            "causationid": event["id"],
+            **({"traceparent": event["traceparent"]} if event.get("traceparent") else {}),
+            "data": data,
+        }
+
+
+def lead_values(lead: Any) -> dict[str, Any]:
+    """The lead's fields as merge tags see them; custom fields stand beside the others and never hide one."""
+    values: dict[str, Any] = dict(lead.custom_fields or {})
+    for name in (
+        "external_id",
+        "email",
+        "phone",
+        "first_name",
+        "last_name",
+        "company",
+        "title",
+        "timezone",
+        "locale",
+        "source",
+        "status",
+    ):
+        values[name] = getattr(lead, name)
+    values["temperature"], values["score"], values["tags"] = lead.temperature, lead.score, sorted(lead.tags)
+    values["name"] = " ".join(part for part in (lead.first_name, lead.last_name) if part) or None
+    return {name: value for name, value in values.items() if value is not None}

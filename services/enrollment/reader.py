@@ -1,0 +1,126 @@
+"""The reader: answers questions that need the log itself: pages of events, an aggregate's own events, an enrollment
+in the past."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from shared.messaging.consumers import Delivery, DependencyAway
+
+from services.enrollment.description import describe_enrollment
+from services.enrollment.states import NOTHING, Known, States, fold
+from shared.clock import Clock
+from shared.events.envelope import to_cloud_event
+from shared.events.message import Message
+from shared.events.query import (
+    Answer,
+    Problem,
+    QueryAggregateEvents,
+    QueryEnrollmentState,
+    QueryEventsPage,
+    QueryOrganization,
+    QueryTimers,
+)
+from shared.ids import derived_id
+from shared.persistence.eventstore import EventStore, StoreUnavailable
+
+log = structlog.get_logger()
+
+#: Pages looked through for one answer: a filter that matches little must not hold a caller for ever.
+PAGES_PER_ANSWER = 20
+
+
+class Reader:
+    """Stateless; any number may run."""
+
+    def __init__(self, store: EventStore, states: States, clock: Clock) -> None:
+        self._store = store
+        self._states = states
+        self._clock = clock
+
+    async def handle(self, delivery: Delivery) -> None:
+        for envelope in delivery.envelopes:
+            try:
+                answer = await asyncio.to_thread(self.answer, envelope.message)
+            except StoreUnavailable as error:
+                raise DependencyAway("event store") from error
+            await delivery.reply(answer)
+
+    def answer(self, question: Message) -> Answer:
+        """Runs in a thread: reads only."""
+        match question:
+            case QueryEventsPage():
+                return Answer(ok=True, result=self._page(question))
+            case QueryAggregateEvents():
+                return Answer(ok=True, result={"events": [to_cloud_event(each) for each in self._events(question)]})
+            case QueryEnrollmentState():
+                return self._enrollment(question)
+            case QueryTimers():
+                return Answer(ok=True, result=self._timers())
+            case QueryOrganization():
+                return self._organization(question)
+            case _:
+                return _refusal("unknown_query", "Unknown query", f"no answer is known for {question.TOPIC}", 400)
+
+    def _page(self, question: QueryEventsPage) -> dict[str, Any]:
+        end = self._store.last_position()
+        wanted = None if question.partitions is None else {f"{each:02d}" for each in question.partitions}
+        found: list[dict[str, Any]] = []
+        last = question.after
+        for _ in range(PAGES_PER_ANSWER):
+            page = self._store.page_events(last, question.limit, question.up_to)
+            if not page:
+                last = max(last, min(end, question.up_to) if question.up_to is not None else end)
+                break
+            last = page[-1]["position"]
+            found += [
+                event
+                for event in page
+                if (wanted is None or event["partition"] in wanted)
+                and (question.organization_id is None or event["organizationid"] == question.organization_id)
+            ]
+            if len(found) >= question.limit:
+                found = found[: question.limit]
+                last = found[-1]["position"]
+                break
+        return {"events": found, "last": last, "end": end}
+
+    def _events(self, question: QueryAggregateEvents) -> list[Any]:
+        events = self._store.load(
+            question.aggregate_id,
+            after_version=question.after_version,
+            up_to_version=question.up_to_version,
+            limit=question.limit,
+        )
+        return [each for each in events if question.at is None or each.time <= question.at]
+
+    def _enrollment(self, question: QueryEnrollmentState) -> Answer:
+        known = self._as_of(question.enrollment_id, question.at, question.version)
+        if known.state is None:
+            return _refusal("not_found", "Not found", "there is no such enrollment at that time", 404)
+        return Answer(ok=True, result=describe_enrollment(known.state, known.version))
+
+    def _as_of(self, enrollment_id: UUID, at: datetime | None, version: int | None) -> Known:
+        events = self._store.load(enrollment_id, up_to_version=version)
+        if not events or not events[0].topic.startswith("enrollment."):
+            return NOTHING
+        return fold(each for each in events if at is None or each.time <= at)
+
+    def _timers(self) -> dict[str, Any]:
+        next_due = self._store.timers_next_due()
+        oldest = next_due.business and self._clock.to_wall_seconds(self._clock.now() - next_due.business)
+        return {**self._store.timers_count(), "oldest_due_seconds": oldest or 0.0}
+
+    def _organization(self, question: QueryOrganization) -> Answer:
+        known = self._states.get(derived_id("organization", question.organization_id))
+        if known.state is None:
+            return Answer(ok=True, result={"found": False, "members": 0})
+        return Answer(ok=True, result={"found": True, "members": len(known.state.members)})
+
+
+def _refusal(code: str, title: str, detail: str, status: int) -> Answer:
+    return Answer(ok=False, problem=Problem(code=code, title=title, detail=detail, status=status))

@@ -1,0 +1,115 @@
+"""Builds the write side from one settings object."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+from shared.messaging.consumers import Consumers, Subscription
+
+from services.enrollment.clerk import Clerk
+from services.enrollment.committer import Committer
+from services.enrollment.dressing import Dresser
+from services.enrollment.intake import Intake
+from services.enrollment.reader import Reader
+from services.enrollment.relay import Relay
+from services.enrollment.scheduler import Scheduler
+from services.enrollment.states import States
+from shared.clock import Clock
+from shared.messaging.publisher import Publisher
+from shared.persistence.eventstore import EventStore, StoreUnavailable, open_store
+from shared.settings import PostgresStore, Settings
+
+log = structlog.get_logger()
+
+Role = Literal["commands", "clerk", "reader"]
+ROLES: frozenset[Role] = frozenset({"commands", "clerk", "reader"})
+QUERY_PREFETCH = 16
+
+
+class WrongRoles(Exception):
+    """The store allows no such split of roles."""
+
+
+@dataclass
+class EnrollmentService:
+    """The parts of one process, started and closed in order."""
+
+    store: EventStore
+    publisher: Publisher
+    committer: Committer
+    consumers: Consumers | None
+    clerk: Clerk | None
+
+    async def start(self) -> None:
+        await self.publisher.start()
+        await self.committer.start()
+        if self.clerk is not None:
+            await self.clerk.start()
+        if self.consumers is not None:
+            await self.consumers.start()
+
+    async def close(self) -> None:
+        """Takes nothing new, finishes what runs, then lets go of the store."""
+        if self.consumers is not None:
+            await self.consumers.close()
+        if self.clerk is not None:
+            await self.clerk.close()
+        await self.committer.close()
+        await self.publisher.close()
+        await asyncio.to_thread(self.store.close)
+
+    def readiness(self) -> dict[str, bool]:
+        return {
+            "broker": self.publisher.is_up,
+            "consumers": self.consumers is None or self.consumers.running,
+        }
+
+
+async def build(
+    settings: Settings, clock: Clock, *, roles: Collection[Role] = ROLES, store: EventStore | None = None
+) -> EnrollmentService:
+    """Opens the store and connects the parts; starts nothing. Raises WrongRoles, or the store's own errors."""
+    chosen = frozenset(roles) or ROLES
+    shared = isinstance(settings.store, PostgresStore)
+    if not shared and chosen != ROLES:
+        raise WrongRoles("with SQLite the one enrollment process has all three roles: leave --roles out")
+    amqp_url = settings.require_amqp_url()
+    store = store or await asyncio.to_thread(lambda: open_store(settings, roles=chosen, wall=clock.wall))
+    states = States(store, shared=shared)
+    publisher = Publisher(amqp_url, name="enrollment")
+    committer = Committer(store, states, clock, partitions=settings.partitions)
+    clerk: Clerk | None = None
+    if "clerk" in chosen:
+        scheduler = Scheduler(store, committer, clock)
+        relay = Relay(store, publisher, committer, Dresser(store, states, committer.versions), clock)
+        clerk = Clerk(store, scheduler, relay)
+
+        def wake() -> None:
+            scheduler.wake()
+            relay.wake()
+
+        committer.on_commit = wake
+    subscriptions: list[Subscription] = []
+    if "commands" in chosen:
+        subscriptions += Intake(committer, publisher).subscriptions()
+    if "reader" in chosen:
+        subscriptions.append(Subscription("enrollment.queries", QUERY_PREFETCH, Reader(store, states, clock).handle))
+    consumers = None
+    if subscriptions:
+        consumers = Consumers(
+            amqp_url, name="enrollment", publisher=publisher, queues=subscriptions, available=lambda: available(store)
+        )
+    return EnrollmentService(store, publisher, committer, consumers, clerk)
+
+
+async def available(store: EventStore) -> bool:
+    """Does the store answer?"""
+    try:
+        await asyncio.to_thread(store.last_position)
+    except StoreUnavailable:
+        return False
+    return True
