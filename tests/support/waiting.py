@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 POLL_SECONDS = 0.02
 
 
-async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_seconds: float = 10.0, message: str = "") -> T:
+@overload
+async def eventually(predicate: Callable[[], Awaitable[T]], timeout_seconds: float = ..., message: str = ...) -> T: ...
+@overload
+async def eventually(predicate: Callable[[], T], timeout_seconds: float = ..., message: str = ...) -> T: ...
+async def eventually(predicate: Callable[[], object], timeout_seconds: float = 10.0, message: str = "") -> object:
     """The first truthy value of `predicate`. Raises AssertionError, with the last value, when the time is over.
 
     An AssertionError inside the predicate counts as "not yet"; the last one is raised at the end.
@@ -20,7 +24,7 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_seconds:
     deadline = loop.time() + timeout_seconds
     while True:
         failure: AssertionError | None = None
-        value: T | None = None
+        value: object = None
         try:
             answer = predicate()
             value = await answer if inspect.isawaitable(answer) else answer

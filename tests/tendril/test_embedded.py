@@ -51,6 +51,10 @@ async def test_rabbitmq_keeps_confirmed_messages_over_a_kill(home: Path) -> None
         async with await aio_pika.connect(url) as connection:
             channel = await connection.channel()
             await channel.declare_queue("kept", durable=True, arguments={"x-queue-type": "quorum"})
+        await server.stop()  # the queue itself is settled; what is to survive the kill is the message
+        await server.start()
+        async with await aio_pika.connect(url) as connection:
+            channel = await connection.channel()
             message = aio_pika.Message(b"x", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
             await channel.default_exchange.publish(message, routing_key="kept")
         server.kill()
