@@ -1,0 +1,1 @@
+"""How messages travel: topology, frames, a publisher, consumers and request-reply, all over RabbitMQ."""
