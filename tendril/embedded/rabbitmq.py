@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 from tendril.embedded.errors import EmbeddedError
 from tendril.embedded.ports import LOOPBACK, kept_port
 from tendril.embedded.process import ServerProcess
@@ -53,8 +55,12 @@ class RabbitServer:
 
     @property
     def pid(self) -> int:
-        """Of the Erlang machine. Raises EmbeddedError when it does not run."""
-        return self._process.pid
+        """Of the Erlang machine, which the start script keeps as its child. Raises EmbeddedError when it does not run."""
+        script = psutil.Process(self._process.pid)
+        for process in (script, *script.children(recursive=True)):
+            if process.name().startswith("beam"):
+                return process.pid
+        raise EmbeddedError("RabbitMQ's Erlang machine does not run")
 
     @property
     def running(self) -> bool:
