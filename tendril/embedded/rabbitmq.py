@@ -39,6 +39,7 @@ class RabbitServer:
         self._port: int | None = port
         self._ports = (0, 0)
         self._process = ServerProcess("RabbitMQ", self.home / "rabbitmq.log")
+        self._killed: list[psutil.Process] = []
         self._names = ServerProcess("epmd", self.home / "epmd.log")
 
     @property
@@ -55,11 +56,11 @@ class RabbitServer:
 
     @property
     def pid(self) -> int:
-        """Of the Erlang machine, which the start script keeps as its child. Raises EmbeddedError when it does not run."""
+        """Of the Erlang machine, a child of the start script. Raises EmbeddedError when it does not run."""
         script = psutil.Process(self._process.pid)
         for process in (script, *script.children(recursive=True)):
             if process.name().startswith("beam"):
-                return process.pid
+                return int(process.pid)
         raise EmbeddedError("RabbitMQ's Erlang machine does not run")
 
     @property
@@ -94,13 +95,18 @@ class RabbitServer:
 
     def kill(self) -> None:
         """SIGKILL, for tests of what a crash leaves behind."""
+        if self.running:
+            script = psutil.Process(self._process.pid)
+            self._killed = script.children(recursive=True)
         self._process.kill()
         self._names.kill()
 
     async def wait_ended(self) -> None:
-        """Return once it is gone."""
+        """Return once it is gone, the Erlang machine too: it may outlive the start script for a moment."""
         await self._process.wait_ended()
         await self._names.wait_ended()
+        await asyncio.to_thread(psutil.wait_procs, self._killed, READY_SECONDS)
+        self._killed = []
 
     def vhost_url(self, name: str) -> str:
         """Address of a virtual host."""
