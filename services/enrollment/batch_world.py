@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-from shared.identity import domain_of
 
 from services.enrollment.domain.flow import Version, compile_version
 from services.enrollment.domain.world import CatalogueEntry
@@ -17,10 +15,15 @@ from services.enrollment.states import Known, States
 from shared.clock import Clock
 from shared.events.sequence import SequencePublished
 from shared.ids import derived_id
-from shared.persistence.eventstore import Effects, EventStore
+from shared.persistence.eventstore import Effects, EventStore, IdentityKey
 
 if TYPE_CHECKING:
     from services.enrollment.domain.handling import Decision
+
+
+def domain_of(address: str) -> str:
+    """``@example.com`` of an e-mail address: how a whole domain is suppressed."""
+    return "@" + address.rpartition("@")[2]
 
 
 class Versions:
@@ -51,17 +54,24 @@ class BatchWorld:
     sees the same moment.
     """
 
-    def __init__(self, store: EventStore, states: States, versions: Versions, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        states: States,
+        versions: Versions,
+        clock: Clock,
+        channel_consumed: Callable[[str], bool],
+    ) -> None:
         self._store = store
         self._states = states
         self._versions = versions
-        self._clock = clock
+        self.channel_consumed = channel_consumed
         self.now: datetime = clock.now()
         self.wall_now: datetime = clock.wall()
         self.decided: dict[UUID, Known] = {}
         self.base_versions: dict[UUID, int] = {}
         self._catalogues: dict[str, list[CatalogueEntry]] = {}
-        self._identities: dict[tuple[str, str, str], UUID | None] = {}
+        self._identities: dict[IdentityKey, UUID | None] = {}
         self._suppressions: dict[tuple[str, str, str], str | None] = {}
         self._quotas: dict[tuple[str, str, str], int] = {}
 
@@ -94,15 +104,15 @@ class BatchWorld:
         return entries
 
     def lead_by_identity(self, organization_id: str, kind: str, normalised: str) -> UUID | None:
-        key = (organization_id, kind, self._store.hash_identity(organization_id, kind, normalised))
+        key = IdentityKey(organization_id, kind, self._store.hash_identity(organization_id, kind, normalised))
         if key not in self._identities:
             self._identities[key] = self._store.identities([key]).get(key)
         return self._identities[key]
 
     def suppression(self, organization_id: str, channel: str, address: str) -> str | None:
         hashes = [self._store.hash_address(organization_id, channel, address)]
-        if domain := domain_of(address):
-            hashes.append(self._store.hash_address(organization_id, channel, domain))
+        if "@" in address:
+            hashes.append(self._store.hash_address(organization_id, channel, domain_of(address)))
         keys = [(organization_id, channel, each) for each in hashes]
         missing = [key for key in keys if key not in self._suppressions]
         if missing:
@@ -125,17 +135,7 @@ class BatchWorld:
         text = "\x1f".join(str(part) for part in parts)
         return int.from_bytes(blake2b(text.encode(), digest_size=7).digest()) / float(1 << 56)
 
-    def machine_delay(self, seconds: float) -> timedelta:
-        return timedelta(seconds=seconds)
-
     # --- what the batch does with a decision ------------------------------------------------------------------------
-
-    def prefetch_identities(self, keys: Iterable[tuple[str, str, str]]) -> None:
-        """Reads (organization, kind, hash) of the whole batch in one query."""
-        wanted = list(keys)
-        if wanted:
-            found = self._store.identities(wanted)
-            self._identities.update((key, found.get(key)) for key in wanted)
 
     def accept(self, decision: Decision) -> None:
         """Takes a decision over: later decisions of the batch see it."""
@@ -150,11 +150,13 @@ class BatchWorld:
     def foresee(self, effects: Effects) -> None:
         """What a decision writes beside its events, as later decisions of the batch must see it."""
         for identity in effects.identities:
-            name = (identity.organization_id, identity.kind, identity.hash)
+            name = IdentityKey(identity.organization_id, identity.kind, identity.hash)
             if self._identities.get(name) is None:
                 self._identities[name] = identity.lead_id
         for suppression in effects.suppressions:
-            self._suppressions[(suppression.organization_id, suppression.channel, suppression.hash)] = suppression.reason
+            self._suppressions[(suppression.organization_id, suppression.channel, suppression.hash)] = (
+                suppression.reason
+            )
         for gone in effects.suppressions_gone:
             self._suppressions[(gone[0], gone[1], gone[2])] = None
         for take in effects.quotas:

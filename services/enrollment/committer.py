@@ -34,6 +34,7 @@ from shared.persistence.eventstore import (
     EventStore,
     IdentityTaken,
     InboxDuplicate,
+    InboxKey,
     InboxRow,
     QuotaExceeded,
     StaleVersion,
@@ -47,8 +48,6 @@ log = structlog.get_logger()
 MAX_BATCH = 512
 #: Times a batch is decided again after conflicts before its commands go back to their queues.
 MAX_ROUNDS = 30
-
-InboxKey = tuple[str, str, str]
 
 
 @dataclass(slots=True)
@@ -66,7 +65,7 @@ class Pending:
     def key(self) -> InboxKey | None:
         if self.exchange is None or not self.envelope.id or self.envelope.organization_id is None:
             return None
-        return (self.envelope.organization_id, self.exchange, self.envelope.id)
+        return InboxKey(self.envelope.organization_id, self.exchange, self.envelope.id)
 
     @property
     def settled(self) -> bool:
@@ -101,12 +100,14 @@ class Committer:
         clock: Clock,
         *,
         partitions: int,
+        channel_consumed: Callable[[str], bool] = lambda _channel: True,
         max_batch: int = MAX_BATCH,
     ) -> None:
         self._store = store
         self._states = states
         self._clock = clock
         self._partitions = partitions
+        self._channel_consumed = channel_consumed
         self.on_commit: Callable[[], None] = lambda: None
         self._max_batch = max_batch
         self._versions = Versions(store)
@@ -257,7 +258,7 @@ class Committer:
 
     def _decide(self, batch: Sequence[Pending]) -> Round:
         self._prefetch(batch)
-        world = BatchWorld(self._store, self._states, self._versions, self._clock)
+        world = BatchWorld(self._store, self._states, self._versions, self._clock, self._channel_consumed)
         decided = Round(world)
         first_of: dict[InboxKey, int] = {}
         for index, pending in enumerate(batch):
@@ -309,7 +310,9 @@ class Committer:
         event = decided.envelopes[last] if last is not None else None
         row = InboxRow(
             *pending.key,
-            answer=orjson.dumps({"partition": event.partition if event else None, "answer": answer.model_dump(mode="json")}),
+            answer=orjson.dumps(
+                {"partition": event.partition if event else None, "answer": answer.model_dump(mode="json")}
+            ),
             aggregate_id=event.originator_id if event else None,
             aggregate_version=event.originator_version if event else None,
         )

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from shared.identity import domain_of
-
-from services.enrollment.batch_world import Versions
+from services.enrollment.batch_world import Versions, domain_of
+from services.enrollment.domain.identities import normalise_address
 from services.enrollment.states import States
 from shared.events.definition import EmailConfig
 from shared.events.dispatch import DressedStep
@@ -63,6 +62,7 @@ class Dresser:
             raise Undressable("the version has no such message step")
         if not lead.email:
             raise Undressable("the lead has no e-mail address")
+        address = normalise_address("email", lead.email)
         sender = organization.sender_for(step.config.sender)
         if sender is None:
             raise Undressable("no active sender")
@@ -79,8 +79,8 @@ class Dresser:
             "due_at": due["due_at"],
             "valid_until": due["valid_until"],
             "address": lead.email,
-            "address_hash": self._store.hash_address(organization_id, "email", lead.email),
-            "domain_hash": self._store.hash_address(organization_id, "email", domain_of(lead.email) or lead.email),
+            "address_hash": self._store.hash_address(organization_id, "email", address),
+            "domain_hash": self._store.hash_address(organization_id, "email", domain_of(address)),
             "content": {
                 "subject": step.config.subject,
                 "html": step.config.html,

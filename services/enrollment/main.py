@@ -55,5 +55,5 @@ def refuse_wrong_clock(service: EnrollmentService, clock: Clock) -> None:
     if clock.speed == 1.0 and latest is not None and latest > clock.now() + CLOCK_TOLERANCE:
         raise StoreAhead(
             f"the event store has reached {latest.isoformat()} in business time, ahead of the clock: "
-            "it was filled by a scaled run (--speed); start it with --demo, or choose another TENDRIL_HOME or TENDRIL_EVENT_STORE"
+            "it was filled by a scaled run (--speed); start it with --demo, or choose another TENDRIL_HOME"
         )

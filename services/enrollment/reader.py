@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from shared.messaging.consumers import Delivery, DependencyAway
 
 from services.enrollment.description import describe_enrollment
 from services.enrollment.states import NOTHING, Known, States, fold
@@ -26,6 +25,7 @@ from shared.events.query import (
     QueryTimers,
 )
 from shared.ids import derived_id
+from shared.messaging.consumers import Delivery, DependencyAway
 from shared.persistence.eventstore import EventStore, StoreUnavailable
 
 log = structlog.get_logger()

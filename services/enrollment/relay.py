@@ -140,6 +140,7 @@ class Relay:
             content_type=content_type,
             headers=message.headers,
             message_id=message.message_id,
+            mandatory=message.exchange != "tendril.events",  # anyone may listen there, or nobody
         )
 
     async def _save(self, *, force: bool) -> None:

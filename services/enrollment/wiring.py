@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import structlog
-from shared.messaging.consumers import Consumers, Subscription
 
+from services.enrollment.channel_watch import ChannelWatch
 from services.enrollment.clerk import Clerk
 from services.enrollment.committer import Committer
 from services.enrollment.dressing import Dresser
@@ -19,7 +19,9 @@ from services.enrollment.relay import Relay
 from services.enrollment.scheduler import Scheduler
 from services.enrollment.states import States
 from shared.clock import Clock
+from shared.messaging.consumers import Consumers, Subscription
 from shared.messaging.publisher import Publisher
+from shared.messaging.topology import DEFAULT_CHANNELS
 from shared.persistence.eventstore import EventStore, StoreUnavailable, open_store
 from shared.settings import PostgresStore, Settings
 
@@ -43,9 +45,11 @@ class EnrollmentService:
     committer: Committer
     consumers: Consumers | None
     clerk: Clerk | None
+    watch: ChannelWatch
 
     async def start(self) -> None:
         await self.publisher.start()
+        await self.watch.start()
         await self.committer.start()
         if self.clerk is not None:
             await self.clerk.start()
@@ -59,6 +63,7 @@ class EnrollmentService:
         if self.clerk is not None:
             await self.clerk.close()
         await self.committer.close()
+        await self.watch.close()
         await self.publisher.close()
         await asyncio.to_thread(self.store.close)
 
@@ -81,7 +86,8 @@ async def build(
     store = store or await asyncio.to_thread(lambda: open_store(settings, roles=chosen, wall=clock.wall))
     states = States(store, shared=shared)
     publisher = Publisher(amqp_url, name="enrollment")
-    committer = Committer(store, states, clock, partitions=settings.partitions)
+    watch = ChannelWatch(amqp_url, DEFAULT_CHANNELS)
+    committer = Committer(store, states, clock, partitions=settings.partitions, channel_consumed=watch.consumed)
     clerk: Clerk | None = None
     if "clerk" in chosen:
         scheduler = Scheduler(store, committer, clock)
@@ -103,7 +109,7 @@ async def build(
         consumers = Consumers(
             amqp_url, name="enrollment", publisher=publisher, queues=subscriptions, available=lambda: available(store)
         )
-    return EnrollmentService(store, publisher, committer, consumers, clerk)
+    return EnrollmentService(store, publisher, committer, consumers, clerk, watch)
 
 
 async def available(store: EventStore) -> bool:

@@ -112,6 +112,7 @@ class Stack:
                 )
         await asyncio.gather(*(self.ready(name) for name in self.services))
         await self.sign_in()
+        await self.api("POST", "senders", json={"sender_id": "default", "name": "Demo", "email": "coach@demo.example"})
 
     async def stop(self) -> None:
         """Ends all of it; what a test froze is thawed first."""
