@@ -90,6 +90,8 @@ def write_batch(session: Session, events: Sequence[StoredEvent], batch: Batch) -
 
 def _write_inbox(session: Session, events: Sequence[StoredEvent], batch: Batch, last: int) -> None:
     rows = batch.effects.inbox
+    if len({row[:3] for row in rows}) != len(rows):
+        raise ValueError("a message is given twice in one append")
     position_of: dict[tuple[Any, int], int] = {}
     if any(row.aggregate_id is not None for row in rows):
         position_of = {
