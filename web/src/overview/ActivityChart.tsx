@@ -44,7 +44,7 @@ export function ActivityChart({ clock }: { clock: BusinessClock }) {
       <CardHeader id="activity" title="Sends and responses">
         <Segmented label="Range" value={range} options={RANGE_OPTIONS} onChange={setRange} />
       </CardHeader>
-      <ul aria-label="Measures shown" className="flex flex-wrap gap-x-1 gap-y-0.5 px-2.5">
+      <ul aria-label="Measures shown" className="flex flex-wrap gap-y-0.5 px-2.5">
         {MEASURES.map(({ key, label, colour }) => (
           <li key={key}>
             <button
@@ -55,7 +55,7 @@ export function ActivityChart({ clock }: { clock: BusinessClock }) {
             >
               <span
                 aria-hidden
-                className={cx('h-0.5 w-3 rounded-full', hidden.has(key) && 'opacity-30')}
+                className={cx('size-2 rounded-full', hidden.has(key) && 'opacity-30')}
                 style={{ background: colour }}
               />
               {label}
@@ -63,7 +63,7 @@ export function ActivityChart({ clock }: { clock: BusinessClock }) {
           </li>
         ))}
       </ul>
-      <div className="h-72 px-4 pt-2 pb-3">
+      <div className="h-76 px-4 pt-2 pb-3">
         {error && !points ? (
           <Failed error={error} retry={() => void refetch()} className="h-full py-0" />
         ) : points ? (

@@ -3,7 +3,7 @@ import { UserRoundPlus } from 'lucide-react';
 
 import type { EnrollmentSummary } from '@/api/client';
 import { recentEnrollmentsQuery } from '@/api/queries';
-import { moment, words } from '@/format/format';
+import { clockTime, moment, shortDay, words } from '@/format/format';
 import { Badge, type Tone } from '@/ui/Badge';
 import { Card, CardHeader } from '@/ui/Card';
 import { DataTable, type Column } from '@/ui/DataTable';
@@ -39,7 +39,7 @@ const COLUMNS: readonly Column<EnrollmentSummary>[] = [
     header: 'Lead',
     accessorFn: (row) => row.lead_name ?? '',
     cell: ({ row: { original } }) => (
-      <div className="max-w-56 min-w-28">
+      <div className="max-w-56 min-w-24">
         <p className="truncate font-medium">{original.lead_name ?? 'No name'}</p>
         <p className="truncate text-xs text-ink-3">{original.sequence_name}</p>
       </div>
@@ -63,9 +63,14 @@ const COLUMNS: readonly Column<EnrollmentSummary>[] = [
     header: 'Last change',
     accessorFn: (row) => row.updated_at ?? '',
     cell: ({ row: { original } }) => (
-      <span className="whitespace-nowrap text-ink-2">
-        {original.updated_at ? moment(new Date(original.updated_at)) : ''}
-      </span>
+      <time dateTime={original.updated_at ?? undefined} className="whitespace-nowrap">
+        {original.updated_at && (
+          <>
+            {clockTime(new Date(original.updated_at))}
+            <span className="block text-xs text-ink-3">{shortDay(new Date(original.updated_at))}</span>
+          </>
+        )}
+      </time>
     ),
     look: { numeric: true },
   },

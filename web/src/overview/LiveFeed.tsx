@@ -146,7 +146,7 @@ const Row = memo(function Row({ activity, fresh }: { activity: Activity; fresh: 
       >
         <Icon className="size-3" strokeWidth={2.25} />
       </span>
-      <p className="min-w-0 flex-1 leading-snug">
+      <p className="min-w-0 flex-1 leading-snug wrap-anywhere">
         <span className="font-medium">{activity.lead_name ?? 'A lead'}</span>{' '}
         <span className="text-ink-2">{does}</span>
         {what !== null && <span className="block truncate text-xs text-ink-3">{what}</span>}

@@ -39,19 +39,22 @@ export function OverviewPage() {
         overview={overview.data}
         hours={hours.data && filled(hours.data.items, stepMs, buckets, end)}
       />
-      <div className="grid gap-4 xl:grid-cols-[minmax(0,1fr)_22rem]">
-        <div className="grid content-start gap-4">
-          <div className="grid gap-4 md:grid-cols-[minmax(0,1fr)_18rem] lg:grid-cols-[minmax(0,1fr)_17rem]">
-            <ActivityChart clock={clock} />
-            <Totals overview={overview.data} />
-          </div>
-          <SequencesTable />
-          <EnrollmentsTable />
-        </div>
-        <div className="relative h-130 xl:h-auto xl:min-h-160">
+      <div className="grid grid-cols-1 gap-4 lg:grid-cols-[minmax(0,1fr)_20rem] desk:grid-cols-[minmax(0,1fr)_17.5rem_21rem]">
+        <ActivityChart clock={clock} />
+        {/* The feed has its own scroll, so that its length never moves what stands below. */}
+        <div className="relative max-lg:h-120 lg:col-start-2 lg:row-span-4 lg:row-start-1 desk:col-start-3 desk:row-span-3">
           <div className="absolute inset-0 grid">
             <LiveFeed />
           </div>
+        </div>
+        <div className="grid min-w-0 desk:col-start-2 desk:row-start-1">
+          <Totals overview={overview.data} />
+        </div>
+        <div className="min-w-0 desk:col-span-2">
+          <SequencesTable />
+        </div>
+        <div className="min-w-0 desk:col-span-2">
+          <EnrollmentsTable />
         </div>
       </div>
     </div>

@@ -44,7 +44,7 @@ const COLUMNS: readonly Column<SequenceSummary>[] = [
   figure('sent', 'Sent', (row) => row.stats.sent, 'sm'),
   rate('open', 'Open rate', (row) => row.stats.open_rate, 'sm'),
   rate('click', 'Click rate', (row) => row.stats.click_rate, 'md'),
-  rate('reply', 'Reply rate', (row) => row.stats.reply_rate),
+  rate('reply', 'Reply rate', (row) => row.stats.reply_rate, 'sm'),
   figure('completed', 'Completed', (row) => row.stats.completed, 'md'),
 ];
 
@@ -73,9 +73,19 @@ function rate(
     id,
     header,
     accessorFn,
-    cell: (cell) => percent(cell.getValue() as number),
+    cell: (cell) => (cell.row.original.stats.sent === 0 ? <Nothing /> : percent(cell.getValue() as number)),
     look: { numeric: true, ...(from && { from }) },
   };
+}
+
+/** A rate of nothing is no rate. */
+function Nothing() {
+  return (
+    <span className="text-ink-3">
+      <span aria-hidden>–</span>
+      <span className="sr-only">nothing sent yet</span>
+    </span>
+  );
 }
 
 export function SequencesTable() {

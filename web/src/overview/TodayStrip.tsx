@@ -2,8 +2,8 @@ import { LinePath } from '@visx/shape';
 import { curveMonotoneX } from '@visx/curve';
 
 import type { Overview, TimeseriesPoint } from '@/api/client';
-import { count, percent } from '@/format/format';
-import { Card } from '@/ui/Card';
+import { percent, shortCount } from '@/format/format';
+import { CARD } from '@/ui/Card';
 import { cx } from '@/ui/cx';
 import { Skeleton } from '@/ui/Skeleton';
 
@@ -29,6 +29,7 @@ const FIGURES: readonly {
     rate: 'unsubscribe',
     series: 'unsubscribed',
   },
+  { key: 'meetings', label: 'Meetings', colour: 'var(--replied)' },
   { key: 'enrolled', label: 'Enrolled', colour: 'var(--enrolled)', series: 'enrolled' },
 ];
 
@@ -41,49 +42,51 @@ export function TodayStrip({
   hours: readonly TimeseriesPoint[] | undefined;
 }) {
   return (
-    <Card aria-labelledby="today" className="overflow-hidden">
-      <h2 id="today" className="sr-only">
-        Today
-      </h2>
-      <dl
-        aria-busy={overview === undefined}
-        className="-mr-px -mb-px grid grid-cols-2 sm:grid-cols-4 xl:grid-cols-7"
-      >
-        {FIGURES.map(({ key, label, colour, rate, series }, at) => (
-          <div
-            key={key}
-            data-testid={`today-${key}`}
-            className={cx(
-              'relative grid h-26 content-start border-r border-b border-line px-4 pt-3',
-              at === 0 && 'max-sm:col-span-2 sm:max-xl:col-span-2',
-            )}
-          >
-            <dt className="flex items-center gap-1.5 eyebrow">
-              <span aria-hidden className="size-1.5 rounded-full" style={{ background: colour }} />
-              {label}
-            </dt>
-            <dd className="mt-1 flex items-baseline gap-2">
-              {overview === undefined ? (
-                <Skeleton className="my-1.5 h-5 w-14" />
-              ) : (
-                <>
-                  <span className="text-2xl font-semibold tracking-[-0.02em] tabular">
-                    {count(overview.today[key])}
-                  </span>
-                  {rate !== undefined && (
-                    <span className="text-xs text-ink-3 tabular">
-                      {percent(overview.rates[rate])}
-                      <span className="sr-only"> of all sent</span>
+    <section aria-labelledby="today">
+      <div className="mb-1.5 flex items-baseline justify-between text-xs text-ink-3">
+        <h2 id="today" className="text-sm font-medium text-ink-2">
+          Today
+        </h2>
+        <p>Lines: the last 24 hours</p>
+      </div>
+      <div className={cx(CARD, 'overflow-hidden')}>
+        <dl
+          aria-busy={overview === undefined}
+          className="-mr-px -mb-px grid grid-cols-2 sm:grid-cols-4 desk:grid-cols-8"
+        >
+          {FIGURES.map(({ key, label, colour, rate, series }) => (
+            <div
+              key={key}
+              data-testid={`today-${key}`}
+              className="relative h-25 border-r border-b border-line px-3.5 pt-3"
+            >
+              <dt className="flex items-center gap-1.5 eyebrow">
+                <span aria-hidden className="size-1.5 rounded-full" style={{ background: colour }} />
+                {label}
+              </dt>
+              <dd className="mt-0.5 flex items-center justify-between gap-2">
+                {overview === undefined ? (
+                  <Skeleton className="my-2 h-4.5 w-14" />
+                ) : (
+                  <>
+                    <span className="text-2xl font-semibold tracking-[-0.022em] tabular" data-value>
+                      {shortCount(overview.today[key])}
                     </span>
-                  )}
-                </>
-              )}
-            </dd>
-            {hours && series && <Spark values={hours.map((hour) => hour[series])} colour={colour} />}
-          </div>
-        ))}
-      </dl>
-    </Card>
+                    {rate !== undefined && (
+                      <span className="text-right text-2xs leading-3 text-ink-3 tabular">
+                        <span className="block font-medium text-ink-2">{percent(overview.rates[rate])}</span>
+                        overall
+                      </span>
+                    )}
+                  </>
+                )}
+              </dd>
+              {hours && series && <Spark values={hours.map((hour) => hour[series])} colour={colour} />}
+            </div>
+          ))}
+        </dl>
+      </div>
+    </section>
   );
 }
 
@@ -99,7 +102,7 @@ function Spark({ values, colour }: { values: readonly number[]; colour: string }
       aria-hidden
       viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
       preserveAspectRatio="none"
-      className="absolute inset-x-4 bottom-2.5 h-6 w-[calc(100%-2rem)] overflow-visible"
+      className="absolute inset-x-3.5 bottom-2 h-6 w-[calc(100%-1.75rem)] overflow-visible"
     >
       <LinePath
         data={[...values]}

@@ -1,7 +1,7 @@
 import { CircleHelp, ClipboardList, Users, Workflow, type LucideIcon } from 'lucide-react';
 
 import type { Overview } from '@/api/client';
-import { count, plural } from '@/format/format';
+import { count } from '@/format/format';
 import { Card, CardHeader } from '@/ui/Card';
 import { Skeleton } from '@/ui/Skeleton';
 
@@ -19,7 +19,7 @@ export function Totals({ overview }: { overview: Overview | undefined }) {
   return (
     <Card aria-labelledby="totals" className="flex flex-col">
       <CardHeader id="totals" title="In all" />
-      <div className="grid flex-1 content-start gap-5 px-4 pb-4" aria-busy={!totals}>
+      <div className="@container grid flex-1 content-start gap-4 px-4 pb-2" aria-busy={!totals}>
         <div>
           <p className="flex items-baseline justify-between text-sm">
             <span className="text-ink-2">Enrollments</span>
@@ -39,7 +39,7 @@ export function Totals({ overview }: { overview: Overview | undefined }) {
                 />
               ))}
           </div>
-          <dl className="mt-3 grid grid-cols-2 gap-x-5 gap-y-1.5 text-sm">
+          <dl className="mt-3 grid gap-x-8 gap-y-1.5 text-sm @min-[20rem]:grid-cols-2 @min-[36rem]:grid-cols-4">
             {STATES.map(({ key, label, colour }) => (
               <div key={key} data-testid={`total-${key}`} className="flex items-center gap-2">
                 <dt className="flex items-center gap-2 text-ink-2">
@@ -53,29 +53,24 @@ export function Totals({ overview }: { overview: Overview | undefined }) {
             ))}
           </dl>
         </div>
-        <dl className="grid border-t border-line text-sm">
+        <dl className="grid gap-x-8 border-t border-line text-sm @min-[36rem]:grid-cols-2">
           <Line icon={Users} label="Leads" value={totals && count(totals.leads)} />
           <Line
             icon={Workflow}
             label="Sequences"
             value={totals && count(totals.sequences)}
-            note={totals && `${totals.sequences_active} active, ${totals.sequences_pending} pending approval`}
+            note={totals && sequenceNote(totals)}
           />
           <Line icon={ClipboardList} label="Open tasks" value={totals && count(totals.tasks_open)} />
-          <Line
-            icon={CircleHelp}
-            label="In doubt"
-            value={totals && count(totals.in_doubt)}
-            note={
-              totals && totals.in_doubt > 0
-                ? `${plural(totals.in_doubt, 'send')} without an answer`
-                : undefined
-            }
-          />
+          <Line icon={CircleHelp} label="In doubt" value={totals && count(totals.in_doubt)} />
         </dl>
       </div>
     </Card>
   );
+}
+
+function sequenceNote({ sequences_active: active, sequences_pending: pending }: Overview['totals']): string {
+  return pending > 0 ? `${count(active)} active, ${count(pending)} pending` : `${count(active)} active`;
 }
 
 function Line({
@@ -90,7 +85,7 @@ function Line({
   note?: string | undefined;
 }) {
   return (
-    <div className="flex min-h-10 items-center gap-2.5 border-b border-line last:border-0">
+    <div className="flex min-h-9.5 items-center gap-2.5 border-b border-line whitespace-nowrap last:border-0 @min-[36rem]:nth-3:border-0">
       <Icon aria-hidden className="size-4 text-ink-3" />
       <dt className="text-ink-2">{label}</dt>
       <dd className="ml-auto flex items-baseline gap-2 text-right">

@@ -75,7 +75,7 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   'enrollment.step_due': told(Timer, 'ink-3', 'is due for', 'step'),
   'enrollment.step_sent': told(Mail, 'sent', 'was sent', 'step'),
   'enrollment.step_postponed': told(Timer, 'ink-3', 'waits for', 'step'),
-  'enrollment.step_deferred': told(Timer, 'ink-3', 'will be tried again with', 'step'),
+  'enrollment.step_deferred': told(Timer, 'ink-3', 'is retried with', 'step'),
   'enrollment.step_failed': (activity, step) => ({
     icon: CircleAlert,
     tone: 'bounced',

@@ -2,8 +2,10 @@ import type { ComponentProps, ReactNode } from 'react';
 
 import { cx } from './cx';
 
+export const CARD = 'min-w-0 rounded-card bg-surface shadow-card';
+
 export function Card({ className, ...rest }: ComponentProps<'section'>) {
-  return <section className={cx('min-w-0 rounded-card bg-surface shadow-card', className)} {...rest} />;
+  return <section className={cx(CARD, className)} {...rest} />;
 }
 
 export function CardHeader({
