@@ -2,8 +2,9 @@
 
 A page of ``limit`` timers is filled by this rule:
 
-1. Follow-ups go before first touches, first touches before watchdogs; but of every page an eighth (at least one place) is kept for
-   first touches and a quarter (at least one) for watchdogs, as far as they have due timers, so that no class starves.
+1. Follow-ups go before first touches, first touches before watchdogs; but of every page of three or more places an
+   eighth (at least one) is kept for first touches and a quarter (at least one) for watchdogs, as far as they have due
+   timers, so that no class starves.
 2. Within a class the organizations go round: each gets an equal share, and what one does not use goes to the others in equal shares again.
    When there are more organizations than places, the next page begins with the organization after the last one served.
 3. Within an organization the earliest comes first.
@@ -54,9 +55,10 @@ class DueTimers:
         due_by = {
             CLASS_NUMBERS[c]: micros(machine_now if c is TimerClass.WATCHDOG else business_now) for c in TimerClass
         }
+        least = 1 if limit >= len(_CLASSES) else 0
         kept = {
-            CLASS_NUMBERS[TimerClass.FIRST_TOUCH]: max(limit // 8, 1),
-            CLASS_NUMBERS[TimerClass.WATCHDOG]: max(limit // 4, 1),
+            CLASS_NUMBERS[TimerClass.FIRST_TOUCH]: max(limit // 8, least),
+            CLASS_NUMBERS[TimerClass.WATCHDOG]: max(limit // 4, least),
         }
         found = {number: self._of_class(session, number, by, limit) for number, by in due_by.items()}
         places = {number: min(kept.get(number, 0), len(rows)) for number, rows in found.items()}
