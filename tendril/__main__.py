@@ -1,0 +1,5 @@
+"""``python -m tendril``."""
+
+from tendril.cli import main
+
+main()
