@@ -1,0 +1,1 @@
+"""The domain of the write side: pure deciders. No I/O, no clock, no randomness."""

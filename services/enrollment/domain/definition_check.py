@@ -1,0 +1,147 @@
+"""Does a definition make sense as a whole? Errors refuse it; warnings are only told. Each names the step and the field."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from services.enrollment.domain.windows import days_off, zone_named
+from shared.events.definition import (
+    Condition,
+    ConditionConfig,
+    EmailConfig,
+    SequenceDefinition,
+    SequenceSettings,
+    Step,
+    StepKind,
+    walk,
+)
+
+Finding = dict[str, str]
+LONG_SUBJECT = 78
+MANY_LINKS = 10
+_LINK = re.compile(r"""href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
+_GOOD_LINK = re.compile(r"^(https?://[^\s/]+|mailto:[^\s]+@|tel:\+?[0-9]|#|\{\{)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentFacts:
+    """What a parser read in a step's content: tags that nobody knows, and faults of its syntax."""
+
+    unknown_tags: Sequence[str] = field(default_factory=tuple)
+    faults: Sequence[str] = field(default_factory=tuple)
+
+
+NO_FACTS = ContentFacts()
+
+
+def validate(
+    definition: SequenceDefinition, facts: Mapping[str, ContentFacts] | None = None
+) -> tuple[list[Finding], list[Finding]]:
+    """Errors and warnings as ``{"field", "problem"}``; ``facts`` by step id."""
+    steps = walk(definition.steps)
+    errors = [*_settings(definition.settings), *_ids(steps), *_trigger(definition)]
+    warnings: list[Finding] = []
+    for step in steps:
+        errors += _step(step, {each.step_id for each in steps})
+        if isinstance(step.config, EmailConfig):
+            errors += _content(step, step.config, (facts or {}).get(step.step_id, NO_FACTS))
+            warnings += _advice(step, step.config)
+    errors += _unreachable(definition.steps)
+    return errors, warnings
+
+
+def _finding(where: str, problem: str) -> Finding:
+    return {"field": where, "problem": problem}
+
+
+def _settings(settings: SequenceSettings) -> Iterator[Finding]:
+    if settings.timezone not in {"lead", "organization"} and zone_named(settings.timezone) is None:
+        yield _finding("settings.timezone", "must be lead, organization or a name of the tz database")
+    if settings.windows and not any(window.days for window in settings.windows):
+        yield _finding("settings.windows", "must name at least one day")
+    elif (
+        settings.windows
+        and settings.skip_weekends
+        and all(set(window.days) <= {"sat", "sun"} for window in settings.windows)
+    ):
+        yield _finding("settings.windows", "lie on weekends, which are skipped")
+    if settings.holidays is not None and not days_off(settings.holidays, 2026):
+        yield _finding("settings.holidays", "must be a country such as DE, or a part of one such as DE-BY")
+
+
+def _trigger(definition: SequenceDefinition) -> Iterator[Finding]:
+    score = definition.trigger.score
+    if score is not None and score.min is not None and score.max is not None and score.min > score.max:
+        yield _finding("trigger.score", "min must not be above max")
+    if "score_reached" in definition.trigger.on and (score is None or (score.min is None and score.max is None)):
+        yield _finding("trigger.score", "is required for score_reached")
+
+
+def _ids(steps: Sequence[Step]) -> Iterator[Finding]:
+    for step_id, count in Counter(step.step_id for step in steps).items():
+        if count > 1:
+            yield _finding(f"steps.{step_id}.step_id", f"is used by {count} steps")
+
+
+def _step(step: Step, known: set[str]) -> Iterator[Finding]:
+    where = f"steps.{step.step_id}"
+    if step.delay.from_ == "field" and not step.delay.field:
+        yield _finding(f"{where}.delay.field", "must name the field that the delay counts from")
+    for condition in _conditions(step):
+        for tested in _engagement_steps(condition):
+            if tested not in known:
+                yield _finding(f"{where}.config.when", f"tests step {tested}, which does not exist")
+    if step.kind is StepKind.CONDITION and not step.then and not step.else_:
+        yield _finding(f"{where}.then", "a condition needs a step in one of its arms")
+
+
+def _conditions(step: Step) -> Iterator[Condition]:
+    if step.conditions is not None:
+        yield step.conditions
+    if isinstance(step.config, ConditionConfig):
+        yield step.config.when
+
+
+def _engagement_steps(condition: Condition) -> Iterator[str]:
+    if condition.engagement is not None and condition.engagement.step is not None:
+        yield condition.engagement.step
+    children = [*(condition.all or []), *(condition.any or []), *([condition.not_] if condition.not_ else [])]
+    for child in children:
+        yield from _engagement_steps(child)
+
+
+def _content(step: Step, config: EmailConfig, facts: ContentFacts) -> Iterator[Finding]:
+    where = f"steps.{step.step_id}.config"
+    if not config.subject.strip():
+        yield _finding(f"{where}.subject", "must not be blank")
+    if "\n" in config.subject or "\r" in config.subject:
+        yield _finding(f"{where}.subject", "must be one line")
+    for tag in facts.unknown_tags:
+        yield _finding(where, f"uses the unknown tag {tag}")
+    for fault in facts.faults:
+        yield _finding(where, fault)
+    for link in _LINK.findall(config.html or ""):
+        if not _GOOD_LINK.match(link):
+            yield _finding(f"{where}.html", f"has a link that is not well-formed: {link[:100]}")
+
+
+def _advice(step: Step, config: EmailConfig) -> Iterator[Finding]:
+    where = f"steps.{step.step_id}.config"
+    if len(config.subject) > LONG_SUBJECT:
+        yield _finding(f"{where}.subject", f"is longer than {LONG_SUBJECT} characters")
+    if len(_LINK.findall(config.html or "")) > MANY_LINKS:
+        yield _finding(f"{where}.html", f"has more than {MANY_LINKS} links")
+
+
+def _unreachable(steps: Sequence[Step]) -> Iterator[Finding]:
+    """Steps after an exit in the same list are never reached."""
+    ended = False
+    for step in steps:
+        if ended:
+            yield _finding(f"steps.{step.step_id}", "is never reached: an exit stands before it")
+        yield from _unreachable(step.then)
+        yield from _unreachable(step.else_)
+        ended = ended or (step.kind is StepKind.EXIT and step.active and step.conditions is None)

@@ -1,0 +1,268 @@
+"""What happens when a step is due, in the order that the design of the house lays down.
+
+Enrollment, sequence and sender active; lead reachable on the channel; the step's own conditions; stop rules; window; limits. What must wait is planned
+for the next moment that satisfies all of them. Steps that take effect at once follow each other in one decision.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from services.enrollment.domain.conditions import evaluate
+from services.enrollment.domain.enrollment import Enrollment, Status
+from services.enrollment.domain.flow import PERSON_KINDS, Node, task_config
+from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
+from services.enrollment.domain.organization import DEFAULT_SENDER
+from services.enrollment.domain.planning import Scene, blocked, fit, plan_after, scene_of
+from services.enrollment.domain.quotas import held_keys
+from services.enrollment.domain.reach import UNSUBSCRIBED, barrier
+from services.enrollment.domain.scoring import change_score
+from services.enrollment.domain.windows import next_open
+from services.enrollment.domain.work import Work
+from shared.events.definition import ConditionConfig, ExitConfig, ScoreConfig, StepKind, TagConfig
+from shared.events.enrollment import StepDue, StepHandedToPerson, StepPostponed, StepSkipped, StepTaken
+from shared.events.lead import LeadTagged
+from shared.events.task import TaskOpened
+from shared.events.why import Plan, Why
+from shared.ids import derived_id, dispatch_id
+
+#: A due step is stale this long after it was due, or when its window ends: it is then planned again.
+VALIDITY = timedelta(hours=1)
+INACTIVE = Why(rule="inactive")
+
+
+def take_due(work: Work, state: Enrollment) -> Enrollment:
+    """Decides the planned step, which is due, and the steps after it that take effect at once."""
+    state = _decide(work, state)
+    return run_on(work, state)
+
+
+def run_on(work: Work, state: Enrollment) -> Enrollment:
+    """Takes planned steps that are due and take effect at once, until one must wait. Messages wait for their timer."""
+    scene: Scene | None = None
+    while state.status == Status.ACTIVE and state.in_flight is None:
+        plan = state.plan
+        if plan is None or not plan.is_due(work.now):
+            break
+        scene = scene or scene_of(work, state)
+        node = scene.version.nodes.get(plan.step_id)
+        if node is None or (node.is_message and node.step.active) or _blocker(work, scene, state, node) is not None:
+            break
+        # Every round concludes a step further down a flow without loops.
+        state = _decide(work, state)
+    return state
+
+
+def _decide(work: Work, state: Enrollment) -> Enrollment:
+    """One step. The lead may have changed since the last, so everything around is read anew."""
+    scene, plan = scene_of(work, state), state.plan
+    if plan is None:
+        return state
+    node = scene.version.nodes.get(plan.step_id)
+    if node is None:
+        return complete(work, state)
+    blocker = _blocker(work, scene, state, node)
+    if blocker is not None:
+        if plan.blocked_on == blocker:
+            return state
+        rule = blocker.partition(":")[0]
+        return _postpone(work, state, blocked(state, plan, blocker, f"{rule}_not_active"))
+    if not node.step.active:
+        return _skip(work, scene, state, node, INACTIVE)
+    if node.channel is not None and (why := barrier(work, scene.lead, node.channel, state.sequence_id)) is not None:
+        rule = scene.version.settings.stop_rule("unsubscribe")
+        if why.rule == UNSUBSCRIBED and rule is not None and rule.do == "exit":
+            return apply_stop_rule(work, state, rule, why)
+        return _skip(work, scene, state, node, why)
+    if node.step.conditions is not None:
+        verdict = evaluate(node.step.conditions, scene, state)
+        if not verdict.holds:
+            return _skip(work, scene, state, node, Why(rule="condition", inputs=verdict.inputs))
+    stopped = _stop_rules(work, scene, state)
+    if stopped is not state:
+        return stopped
+    return _send(work, scene, state, node) if node.is_message else _take(work, scene, state, node)
+
+
+def _blocker(work: Work, scene: Scene, state: Enrollment, node: Node) -> str | None:
+    """What holds the enrollment without an end: a paused sequence, or no active sender."""
+    sequence = work.find_sequence(state.sequence_id)
+    if sequence is None or not sequence.runs:
+        return f"sequence:{state.sequence_id}"
+    if node.channel not in (None, "null") and node.step.active:
+        sender = scene.organization.sender_for(node.sender) if scene.organization is not None else None
+        if sender is None:
+            return f"sender:{node.sender or DEFAULT_SENDER}"
+    return None
+
+
+def _stop_rules(work: Work, scene: Scene, state: Enrollment) -> Enrollment:
+    """What the lead did since it was enrolled, where the rule has not been applied yet."""
+    lead, settings = scene.lead, scene.version.settings
+    if lead is None:
+        return state
+    for signal, moment in (("conversion", lead.won_at), ("meeting_booked", lead.met_at)):
+        rule = settings.stop_rule(signal)
+        if moment is not None and moment > state.started_at and rule is not None and rule.do == "exit":
+            return apply_stop_rule(work, state, rule, Why(rule=signal, inputs={"at": moment.isoformat()}))
+    return state
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment:
+    plan, now, channel = state.plan, work.now, node.channel
+    assert plan is not None
+    assert channel is not None
+    at, slots, why = fit(scene, state, node, now, Why(rule="delay"))
+    if at > now:
+        moved = Plan(
+            step_id=plan.step_id,
+            execution=plan.execution,
+            at=at,
+            due_at=plan.due_at,
+            timer_class=plan.timer_class,
+            why=why,
+            reserved=slots,
+        )
+        return _postpone(work, state, moved)
+    valid_until = now + VALIDITY
+    hours = scene.hours
+    if hours:
+        _opening, end = next_open(now, hours, scene.zone)
+        if end is not None and end < valid_until:
+            valid_until = end
+    step_id = node.step.step_id
+    return work.on_enrollment(
+        state,
+        StepDue(
+            sequence_id=state.sequence_id,
+            version=state.version,
+            execution=plan.execution,
+            attempt=state.next_attempt,
+            step_id=step_id,
+            channel=channel,
+            dispatch_id=dispatch_id(state.organization_id, state.id, plan.execution, step_id),
+            due_at=now,
+            valid_until=valid_until,
+            quotas=slots,
+        ),
+    )
+
+
+def _postpone(work: Work, state: Enrollment, plan: Plan) -> Enrollment:
+    if (
+        state.plan is not None
+        and state.plan.at == plan.at
+        and held_keys(state.plan.reserved) == held_keys(plan.reserved)
+        and state.plan.blocked_on == plan.blocked_on
+    ):
+        return state
+    return work.on_enrollment(state, StepPostponed(execution=plan.execution, step_id=plan.step_id, plan=plan))
+
+
+# --- everything else --------------------------------------------------------------------------------------------------
+
+
+def _skip(work: Work, scene: Scene, state: Enrollment, node: Node, why: Why) -> Enrollment:
+    moment = state.previous_at if why.rule == "inactive" else work.now
+    plan = plan_after(scene, state, node.step.step_id, moment=moment)
+    state = work.on_enrollment(
+        state,
+        StepSkipped(execution=_execution(state), step_id=node.step.step_id, kind=node.step.kind, why=why, plan=plan),
+    )
+    return state if plan is not None else complete(work, state)
+
+
+def _take(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment:
+    step, config = node.step, node.step.config
+    if step.kind in PERSON_KINDS:
+        return _hand_to_person(work, state, node)
+    if isinstance(config, ExitConfig):
+        state = _taken(work, state, node, None)
+        return leave(
+            work, state, config.reason, stop="cancelled", why=Why(rule="exit_step", inputs={"step": step.step_id})
+        )
+    if isinstance(config, ConditionConfig):
+        verdict = evaluate(config.when, scene, state)
+        arm = "then" if verdict.holds else "else"
+        plan = plan_after(scene, state, step.step_id, arm=arm, moment=work.now)
+        state = _taken(work, state, node, plan, arm=arm, why=Why(rule="condition", inputs=verdict.inputs))
+        return state if plan is not None else complete(work, state)
+    plan = plan_after(scene, state, step.step_id, moment=work.now)
+    state = _taken(work, state, node, plan)
+    if plan is None:
+        state = complete(work, state)
+    if isinstance(config, ScoreConfig):
+        change_score(work, state.lead_id, add=config.add, to=config.set, why=_by_step(state, node))
+    elif isinstance(config, TagConfig):
+        _tag(work, state, node, config)
+    return work.enrollment(state.id)
+
+
+def _taken(
+    work: Work, state: Enrollment, node: Node, plan: Plan | None, *, arm: str | None = None, why: Why | None = None
+) -> Enrollment:
+    return work.on_enrollment(
+        state,
+        StepTaken(
+            execution=_execution(state),
+            step_id=node.step.step_id,
+            kind=node.step.kind,
+            arm="then" if arm == "then" else "else" if arm == "else" else None,
+            why=why,
+            plan=plan,
+        ),
+    )
+
+
+def _tag(work: Work, state: Enrollment, node: Node, config: TagConfig) -> None:
+    lead = work.find_lead(state.lead_id)
+    if lead is None:
+        return
+    added = sorted(set(config.add) - lead.tags)
+    removed = sorted(set(config.remove) & lead.tags)
+    if added or removed:
+        work.on_lead(lead.id, LeadTagged(added=added, removed=removed, why=_by_step(state, node)))
+
+
+def _hand_to_person(work: Work, state: Enrollment, node: Node) -> Enrollment:
+    config, execution, plan = task_config(node), _execution(state), state.plan
+    assert plan is not None
+    task_id = derived_id("task", state.id, execution)
+    work.record(
+        "task",
+        task_id,
+        TaskOpened(
+            kind=StepKind.TASK.value,
+            title=config.title,
+            notes=config.notes,
+            due_at=work.now + timedelta(hours=config.due_in_hours),
+            assignee=config.assignee,
+            enrollment_id=state.id,
+            sequence_id=state.sequence_id,
+            execution=execution,
+            step_id=node.step.step_id,
+        ),
+        state.lead_id,
+    )
+    return work.on_enrollment(
+        state,
+        StepHandedToPerson(
+            execution=execution,
+            step_id=node.step.step_id,
+            kind=node.step.kind,
+            task_id=task_id,
+            plan=blocked(state, plan, f"task:{task_id}", "task"),
+        ),
+    )
+
+
+def _execution(state: Enrollment) -> int:
+    assert state.plan is not None
+    return state.plan.execution
+
+
+def _by_step(state: Enrollment, node: Node) -> Why:
+    return Why(rule="step", inputs={"enrollment": str(state.id), "step": node.step.step_id})

@@ -1,0 +1,178 @@
+"""What an order may be refused with.
+
+DomainError
+├── UnknownTarget          what the order or fact names does not exist (404)
+├── Conflict               the state does not allow it (409)
+│   ├── EnrollmentClosed
+│   ├── AlreadyEnrolled
+│   ├── LeadErasedAlready
+│   ├── TaskClosed
+│   ├── SequenceExists
+│   ├── SequenceNotActive
+│   ├── SequenceNotApproved
+│   ├── SequenceArchivedAlready
+│   ├── NothingToSubmit
+│   ├── MemberExists
+│   └── LastAdmin
+└── Invalid                the content is wrong (422), field by field
+    ├── InvalidDefinition
+    ├── InvalidLead
+    ├── InvalidSettings
+    └── Unreachable
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class DomainError(Exception):
+    """The order was refused.
+
+    ``code`` is stable and meant for programs, ``title`` says the kind of refusal, ``str(error)`` this one. ``status`` is the HTTP status it
+    becomes. ``errors`` holds ``{"field", "problem"}`` pairs where single fields are at fault.
+    """
+
+    code: ClassVar[str] = "refused"
+    title: ClassVar[str] = "The order was refused"
+    status: ClassVar[int] = 409
+
+    def __init__(self, detail: str | None = None, *, errors: Sequence[dict[str, str]] = ()) -> None:
+        self.errors = list(errors)
+        super().__init__(detail or (self.__doc__ or self.title).strip())
+
+
+class UnknownTarget(DomainError):
+    """What the message names does not exist."""
+
+    code = "unknown_target"
+    title = "Not found"
+    status = 404
+
+    def __init__(self, kind: str, target: object) -> None:
+        self.kind = kind
+        self.target = str(target)
+        super().__init__(f"there is no {kind} {target}")
+
+
+class Conflict(DomainError):
+    """The state does not allow it."""
+
+    code = "conflict"
+    title = "The state does not allow it"
+
+
+class EnrollmentClosed(Conflict):
+    """The enrollment has ended."""
+
+    code = "enrollment_closed"
+    title = "The enrollment has ended"
+
+
+class AlreadyEnrolled(Conflict):
+    """The lead is or was in this sequence, and its rules allow no further enrollment."""
+
+    code = "already_enrolled"
+    title = "The lead is already enrolled"
+
+
+class LeadErasedAlready(Conflict):
+    """The lead was erased."""
+
+    code = "lead_erased"
+    title = "The lead was erased"
+
+
+class TaskClosed(Conflict):
+    """The task is no longer open."""
+
+    code = "task_closed"
+    title = "The task is no longer open"
+
+
+class SequenceExists(Conflict):
+    """A sequence with this id and other content exists."""
+
+    code = "sequence_exists"
+    title = "The sequence exists"
+
+
+class SequenceNotActive(Conflict):
+    """Only an active sequence takes leads or can be paused."""
+
+    code = "sequence_not_active"
+    title = "The sequence is not active"
+
+
+class SequenceNotApproved(Conflict):
+    """Only an approved draft can be made active."""
+
+    code = "sequence_not_approved"
+    title = "The sequence is not approved"
+
+
+class SequenceArchivedAlready(Conflict):
+    """The sequence is archived."""
+
+    code = "sequence_archived"
+    title = "The sequence is archived"
+
+
+class NothingToSubmit(Conflict):
+    """The sequence has no draft waiting for this step."""
+
+    code = "nothing_to_submit"
+    title = "There is no such draft"
+
+
+class MemberExists(Conflict):
+    """Another member has this e-mail address."""
+
+    code = "member_exists"
+    title = "The member exists"
+
+
+class LastAdmin(Conflict):
+    """The organization would be left without an admin."""
+
+    code = "last_admin"
+    title = "The last admin stays"
+
+
+class Invalid(DomainError):
+    """The content is wrong."""
+
+    code = "invalid"
+    title = "The content is wrong"
+    status = 422
+
+
+class InvalidDefinition(Invalid):
+    """The sequence's definition does not hold together."""
+
+    code = "invalid_definition"
+    title = "The definition has errors"
+
+
+class InvalidLead(Invalid):
+    """The lead's fields do not hold together."""
+
+    code = "invalid_lead"
+    title = "The lead has errors"
+
+
+class InvalidSettings(Invalid):
+    """A setting has a value that cannot be used."""
+
+    code = "invalid_settings"
+    title = "A setting is wrong"
+
+
+class Unreachable(Invalid):
+    """The lead lacks what the sequence's first message needs."""
+
+    code = "unreachable"
+    title = "The lead cannot be reached"

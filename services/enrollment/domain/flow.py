@@ -1,0 +1,112 @@
+"""A published version, compiled: every step by its id, each knowing its successor; arms join again after their condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.enrollment.domain.windows import Hours, hours_of
+from shared.events.definition import EmailConfig, SequenceDefinition, SequenceSettings, Step, StepKind, TaskConfig
+
+#: Kinds that wait for a person.
+PERSON_KINDS = frozenset({StepKind.TASK})
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step in its place. ``next`` is the step after it, and after its arms (None = the end); ``then`` and ``orelse`` begin a condition's arms.
+
+    ``channel`` is None for a step that sends nothing. ``sender`` is the name the step asks for, None for the organization's own choice.
+    """
+
+    step: Step
+    index: int
+    next: str | None
+    then: str | None
+    orelse: str | None
+    channel: str | None
+    sender: str | None
+
+    @property
+    def is_message(self) -> bool:
+        return self.channel is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What an enrollment is pinned to. Immutable; shared by all who are in it."""
+
+    sequence_id: UUID
+    version: int
+    definition: SequenceDefinition
+    settings: SequenceSettings
+    first: str | None
+    nodes: dict[str, Node]
+    steps: dict[str, Step]
+    hours: Hours | None
+
+    def after(self, step_id: str | None, arm: str | None = None) -> Node | None:
+        """The step that follows ``step_id`` (by ``arm`` when it is a condition); the first step for None; None at the end."""
+        if step_id is None:
+            return self.nodes.get(self.first) if self.first is not None else None
+        node = self.nodes.get(step_id)
+        if node is None:
+            return None
+        follower = node.next
+        if arm == "then" and node.then is not None:
+            follower = node.then
+        elif arm == "else" and node.orelse is not None:
+            follower = node.orelse
+        return self.nodes.get(follower) if follower is not None else None
+
+
+def compile_version(sequence_id: UUID, version: int, definition: SequenceDefinition) -> Version:
+    """Never refuses: what was published once stays readable. Of two steps with one id the first counts."""
+    nodes: dict[str, Node] = {}
+    _place(definition.steps, None, nodes)
+    return Version(
+        sequence_id=sequence_id,
+        version=version,
+        definition=definition,
+        settings=definition.settings,
+        first=definition.steps[0].step_id if definition.steps else None,
+        nodes=nodes,
+        steps={step_id: node.step for step_id, node in nodes.items()},
+        hours=hours_of(definition.settings),
+    )
+
+
+def _place(steps: Sequence[Step], joins: str | None, nodes: dict[str, Node]) -> None:
+    for index, step in enumerate(steps):
+        follower = steps[index + 1].step_id if index + 1 < len(steps) else joins
+        if step.step_id in nodes:
+            continue
+        config = step.config
+        nodes[step.step_id] = Node(
+            step=step,
+            index=len(nodes),
+            next=follower,
+            then=step.then[0].step_id if step.then else None,
+            orelse=step.else_[0].step_id if step.else_ else None,
+            channel=config.channel if isinstance(config, EmailConfig) else None,
+            sender=config.sender if isinstance(config, EmailConfig) else None,
+        )
+        _place(step.then, follower, nodes)
+        _place(step.else_, follower, nodes)
+
+
+def first_message(version: Version) -> Node | None:
+    """The first message on the way without branching: of a condition neither arm is looked into."""
+    node = version.after(None)
+    for _ in range(len(version.nodes)):
+        if node is None or (node.is_message and node.step.active):
+            return node
+        node = version.after(node.step.step_id)
+    return None
+
+
+def task_config(node: Node) -> TaskConfig:
+    """The config of a step that waits for a person."""
+    assert isinstance(node.step.config, TaskConfig)
+    return node.step.config

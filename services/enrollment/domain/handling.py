@@ -1,0 +1,307 @@
+"""The one door to the domain: a message in, a decision out. Everything that follows from one message is decided here together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from services.enrollment.domain import (
+    definition_check,
+    enrolling,
+    enrollment_orders,
+    inbound,
+    lead_orders,
+    organization,
+    outcomes,
+    sequence,
+    signals,
+    task_orders,
+    watchdogs,
+)
+from services.enrollment.domain.definition_check import ContentFacts
+from services.enrollment.domain.errors import DomainError, Invalid, InvalidDefinition, UnknownTarget
+from services.enrollment.domain.evolving import State, evolve_any
+from services.enrollment.domain.identities import normalise_address
+from services.enrollment.domain.lead import contact_channel
+from services.enrollment.domain.work import Change, IdentityClaim, Wake, Work, organization_aggregate
+from services.enrollment.domain.world import World
+from shared.events import engagement as engagement_events
+from shared.events import enrollment as enrollment_events
+from shared.events import lead as lead_events
+from shared.events import organization as organization_events
+from shared.events import sequence as sequence_events
+from shared.events import task as task_events
+from shared.events.definition import SequenceDefinition
+from shared.events.envelope import Envelope
+from shared.events.message import Event
+
+__all__ = ["HANDLED", "Decision", "DomainError", "evolve_any", "handle"]
+
+#: Business time over which the timers of a sequence or sender that is taken up again are spread.
+WAKE_SPREAD_SECONDS = 60
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a message led to; to be recorded as a whole or not at all.
+
+    ``before`` and ``states`` hold the changed aggregates' states before and after. ``read`` names every aggregate of a lead that was looked at.
+    ``retimed`` names enrollments whose timer row is to be written again even when nothing was decided. ``claims`` and ``woken`` are effects
+    without an event of their own; ``rows`` turns all of it into rows. ``result`` is for the answer.
+    """
+
+    changes: list[Change]
+    before: dict[UUID, State | None]
+    states: dict[UUID, State]
+    read: set[UUID]
+    retimed: set[UUID] = field(default_factory=set)
+    claims: list[IdentityClaim] = field(default_factory=list)
+    woken: list[Wake] = field(default_factory=list)
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Order:
+    """A message on its way to its handler."""
+
+    work: Work
+    envelope: Envelope
+    facts: Mapping[str, ContentFacts]
+
+    @property
+    def actor(self) -> str:
+        return self.envelope.actor or "system"
+
+
+def handle(envelope: Envelope, world: World, facts: Mapping[str, ContentFacts] | None = None) -> Decision:
+    """Decides one message on the world as it is. Changes nothing outside.
+
+    ``facts`` holds what the entry point read in a definition's content (Liquid tags, links), by step id. Raises DomainError when the message is
+    refused; UnknownTarget also for a topic that is not handled, and for what belongs to another organization.
+    """
+    handler = _HANDLERS.get(envelope.topic)
+    if handler is None:
+        raise UnknownTarget("handler for", envelope.topic)
+    work = Work(world, _organization_id(envelope, world))
+    handler(Order(work, envelope, facts or {}), envelope.message)
+    if work.crossings:
+        enrolling.match_crossings(work)
+    return Decision(
+        work.changes, work.before, work.states, work.read, work.retimed, work.claims, work.woken, work.result
+    )
+
+
+def _organization_id(envelope: Envelope, world: World) -> str:
+    """A signal from an address token names no organization: its enrollment does."""
+    if envelope.organization_id is not None:
+        return envelope.organization_id
+    enrollment_id = getattr(envelope.message, "enrollment_id", None)
+    state = world.enrollment(enrollment_id) if enrollment_id is not None else None
+    if state is None:
+        raise UnknownTarget("enrollment", enrollment_id)
+    return state.organization_id
+
+
+Handler = Callable[[Order, Any], None]
+_HANDLERS: dict[str, Handler] = {}
+
+
+def _handles(*classes: type[Any]) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        for cls in classes:
+            _HANDLERS[cls.TOPIC] = handler
+        return handler
+
+    return register
+
+
+# --- enrollments, tasks, signals ------------------------------------------------------------------------------------
+
+_PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
+    enrollment_events.StartEnrollment: enrollment_orders.start,
+    enrollment_events.PauseEnrollment: enrollment_orders.pause,
+    enrollment_events.ResumeEnrollment: enrollment_orders.take_up,
+    enrollment_events.CancelEnrollment: enrollment_orders.cancel,
+    enrollment_events.WakeTimer: watchdogs.wake,
+    enrollment_events.RecordSent: outcomes.sent,
+    enrollment_events.RecordDeferred: outcomes.deferred,
+    enrollment_events.RecordRejected: outcomes.rejected,
+    enrollment_events.RecordStopped: outcomes.stopped,
+    enrollment_events.RecordInDoubt: outcomes.in_doubt,
+    enrollment_events.RecordUndressed: outcomes.undressed,
+    engagement_events.RecordSignal: signals.record,
+    task_events.CompleteTask: task_orders.complete_task,
+    task_events.SkipTask: task_orders.skip_task,
+    task_events.SnoozeTask: task_orders.snooze_task,
+    task_events.AssignTask: task_orders.assign_task,
+    lead_events.EditLead: lead_orders.edit,
+    lead_events.TagLead: lead_orders.tag,
+    lead_events.ScoreLead: lead_orders.score,
+    lead_events.EraseLead: lead_orders.erase,
+}
+
+
+def _plain(function: Callable[[Work, Any], object]) -> Handler:
+    def handler(order: Order, message: Any) -> None:
+        function(order.work, message)
+
+    return handler
+
+
+_HANDLERS.update({cls.TOPIC: _plain(function) for cls, function in _PLAIN.items()})
+
+
+@_handles(enrollment_events.Enroll)
+def _enroll(order: Order, command: enrollment_events.Enroll) -> None:
+    order.work.result["enrollment_id"] = str(enrolling.enroll(order.work, command))
+
+
+@_handles(enrollment_events.ResolveDispatch)
+def _resolve(order: Order, command: enrollment_events.ResolveDispatch) -> None:
+    enrollment_orders.resolve(order.work, command, order.actor)
+
+
+@_handles(task_events.OpenTask)
+def _open_task(order: Order, command: task_events.OpenTask) -> None:
+    task_orders.open_by_hand(order.work, command)
+    order.work.result["task_id"] = str(command.task_id)
+
+
+@_handles(lead_events.LeadCreated, lead_events.LeadUpdated, lead_events.LeadConverted, lead_events.MeetingBooked)
+def _inbound(order: Order, fact: lead_events.InboundLead) -> None:
+    if fact.organization_id != order.work.organization_id:
+        raise Invalid(
+            "organization_id differs from the envelope's",
+            errors=[{"field": "organization_id", "problem": "differs from the envelope's"}],
+        )
+    order.work.result["lead_id"] = str(inbound.record(order.work, fact, order.envelope.id))
+
+
+# --- sequences --------------------------------------------------------------------------------------------------------
+
+
+def _record_sequence(order: Order, sequence_id: UUID, events: Iterator[Event]) -> None:
+    work = order.work
+    for event in events:
+        work.record("sequence", sequence_id, event, None)
+        if isinstance(
+            event,
+            sequence_events.SequencePublished | sequence_events.SequenceResumed | sequence_events.SequenceArchived,
+        ):
+            work.wake(f"sequence:{sequence_id}", spread_seconds=WAKE_SPREAD_SECONDS)
+    state = work.sequence(sequence_id)
+    work.result.update(sequence_id=str(sequence_id), version=state.version, status=state.status)
+
+
+def _check(definition: SequenceDefinition, facts: Mapping[str, ContentFacts]) -> None:
+    errors, _warnings = definition_check.validate(definition, facts)
+    if errors:
+        raise InvalidDefinition("; ".join(f"{each['field']}: {each['problem']}" for each in errors), errors=errors)
+
+
+@_handles(sequence_events.DraftSequence)
+def _draft(order: Order, command: sequence_events.DraftSequence) -> None:
+    _check(command.definition, order.facts)
+    known = order.work.world.sequence(command.sequence_id)
+    if known is not None and known.organization_id != order.work.organization_id:
+        raise UnknownTarget("sequence", command.sequence_id)
+    events = sequence.draft(known, command.definition, activate=command.activate)
+    _record_sequence(order, command.sequence_id, events)
+
+
+@_handles(sequence_events.EditSequence)
+def _edit(order: Order, command: sequence_events.EditSequence) -> None:
+    state = order.work.sequence(command.sequence_id)
+    _check(command.definition, order.facts)
+    _record_sequence(order, state.id, sequence.edit(state, command.definition))
+
+
+@_handles(sequence_events.RejectSequence)
+def _reject(order: Order, command: sequence_events.RejectSequence) -> None:
+    state = order.work.sequence(command.sequence_id)
+    _record_sequence(order, state.id, sequence.reject(state, command.feedback))
+
+
+def _sequence_order(decide: Callable[[sequence.Sequence], Iterator[Event]]) -> Handler:
+    def handler(order: Order, command: Any) -> None:
+        state = order.work.sequence(command.sequence_id)
+        _record_sequence(order, state.id, decide(state))
+
+    return handler
+
+
+_HANDLERS.update(
+    {
+        sequence_events.SubmitSequence.TOPIC: _sequence_order(sequence.submit),
+        sequence_events.ApproveSequence.TOPIC: _sequence_order(sequence.approve),
+        sequence_events.ActivateSequence.TOPIC: _sequence_order(sequence.activate),
+        sequence_events.DeactivateSequence.TOPIC: _sequence_order(sequence.deactivate),
+        sequence_events.ArchiveSequence.TOPIC: _sequence_order(sequence.archive),
+    }
+)
+
+
+# --- organizations ------------------------------------------------------------------------------------------------------
+
+
+def _record_organization(order: Order, events: Iterator[Event]) -> None:
+    work = order.work
+    work.result["organization_id"] = work.organization_id
+    for event in events:
+        work.record("organization", organization_aggregate(work.organization_id), event, None)
+        if isinstance(event, organization_events.SenderSet) and event.active:
+            work.wake(f"sender:{event.sender_id}", spread_seconds=WAKE_SPREAD_SECONDS)
+            work.wake(f"sender:{organization.DEFAULT_SENDER}", spread_seconds=WAKE_SPREAD_SECONDS)
+
+
+@_handles(organization_events.FoundOrganization)
+def _found(order: Order, command: organization_events.FoundOrganization) -> None:
+    _record_organization(order, organization.found(order.work.find_organization(), command))
+
+
+_ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Iterator[Event]]] = {
+    organization_events.SetOrganization: organization.set_organization,
+    organization_events.AddMember: organization.add_member,
+    organization_events.SetMember: organization.set_member,
+    organization_events.IssueApiKey: organization.issue_api_key,
+    organization_events.RevokeApiKey: lambda state, command: organization.revoke_api_key(state, command.key_id),
+    organization_events.SetSender: organization.set_sender,
+}
+
+
+def _organization_order(decide: Callable[[organization.Organization, Any], Iterator[Event]]) -> Handler:
+    def handler(order: Order, command: Any) -> None:
+        _record_organization(order, decide(order.work.organization(), command))
+
+    return handler
+
+
+_HANDLERS.update({cls.TOPIC: _organization_order(decide) for cls, decide in _ON_ORGANIZATION.items()})
+
+
+@_handles(organization_events.SuppressAddress)
+def _suppress(order: Order, command: organization_events.SuppressAddress) -> None:
+    work = order.work
+    channel, address = _addressed(command.channel, command.address)
+    key = work.world.address_hash(work.organization_id, channel, address)
+    _record_organization(order, organization.suppress(work.organization(), channel, key, command.reason, work.now))
+
+
+@_handles(organization_events.UnsuppressAddress)
+def _unsuppress(order: Order, command: organization_events.UnsuppressAddress) -> None:
+    work = order.work
+    channel, address = _addressed(command.channel, command.address)
+    key = work.world.address_hash(work.organization_id, channel, address)
+    known = work.world.suppression(work.organization_id, channel, address)
+    _record_organization(order, organization.unsuppress(work.organization(), channel, key, known))
+
+
+def _addressed(channel: str, address: str) -> tuple[str, str]:
+    contact = contact_channel(channel)
+    return contact, normalise_address(contact, address)
+
+
+#: Topics that ``handle`` takes.
+HANDLED: frozenset[str] = frozenset(_HANDLERS)

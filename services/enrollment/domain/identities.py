@@ -1,0 +1,59 @@
+"""What a lead is known by, in the one form that is compared and hashed."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+
+IdentityKind = Literal["external_id", "email", "phone"]
+
+_EMAIL = re.compile(r"^[^@\s\x00-\x1f<>,;:\"()\[\]\\]{1,64}@[^@\s\x00-\x1f<>,;:\"()\[\]\\]{1,255}$")
+_PHONE_SIGNS = re.compile(r"[\s()./\-]")
+
+
+def normalise_email(text: str) -> str | None:
+    """NFC, trimmed, case-folded, the domain in IDNA form; None when it is no address."""
+    address = unicodedata.normalize("NFC", text).strip().casefold()
+    if not _EMAIL.match(address):
+        return None
+    local, _, domain = address.rpartition("@")
+    try:
+        ascii_domain = domain.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return None
+    if "." not in ascii_domain and ascii_domain != "localhost":
+        return None
+    return f"{local}@{ascii_domain}"
+
+
+def normalise_phone(text: str) -> str | None:
+    """``+`` and 7 to 15 digits; a number without country code keeps its digits alone. None when it is no number."""
+    number = _PHONE_SIGNS.sub("", unicodedata.normalize("NFKC", text).strip())
+    if number.startswith("00"):
+        number = "+" + number[2:]
+    digits = number.removeprefix("+")
+    if not digits.isascii() or not digits.isdigit() or not 7 <= len(digits) <= 15:
+        return None
+    return number
+
+
+def normalise(kind: IdentityKind, text: str) -> str | None:
+    """The comparable form of an identity; None when the text is none of its kind."""
+    if kind == "email":
+        return normalise_email(text)
+    if kind == "phone":
+        return normalise_phone(text)
+    return unicodedata.normalize("NFC", text).strip() or None
+
+
+def normalise_address(channel: str, text: str) -> str:
+    """The comparable form of an address of a channel, or of ``@domain``. What is no address is only trimmed and folded."""
+    folded = text.strip().casefold()
+    if folded.startswith("@"):
+        try:
+            return "@" + folded[1:].encode("idna").decode("ascii").lower()
+        except UnicodeError:
+            return folded
+    normal = normalise_phone(text) if channel in {"sms", "whatsapp"} else normalise_email(text)
+    return normal or folded

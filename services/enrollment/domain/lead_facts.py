@@ -1,0 +1,73 @@
+"""What a lead's own stream records besides its fields: suppressed addresses, unsubscribes, and what follows for its enrollments."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from services.enrollment.domain.identities import normalise_address
+from services.enrollment.domain.lead import Lead, contact_channel
+from services.enrollment.domain.leaving import apply_stop_rule
+from services.enrollment.domain.work import Work
+from shared.events.lead import LeadAddressSuppressed, LeadUnsubscribed
+from shared.events.why import Why
+
+
+def suppress_address(
+    work: Work, lead_id: UUID, channel: str, reason: Literal["bounce", "complaint", "by_hand"]
+) -> None:
+    """The lead's address on a channel must not be sent to any more; what is suppressed already stays as it is."""
+    lead = work.find_lead(lead_id)
+    contact = contact_channel(channel)
+    address = lead.address(contact) if lead is not None else None
+    if lead is None or not address:
+        return
+    normal = normalise_address(contact, address)
+    key = work.world.address_hash(work.organization_id, contact, normal)
+    if (contact, key) in lead.suppressed and work.world.suppression(work.organization_id, contact, normal) is not None:
+        return
+    work.on_lead(lead_id, LeadAddressSuppressed(channel=contact, address_hash=key, reason=reason, at=work.now))
+
+
+def unsubscribe(
+    work: Work,
+    lead: Lead,
+    channel: str,
+    *,
+    at: datetime,
+    source: str,
+    enrollment_id: UUID | None = None,
+    execution: int | None = None,
+    sequence_id: UUID | None = None,
+) -> None:
+    """No more on a channel, or in one sequence. Open enrollments whose rules stop on it end or pause."""
+    contact = contact_channel(channel)
+    known = contact in lead.unsubscribed or (
+        sequence_id is not None and (contact, sequence_id) in lead.unsubscribed_sequences
+    )
+    if not known:
+        work.on_lead(
+            lead.id,
+            LeadUnsubscribed(
+                channel=contact,
+                sequence_id=sequence_id,
+                enrollment_id=enrollment_id,
+                execution=execution,
+                at=at,
+                source=source,
+            ),
+        )
+    stop_enrollments(
+        work, lead.id, "unsubscribe", Why(rule="unsubscribe", inputs={"channel": contact}), sequence_id=sequence_id
+    )
+
+
+def stop_enrollments(work: Work, lead_id: UUID, signal: str, why: Why, *, sequence_id: UUID | None = None) -> None:
+    """Applies a stop rule to every open enrollment of a lead (of one sequence when it is named)."""
+    for enrollment_id in work.lead(lead_id).open_enrollments:
+        state = work.find_enrollment(enrollment_id)
+        if state is None or (sequence_id is not None and state.sequence_id != sequence_id):
+            continue
+        rule = work.version(state.sequence_id, state.version).settings.stop_rule(signal)
+        apply_stop_rule(work, state, rule, why)

@@ -1,0 +1,75 @@
+"""Orders to a lead: edit, tag, score, erase."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from services.enrollment.domain.errors import InvalidLead, LeadErasedAlready
+from services.enrollment.domain.inbound import check, identify, merge
+from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.leaving import leave
+from services.enrollment.domain.scoring import change_score
+from services.enrollment.domain.work import IdentityClaim, Work
+from shared.events.lead import EditLead, EraseLead, LeadErased, LeadResubscribed, LeadTagged, ScoreLead, TagLead
+from shared.events.why import Why
+
+BY_HAND = "by_hand"
+
+
+def edit(work: Work, command: EditLead) -> None:
+    """Raises UnknownTarget, LeadErasedAlready or InvalidLead (an identity that names another lead cannot be taken).
+
+    A person's word counts from now on; a consent given here is an explicit opt-in and lifts an unsubscribe.
+    """
+    lead = _known(work, command.lead_id)
+    check(command.lead)
+    identified = identify(work, command.lead)
+    taken = [kind for kind, owner in identified.owners.items() if owner != lead.id and kind != "phone"]
+    if taken:
+        raise InvalidLead(
+            "another lead has this identity",
+            errors=[{"field": f"lead.{kind}", "problem": "names another lead"} for kind in taken],
+        )
+    lead = merge(work, lead, command.lead, work.now)
+    work.claims.extend(
+        IdentityClaim(work.organization_id, kind, normal, lead.id)
+        for kind, normal in identified.named.items()
+        if kind not in identified.owners
+    )
+    for channel, given in (command.lead.consent or {}).items():
+        if given and (channel in lead.unsubscribed or any(each[0] == channel for each in lead.unsubscribed_sequences)):
+            lead = work.on_lead(lead.id, LeadResubscribed(channel=channel, at=work.now, source=BY_HAND))
+
+
+def tag(work: Work, command: TagLead) -> None:
+    """Raises UnknownTarget or LeadErasedAlready."""
+    lead = _known(work, command.lead_id)
+    removed = sorted(set(command.remove) & lead.tags)
+    added = sorted(set(command.add) - lead.tags - set(command.remove))
+    if added or removed:
+        work.on_lead(lead.id, LeadTagged(added=added, removed=removed, why=Why(rule=BY_HAND)))
+
+
+def score(work: Work, command: ScoreLead) -> None:
+    """Raises UnknownTarget or LeadErasedAlready."""
+    lead = _known(work, command.lead_id)
+    change_score(work, lead.id, add=command.add, to=command.set, why=Why(rule=command.why))
+
+
+def erase(work: Work, command: EraseLead) -> None:
+    """Raises UnknownTarget. Everything still running stops; what is in flight is still answered and recorded."""
+    lead = work.lead(command.lead_id)
+    if lead.erased:
+        return
+    for enrollment_id in lead.open_enrollments:
+        state = work.find_enrollment(enrollment_id)
+        if state is not None:
+            leave(work, state, "erased", stop="erased")
+    work.on_lead(lead.id, LeadErased())
+
+
+def _known(work: Work, lead_id: UUID) -> Lead:
+    lead = work.lead(lead_id)
+    if lead.erased:
+        raise LeadErasedAlready(f"lead {lead_id} was erased")
+    return lead

@@ -1,0 +1,103 @@
+"""The ends of an enrollment, and holding one: what belongs together is recorded together."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from services.enrollment.domain.enrollment import Enrollment, Status
+from services.enrollment.domain.work import Work
+from shared.events.definition import StopRule
+from shared.events.enrollment import (
+    EnrollmentCompleted,
+    EnrollmentExited,
+    EnrollmentPaused,
+    PauseReason,
+    StepStopRequested,
+    StopReason,
+)
+from shared.events.lead import LeadLeftSequence
+from shared.events.task import TaskWithdrawn
+from shared.events.why import Why
+
+#: Signal of a stop rule -> why the enrollment left, and why a step in flight is stopped.
+REASONS: dict[str, StopReason] = {
+    "reply": "replied",
+    "meeting_booked": "meeting_booked",
+    "conversion": "converted",
+    "click": "clicked",
+    "unsubscribe": "unsubscribed",
+    "bounce": "bounced",
+    "goal": "goal",
+}
+
+
+def complete(work: Work, state: Enrollment) -> Enrollment:
+    """Every step is done."""
+    state = work.on_enrollment(state, EnrollmentCompleted())
+    _left(work, state, "completed", None)
+    return state
+
+
+def leave(work: Work, state: Enrollment, reason: str, *, stop: StopReason, why: Why | None = None) -> Enrollment:
+    """Ends before the end; a step in flight is asked to stop, a task that waits is withdrawn. An ended one stays as it is."""
+    if not state.is_open:
+        return state
+    state = stop_in_flight(work, state, stop)
+    task_id = state.task_id
+    if task_id is not None:
+        work.record("task", task_id, TaskWithdrawn(reason=reason), state.lead_id)
+    state = work.on_enrollment(state, EnrollmentExited(reason=reason, why=why))
+    _left(work, state, "exited", reason)
+    return state
+
+
+def hold(
+    work: Work,
+    state: Enrollment,
+    reason: PauseReason,
+    *,
+    stop: StopReason = "paused",
+    why: Why | None = None,
+    until: datetime | None = None,
+) -> Enrollment:
+    """Pauses; a step in flight is asked to stop."""
+    state = stop_in_flight(work, state, stop)
+    return work.on_enrollment(state, EnrollmentPaused(reason=reason, why=why, until=until))
+
+
+def stop_in_flight(work: Work, state: Enrollment, reason: StopReason) -> Enrollment:
+    """Only the ledger knows whether a stop is in time: the execution stays open until it answers. One stop is asked for once."""
+    flight = state.in_flight
+    if flight is None or flight.stopping is not None:
+        return state
+    return work.on_enrollment(
+        state,
+        StepStopRequested(
+            execution=flight.execution,
+            attempt=flight.attempt,
+            step_id=flight.step_id,
+            channel=flight.channel,
+            dispatch_id=flight.dispatch_id,
+            reason=reason,
+        ),
+    )
+
+
+def apply_stop_rule(work: Work, state: Enrollment, rule: StopRule | None, why: Why) -> Enrollment:
+    """Exits or pauses an open enrollment as its rule says; without a rule nothing happens."""
+    if rule is None or not state.is_open:
+        return state
+    reason = REASONS[rule.on]
+    if rule.do == "exit":
+        return leave(work, state, reason, stop=reason, why=why)
+    if state.status != Status.ACTIVE:
+        return state
+    return hold(work, state, "stop_rule", stop=reason, why=why)
+
+
+def _left(work: Work, state: Enrollment, how: Literal["completed", "exited"], reason: str | None) -> None:
+    work.on_lead(
+        state.lead_id,
+        LeadLeftSequence(enrollment_id=state.id, sequence_id=state.sequence_id, how=how, reason=reason),
+    )

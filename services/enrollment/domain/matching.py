@@ -1,0 +1,131 @@
+"""Which sequence takes a lead: the best match by priority, then by how specific its trigger is. Every refusal has its rule."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from services.enrollment.domain.flow import Version, first_message
+from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.reach import barrier
+from services.enrollment.domain.work import Work
+from services.enrollment.domain.world import CatalogueEntry
+from shared.events.definition import Trigger
+from shared.events.why import Why
+
+Occasion = Literal["created", "score_reached"]
+
+
+class Match(NamedTuple):
+    """``best`` is None when no sequence takes the lead. ``refused`` holds the rule of each one not chosen, by sequence id."""
+
+    best: CatalogueEntry | None
+    why: Why
+    refused: dict[str, Why]
+
+
+def match(work: Work, lead: Lead, occasion: Occasion, *, score_before: int = 0) -> Match:
+    """The best sequence of the catalogue for a lead. ``score_before`` matters for ``score_reached`` only."""
+    refused: dict[str, Why] = {}
+    fitting: list[tuple[int, int, str, CatalogueEntry]] = []
+    for entry in work.world.catalogue(work.organization_id):
+        trigger = entry.definition.trigger
+        why = _off(trigger, lead, occasion, score_before) or unreachable(work, lead, entry)
+        if why is not None:
+            refused[str(entry.sequence_id)] = why
+        else:
+            fitting.append((-trigger.priority, -specificity(trigger), str(entry.sequence_id), entry))
+    if not fitting:
+        return Match(None, Why(rule="no_match", inputs={"on": occasion, "looked_at": len(refused)}), refused)
+    fitting.sort(key=lambda each: each[:3])
+    best = fitting[0][3]
+    for negative_priority, negative_specificity, sequence_id, _ in fitting[1:]:
+        refused[sequence_id] = Why(
+            rule="better_match", inputs={"priority": -negative_priority, "specificity": -negative_specificity}
+        )
+    why = Why(
+        rule="best_match",
+        inputs={
+            "on": occasion,
+            "priority": -fitting[0][0],
+            "specificity": -fitting[0][1],
+            "looked_at": len(refused) + 1,
+        },
+    )
+    return Match(best, why, refused)
+
+
+def specificity(trigger: Trigger) -> int:
+    """How many kinds of criteria a trigger names."""
+    lists = (trigger.funnels, trigger.sources, trigger.statuses, trigger.temperatures, trigger.tags)
+    return sum(1 for each in lists if each) + (1 if trigger.score is not None else 0)
+
+
+def _off(trigger: Trigger, lead: Lead, occasion: Occasion, score_before: int) -> Why | None:
+    """The first criterion that the lead does not meet."""
+    if trigger.start == "manual":
+        return Why(rule="manual")
+    if occasion not in trigger.on:
+        return Why(rule="occasion", inputs={"on": occasion})
+    if trigger.funnels and not lead.funnels & set(trigger.funnels):
+        return Why(rule="funnel", inputs={"wanted": trigger.funnels})
+    if trigger.score is not None:
+        low, high = trigger.score.min, trigger.score.max
+        if (low is not None and lead.score < low) or (high is not None and lead.score > high):
+            return Why(rule="score", inputs={"score": lead.score, "min": low, "max": high})
+    if occasion == "score_reached" and not _crosses(trigger, score_before):
+        return Why(rule="threshold", inputs={"before": score_before, "after": lead.score})
+    for rule, wanted, value in (
+        ("source", trigger.sources, lead.source),
+        ("status", trigger.statuses, lead.status),
+        ("temperature", trigger.temperatures, lead.temperature),
+    ):
+        if wanted and value not in wanted:
+            return Why(rule=rule, inputs={"value": value, "wanted": wanted})
+    if trigger.tags and not lead.tags & set(trigger.tags):
+        return Why(rule="tag", inputs={"wanted": trigger.tags})
+    return None
+
+
+def _crosses(trigger: Trigger, score_before: int) -> bool:
+    """Was the lead outside the range before? Without a range nothing can be crossed."""
+    score = trigger.score
+    if score is None:
+        return False
+    return (score.min is not None and score_before < score.min) or (score.max is not None and score_before > score.max)
+
+
+def unreachable(work: Work, lead: Lead, entry: CatalogueEntry) -> Why | None:
+    """What keeps the sequence's first message from the lead; None when it can be reached or no message is sure to come."""
+    version = work.world.version(entry.sequence_id, entry.version)
+    return None if version is None else first_barrier(work, lead, version)
+
+
+def first_barrier(work: Work, lead: Lead, version: Version) -> Why | None:
+    node = first_message(version)
+    if node is None or node.channel is None:
+        return None
+    return barrier(work, lead, node.channel, version.sequence_id)
+
+
+def already_in(work: Work, lead: Lead, version: Version) -> Why | None:
+    """Duplicates are refused; who has been in before comes in again only by the sequence's rule."""
+    past = lead.memberships(version.sequence_id)
+    if not past:
+        return None
+    if any(each.ended_at is None for each in past):
+        return Why(rule="duplicate")
+    rule = version.settings.reenroll
+    if rule is None:
+        return Why(rule="reenroll", inputs={"times": len(past)})
+    if rule.at_most is not None and len(past) > rule.at_most:
+        return Why(rule="reenroll", inputs={"times": len(past), "at_most": rule.at_most})
+    ended = max(each.ended_at for each in past if each.ended_at is not None)
+    free_at = ended + timedelta(days=rule.after_days)
+    return Why(rule="reenroll", inputs={"not_before": free_at.isoformat()}) if free_at > work.now else None
+
+
+def nth(lead: Lead, sequence_id: UUID) -> int:
+    """The number, from 1, of the lead's next enrollment in a sequence."""
+    return len(lead.memberships(sequence_id)) + 1

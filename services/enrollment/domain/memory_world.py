@@ -1,0 +1,181 @@
+"""A World of dicts: for simulators, dry runs and tests. It applies decisions the way the store does, and keeps the log."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+from uuid import UUID
+
+from services.enrollment.domain.engagement import Engagement
+from services.enrollment.domain.enrollment import Enrollment
+from services.enrollment.domain.evolving import State
+from services.enrollment.domain.flow import Version, compile_version
+from services.enrollment.domain.handling import Decision, handle
+from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.organization import Organization
+from services.enrollment.domain.rows import Rows, Timer, rows_of
+from services.enrollment.domain.sequence import Sequence
+from services.enrollment.domain.task import Task
+from services.enrollment.domain.work import Change, organization_aggregate
+from services.enrollment.domain.world import CatalogueEntry
+from shared.events.enrollment import WakeTimer
+from shared.events.envelope import Envelope
+from shared.events.message import Message
+from shared.events.sequence import SequencePublished
+from shared.events.why import TimerClass
+
+T = TypeVar("T", bound=State)
+
+
+class MemoryWorld:
+    """See ``World``. ``now`` and ``wall_now`` are set by whoever drives it; ``seed`` makes draws repeatable."""
+
+    def __init__(self, now: datetime, *, seed: object = 0) -> None:
+        self.now = now.astimezone(UTC)
+        self.wall_now = self.now
+        self.seed = seed
+        self.states: dict[UUID, State] = {}
+        self.log: list[Change] = []
+        self.timers: dict[tuple[UUID, str], Timer] = {}
+        self.quotas: dict[tuple[str, str, str], int] = {}
+        self.identities: dict[tuple[str, str, str], UUID] = {}
+        self.suppressions: dict[tuple[str, str, str], str] = {}
+        self.consumed = True
+        self._versions: dict[tuple[UUID, int], Version] = {}
+
+    # --- World --------------------------------------------------------------------------------------------------------
+
+    def lead(self, lead_id: UUID) -> Lead | None:
+        return self._state(lead_id, Lead)
+
+    def enrollment(self, enrollment_id: UUID) -> Enrollment | None:
+        return self._state(enrollment_id, Enrollment)
+
+    def task(self, task_id: UUID) -> Task | None:
+        return self._state(task_id, Task)
+
+    def engagement(self, engagement_id: UUID) -> Engagement | None:
+        return self._state(engagement_id, Engagement)
+
+    def sequence(self, sequence_id: UUID) -> Sequence | None:
+        return self._state(sequence_id, Sequence)
+
+    def organization(self, organization_id: str) -> Organization | None:
+        return self._state(organization_aggregate(organization_id), Organization)
+
+    def version(self, sequence_id: UUID, version: int) -> Version | None:
+        return self._versions.get((sequence_id, version))
+
+    def catalogue(self, organization_id: str) -> list[CatalogueEntry]:
+        return [
+            CatalogueEntry(state.id, state.version, state.published)
+            for state in self.states.values()
+            if isinstance(state, Sequence)
+            and state.organization_id == organization_id
+            and state.status == "active"
+            and state.published is not None
+        ]
+
+    def lead_by_identity(self, organization_id: str, kind: str, normalised: str) -> UUID | None:
+        return self.identities.get((organization_id, kind, normalised))
+
+    def suppression(self, organization_id: str, channel: str, address: str) -> str | None:
+        for form in (address, "@" + address.rpartition("@")[2]):
+            reason = self.suppressions.get(
+                (organization_id, channel, self.address_hash(organization_id, channel, form))
+            )
+            if reason is not None:
+                return reason
+        return None
+
+    def address_hash(self, organization_id: str, channel: str, address: str) -> str:
+        return hashlib.blake2b(f"{organization_id}\x1f{channel}\x1f{address}".encode(), digest_size=16).hexdigest()
+
+    def quota_used(self, organization_id: str, scope: str, slot: str) -> int:
+        return self.quotas.get((organization_id, scope, slot), 0)
+
+    def channel_consumed(self, channel: str) -> bool:
+        return bool(channel) and self.consumed
+
+    def draw(self, *parts: object) -> float:
+        text = "\x1f".join(str(part) for part in (self.seed, *parts))
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big") / float(1 << 56)
+
+    # --- driving it -----------------------------------------------------------------------------------------------------
+
+    def send(
+        self, message: Message, *, organization_id: str | None = "demo", message_id: str = "", actor: str | None = None
+    ) -> Decision:
+        """Decides a message and applies the decision. Raises what ``handle`` raises, and then nothing has changed."""
+        envelope = Envelope(
+            id=message_id, message=message, source="memory", time=self.now, organization_id=organization_id, actor=actor
+        )
+        decision = handle(envelope, self)
+        self.apply(decision)
+        return decision
+
+    def apply(self, decision: Decision) -> Rows:
+        """Takes events, states and rows over."""
+        rows = rows_of(decision, self)
+        for change in decision.changes:
+            self.log.append(change)
+            if isinstance(change.event, SequencePublished):
+                key = (change.id, change.event.version)
+                self._versions[key] = compile_version(*key, change.event.definition)
+        self.states.update(decision.states)
+        self._take(rows)
+        return rows
+
+    def advance(self, by: timedelta) -> None:
+        """Lets time pass, by both clocks."""
+        self.now += by
+        self.wall_now += by
+
+    def due(self) -> list[Timer]:
+        """Timers that are due, earliest first."""
+        found = [
+            timer
+            for timer in self.timers.values()
+            if timer.due_at is not None
+            and timer.due_at <= (self.wall_now if timer.timer_class == TimerClass.WATCHDOG else self.now)
+        ]
+        return sorted(found, key=lambda timer: (timer.due_at, timer.aggregate_id))
+
+    def wake(self, timer: Timer) -> Decision:
+        """Rings one timer."""
+        command = WakeTimer(
+            enrollment_id=timer.aggregate_id,
+            execution=timer.execution,
+            attempt=timer.attempt,
+            timer_class=timer.timer_class,
+        )
+        return self.send(command, organization_id=timer.organization_id)
+
+    def _take(self, rows: Rows) -> None:
+        for timer in rows.timers:
+            self.timers[timer.aggregate_id, timer.name] = timer
+        for timer_key in rows.timers_gone:
+            self.timers.pop(timer_key, None)
+        for wake in rows.woken:
+            for key, timer in self.timers.items():
+                if (timer.organization_id, timer.blocked_on) == (wake.organization_id, wake.blocked_on):
+                    self.timers[key] = timer._replace(due_at=wake.at)
+        for organization_id, scope, slot in rows.quotas_given_back:
+            self.quotas[organization_id, scope, slot] = max(0, self.quotas.get((organization_id, scope, slot), 0) - 1)
+        for take in rows.quotas:
+            quota_key = (take.organization_id, take.scope, take.slot)
+            self.quotas[quota_key] = self.quotas.get(quota_key, 0) + 1
+            assert self.quotas[quota_key] <= take.limit, f"{quota_key} is over its limit"
+        for claim in rows.claims:
+            self.identities[claim.organization_id, claim.kind, claim.normalised] = claim.lead_id
+        for suppression in rows.suppressions:
+            self.suppressions[suppression.organization_id, suppression.channel, suppression.hash] = suppression.reason
+        for suppression_key in rows.suppressions_gone:
+            self.suppressions.pop(suppression_key, None)
+        for lead_id in rows.erased:
+            self.identities = {key: owner for key, owner in self.identities.items() if owner != lead_id}
+
+    def _state(self, aggregate_id: UUID, cls: type[T]) -> T | None:
+        state = self.states.get(aggregate_id)
+        return state if isinstance(state, cls) else None

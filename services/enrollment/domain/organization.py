@@ -1,0 +1,269 @@
+"""Organization: a tenant. State and decisions about settings, members, API keys, senders and suppressions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from services.enrollment.domain.errors import InvalidSettings, LastAdmin, MemberExists, UnknownTarget
+from services.enrollment.domain.windows import Hours, zone_named
+from shared.events.definition import Limits, Window
+from shared.events.message import Event
+from shared.events.organization import (
+    AddMember,
+    AddressSuppressed,
+    AddressUnsuppressed,
+    ApiKeyIssued,
+    ApiKeyRevoked,
+    FoundOrganization,
+    IssueApiKey,
+    MemberAdded,
+    MemberSet,
+    OrganizationFounded,
+    OrganizationSettingsSet,
+    Role,
+    SenderSet,
+    SetMember,
+    SetOrganization,
+    SetSender,
+)
+
+#: What a signal adds to a lead's score where the organization says nothing else.
+DEFAULT_SCORE_RULES: Mapping[str, int] = {"opened": 5, "clicked": 10, "replied": 20}
+DEFAULT_SENDER = "default"
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    member_id: UUID
+    email: str
+    name: str
+    role: Role
+    active: bool = True
+    password_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    key_id: UUID
+    name: str
+    role: Role
+    scopes: tuple[str, ...]
+    secret_hash: str
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SenderAccount:
+    sender_id: str
+    name: str
+    email: str
+    limits: Limits
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """``id`` is the short word of the tenant. ``hours`` is compiled from ``windows``, None when any hour will do."""
+
+    id: str
+    name: str = ""
+    timezone: str = "UTC"
+    postal_address: str = ""
+    windows: tuple[Window, ...] = ()
+    hours: Hours | None = None
+    limits: Limits = NO_LIMITS
+    score_rules: Mapping[str, int] = field(default_factory=dict)
+    members: Mapping[UUID, Member] = field(default_factory=dict)
+    api_keys: Mapping[UUID, ApiKey] = field(default_factory=dict)
+    senders: Mapping[str, SenderAccount] = field(default_factory=dict)
+    suppressed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def sender_for(self, asked: str | None) -> SenderAccount | None:
+        """The active sender a step asks for by name; without a name ``default``, else the first by name. None when there is none."""
+        if asked is not None:
+            named = self.senders.get(asked)
+            return named if named is not None and named.active else None
+        preferred = self.senders.get(DEFAULT_SENDER)
+        if preferred is not None and preferred.active:
+            return preferred
+        return next((each for _, each in sorted(self.senders.items()) if each.active), None)
+
+    def score_for(self, signal: str) -> int:
+        """What a signal adds to a lead's score."""
+        return self.score_rules.get(signal, DEFAULT_SCORE_RULES.get(signal, 0))
+
+
+def initial(organization_id: str) -> Organization:
+    return Organization(organization_id)
+
+
+def _settings(state: Organization, event: OrganizationSettingsSet) -> Organization:
+    changes = {
+        name: value
+        for name in ("name", "timezone", "postal_address", "limits", "score_rules")
+        if (value := getattr(event, name)) is not None
+    }
+    if event.windows is not None:
+        changes["windows"] = tuple(event.windows)
+        changes["hours"] = Hours(event.windows) if event.windows else None
+    return replace(state, **changes)
+
+
+def _member(state: Organization, event: MemberSet) -> Organization:
+    member = state.members.get(event.member_id)
+    if member is None:
+        return state
+    changes = {
+        name: value for name in ("role", "password_hash", "active") if (value := getattr(event, name)) is not None
+    }
+    return replace(state, members={**state.members, event.member_id: replace(member, **changes)})
+
+
+def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
+    """The state after an event. An event it does not know leaves it as it is."""
+    match event:
+        case OrganizationFounded():
+            return replace(state, name=event.name, timezone=event.timezone, postal_address=event.postal_address)
+        case OrganizationSettingsSet():
+            return _settings(state, event)
+        case MemberAdded():
+            member = Member(event.member_id, event.email, event.name, event.role, password_hash=event.password_hash)
+            return replace(state, members={**state.members, event.member_id: member})
+        case MemberSet():
+            return _member(state, event)
+        case ApiKeyIssued():
+            key = ApiKey(event.key_id, event.name, event.role, tuple(event.scopes), event.secret_hash)
+            return replace(state, api_keys={**state.api_keys, event.key_id: key})
+        case ApiKeyRevoked():
+            known = state.api_keys.get(event.key_id)
+            if known is None:
+                return state
+            return replace(state, api_keys={**state.api_keys, event.key_id: replace(known, revoked=True)})
+        case SenderSet():
+            sender = SenderAccount(event.sender_id, event.name, event.email, event.limits, event.active)
+            return replace(state, senders={**state.senders, event.sender_id: sender})
+        case AddressSuppressed():
+            return replace(state, suppressed={**state.suppressed, (event.channel, event.address_hash): event.reason})
+        case AddressUnsuppressed():
+            left = {
+                key: reason for key, reason in state.suppressed.items() if key != (event.channel, event.address_hash)
+            }
+            return replace(state, suppressed=left)
+    return state
+
+
+def found(state: Organization | None, command: FoundOrganization) -> Iterator[Event]:
+    """Raises InvalidSettings for an unknown zone."""
+    _known_zone(command.timezone)
+    if state is None:
+        yield OrganizationFounded(name=command.name, timezone=command.timezone, postal_address=command.postal_address)
+
+
+def set_organization(state: Organization, command: SetOrganization) -> Iterator[Event]:
+    """Raises InvalidSettings. Only what changes is recorded."""
+    if command.timezone is not None:
+        _known_zone(command.timezone)
+    if command.windows and not any(window.days for window in command.windows):
+        raise InvalidSettings(errors=[{"field": "windows", "problem": "must name at least one day"}])
+    changed = {
+        name: value
+        for name in ("name", "timezone", "postal_address", "limits", "score_rules")
+        if (value := getattr(command, name)) is not None and value != getattr(state, name)
+    }
+    if command.windows is not None and tuple(command.windows) != state.windows:
+        changed["windows"] = command.windows
+    if changed:
+        yield OrganizationSettingsSet(**changed)
+
+
+def add_member(state: Organization, command: AddMember) -> Iterator[Event]:
+    """Raises MemberExists when another member has the address."""
+    email = command.email.strip().casefold()
+    if command.member_id in state.members:
+        if state.members[command.member_id].email != email:
+            raise MemberExists(f"member {command.member_id} has another address")
+        return
+    if any(member.email == email for member in state.members.values()):
+        raise MemberExists("another member has this address", errors=[{"field": "email", "problem": "is taken"}])
+    yield MemberAdded(
+        member_id=command.member_id,
+        email=email,
+        name=command.name,
+        role=command.role,
+        password_hash=command.password_hash,
+    )
+
+
+def set_member(state: Organization, command: SetMember) -> Iterator[Event]:
+    """Raises UnknownTarget, or LastAdmin when nobody could administer any more."""
+    member = state.members.get(command.member_id)
+    if member is None:
+        raise UnknownTarget("member", command.member_id)
+    changed = {
+        name: value
+        for name in ("role", "password_hash", "active")
+        if (value := getattr(command, name)) is not None and value != getattr(member, name)
+    }
+    if not changed:
+        return
+    after = replace(member, **changed)
+    was_admin = member.role == "admin" and member.active
+    if was_admin and not (after.role == "admin" and after.active):
+        others = (each for each in state.members.values() if each.member_id != member.member_id)
+        if not any(each.role == "admin" and each.active for each in others):
+            raise LastAdmin("make another member admin first")
+    yield MemberSet(member_id=command.member_id, **changed)
+
+
+def issue_api_key(state: Organization, command: IssueApiKey) -> Iterator[Event]:
+    if command.key_id not in state.api_keys:
+        yield ApiKeyIssued(
+            key_id=command.key_id,
+            name=command.name,
+            role=command.role,
+            scopes=command.scopes,
+            secret_hash=command.secret_hash,
+        )
+
+
+def revoke_api_key(state: Organization, key_id: UUID) -> Iterator[Event]:
+    """Raises UnknownTarget."""
+    key = state.api_keys.get(key_id)
+    if key is None:
+        raise UnknownTarget("API key", key_id)
+    if not key.revoked:
+        yield ApiKeyRevoked(key_id=key_id)
+
+
+def set_sender(state: Organization, command: SetSender) -> Iterator[Event]:
+    account = SenderAccount(command.sender_id, command.name, command.email, command.limits, command.active)
+    if state.senders.get(command.sender_id) != account:
+        yield SenderSet(
+            sender_id=command.sender_id,
+            name=command.name,
+            email=command.email,
+            limits=command.limits,
+            active=command.active,
+        )
+
+
+def suppress(state: Organization, channel: str, address_hash: str, reason: str, now: datetime) -> Iterator[Event]:
+    if (channel, address_hash) not in state.suppressed:
+        yield AddressSuppressed(channel=channel, address_hash=address_hash, reason=reason, at=now)
+
+
+def unsuppress(state: Organization, channel: str, address_hash: str, known: str | None) -> Iterator[Event]:
+    """``known`` is the reason the suppression list gives (it also holds what leads' bounces added); None when it has no such entry."""
+    if (channel, address_hash) in state.suppressed or known is not None:
+        yield AddressUnsuppressed(channel=channel, address_hash=address_hash)
+
+
+def _known_zone(name: str) -> None:
+    if zone_named(name) is None:
+        raise InvalidSettings(
+            f"{name} is no time zone", errors=[{"field": "timezone", "problem": "must be a name of the tz database"}]
+        )

@@ -1,0 +1,228 @@
+"""The next step and when: delays, windows and limits together, computed once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from services.enrollment.domain.enrollment import Enrollment
+from services.enrollment.domain.flow import Node, Version
+from services.enrollment.domain.lead import FIELDS, Lead
+from services.enrollment.domain.organization import Organization
+from services.enrollment.domain.quotas import Full, limits_of, slots_free
+from services.enrollment.domain.windows import (
+    Hours,
+    at_time_of_day,
+    business_days_later,
+    first_zone,
+    local_days_later,
+    next_open,
+)
+from services.enrollment.domain.work import Work
+from shared.events.definition import Delay
+from shared.events.why import Plan, QuotaSlot, TimerClass, Why
+
+#: Slots tried before a step is planned without one; it is then looked at again when it is due.
+MOST_SLOTS_TRIED = 50_000
+#: Longest wait that a provider's wish can cause.
+LONGEST_WISH = timedelta(days=7)
+BY_DELAY = Why(rule="delay")
+AT_ONCE = Why(rule="at_once")
+
+
+class Scene:
+    """What surrounds one decision about an enrollment: its version, its lead, its organization and the zone its hours are read in."""
+
+    __slots__ = ("lead", "organization", "version", "work", "zone")
+
+    def __init__(self, work: Work, sequence_version: Version, lead: Lead | None) -> None:
+        self.work = work
+        self.version = sequence_version
+        self.lead = lead
+        self.organization: Organization | None = work.find_organization()
+        self.zone = zone_of(sequence_version, lead, self.organization)
+
+    @property
+    def hours(self) -> list[Hours]:
+        """Every rule about hours that holds here."""
+        rules = [] if self.version.hours is None else [self.version.hours]
+        if self.organization is not None and self.organization.hours is not None:
+            rules.append(self.organization.hours)
+        return rules
+
+
+def scene_of(work: Work, state: Enrollment) -> Scene:
+    """Raises UnknownTarget when the version is gone."""
+    return Scene(work, work.version(state.sequence_id, state.version), work.find_lead(state.lead_id))
+
+
+def zone_of(version: Version, lead: Lead | None, organization: Organization | None) -> ZoneInfo:
+    """The zone a sequence asks for: the lead's, else the organization's, else UTC."""
+    asked = version.settings.timezone
+    home = organization.timezone if organization is not None else None
+    if asked == "lead":
+        return first_zone(lead.timezone if lead is not None else None, home)
+    return first_zone(home) if asked == "organization" else first_zone(asked, home)
+
+
+def delayed(delay: Delay, *, previous: datetime, started: datetime, scene: Scene) -> datetime:
+    """The moment a delay gives, before windows and limits. A date field that is empty or no date counts as the previous step's moment."""
+    base = previous
+    if delay.from_ == "enrollment":
+        base = started
+    elif delay.from_ == "field" and delay.field is not None:
+        base = date_field(scene.lead, delay.field, scene.zone) or previous
+    moment = _later(base, delay, scene)
+    return at_time_of_day(moment, delay.at, scene.zone) if delay.at is not None else moment
+
+
+def _later(base: datetime, delay: Delay, scene: Scene) -> datetime:
+    if not delay.amount:
+        return base
+    match delay.unit:
+        case "minutes":
+            return base + timedelta(minutes=delay.amount)
+        case "hours":
+            return base + timedelta(hours=delay.amount)
+        case "days":
+            return local_days_later(base, delay.amount, scene.zone)
+        case "weeks":
+            return local_days_later(base, delay.amount * 7, scene.zone)
+        case "business_days":
+            return business_days_later(base, delay.amount, scene.zone, scene.version.settings.holidays)
+
+
+def date_field(lead: Lead | None, name: str, zone: ZoneInfo) -> datetime | None:
+    """A lead's field as a moment; a bare date is its midnight in ``zone``."""
+    value = lead_value(lead, name)
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    return (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment).astimezone(UTC)
+
+
+def lead_value(lead: Lead | None, name: str) -> Any:
+    """A field of a lead by name: ``score``, ``lead.status``, ``custom_fields.budget``, or a custom field's bare name. None when it has none."""
+    if lead is None:
+        return None
+    name = name.removeprefix("lead.")
+    if name in FIELDS or name == "score":
+        return getattr(lead, name)
+    if name == "tags":
+        return sorted(lead.tags)
+    if name == "name":
+        return " ".join(part for part in (lead.first_name, lead.last_name) if part) or None
+    for prefix in ("custom_fields.", "custom."):
+        name = name.removeprefix(prefix)
+    return lead.custom_fields.get(name)
+
+
+def plan_after(
+    scene: Scene, state: Enrollment, step_id: str | None, *, arm: str | None = None, moment: datetime
+) -> Plan | None:
+    """The step that follows ``step_id``, its delay counted from ``moment``; None when there is none."""
+    node = scene.version.after(step_id, arm)
+    return None if node is None else plan_step(scene, state, node, execution=state.last_execution + 1, previous=moment)
+
+
+def plan_step(scene: Scene, state: Enrollment, node: Node, *, execution: int, previous: datetime) -> Plan:
+    """A step after its own delay. An inactive one is passed over without waiting."""
+    now = scene.work.now
+    if not node.step.active:
+        return Plan(
+            step_id=node.step.step_id, execution=execution, at=now, due_at=now, timer_class=_class(state), why=AT_ONCE
+        )
+    due = delayed(node.step.delay, previous=previous, started=state.started_at, scene=scene)
+    return plan_at(scene, state, node, execution=execution, due=due)
+
+
+def plan_at(
+    scene: Scene,
+    state: Enrollment,
+    node: Node,
+    *,
+    execution: int,
+    due: datetime,
+    not_before: datetime | None = None,
+    why: Why = BY_DELAY,
+) -> Plan:
+    """A step at the first moment, from ``due`` and ``not_before`` (default now) on, that its rules allow."""
+    at = max(due, not_before or scene.work.now)
+    reserved: list[QuotaSlot] = []
+    if node.is_message:
+        at, reserved, why = fit(scene, state, node, at, why)
+    return Plan(
+        step_id=node.step.step_id,
+        execution=execution,
+        at=at,
+        due_at=due,
+        timer_class=_class(state),
+        why=why,
+        reserved=reserved,
+    )
+
+
+def fit(
+    scene: Scene, state: Enrollment, node: Node, moment: datetime, why: Why
+) -> tuple[datetime, list[QuotaSlot], Why]:
+    """The first moment from ``moment`` on that is inside every window and has a slot in every limit; the slots; the rule that moved it last."""
+    hours = scene.hours
+    limits = limits_of(scene.version, scene.organization, node)
+    if not hours and not limits:
+        return moment, [], why
+    held = state.plan.reserved if state.plan is not None else ()
+    for _ in range(MOST_SLOTS_TRIED):
+        opening, _end = next_open(moment, hours, scene.zone)
+        if opening > moment:
+            why = Why(rule="window", inputs={"zone": scene.zone.key, "from": moment.isoformat()})
+            moment = opening
+        slots = slots_free(scene.work.world, scene.work.organization_id, limits, moment, held)
+        if not isinstance(slots, Full):
+            return moment, slots, why
+        why = Why(
+            rule="quota", inputs={"scope": slots.limit.scope, "unit": slots.limit.unit, "limit": slots.limit.most}
+        )
+        moment = slots.again_at
+    return moment, [], why
+
+
+def blocked(state: Enrollment, plan: Plan, blocker: str, rule: str) -> Plan:
+    """The same step, waiting without an end for what ``blocker`` names."""
+    return Plan(
+        step_id=plan.step_id,
+        execution=plan.execution,
+        at=None,
+        due_at=plan.due_at,
+        blocked_on=blocker,
+        timer_class=_class(state),
+        why=Why(rule=rule, inputs={"blocked_on": blocker}),
+    )
+
+
+def next_plan(scene: Scene, state: Enrollment) -> Plan | None:
+    """Where an enrollment without answer outstanding goes on, made anew; None when nothing is left."""
+    plan = state.plan
+    if plan is not None:
+        if plan.blocked_on is not None and plan.blocked_on.startswith("task:"):
+            return plan
+        node = scene.version.nodes.get(plan.step_id)
+        if node is not None:
+            return plan_at(scene, state, node, execution=plan.execution, due=plan.due_at or scene.work.now)
+    if state.again and state.after is not None and (node := scene.version.nodes.get(state.after)) is not None:
+        return plan_at(
+            scene, state, node, execution=state.last_execution + 1, due=scene.work.now, why=Why(rule="again")
+        )
+    open_execution = state.executions.get(state.last_execution)
+    if open_execution is not None and open_execution.fate == "deferred":
+        node = scene.version.nodes[open_execution.step_id]
+        return plan_at(scene, state, node, execution=open_execution.number, due=scene.work.now)
+    return plan_after(scene, state, state.after, arm=state.arm, moment=state.previous_at)
+
+
+def _class(state: Enrollment) -> TimerClass:
+    """Leads that have had no message yet stand behind those who have."""
+    return TimerClass.FOLLOW_UP if state.sent else TimerClass.FIRST_TOUCH

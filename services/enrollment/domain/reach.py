@@ -1,0 +1,28 @@
+"""May this lead be reached on a channel? Address, consent, unsubscribes, suppressions."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from services.enrollment.domain.identities import normalise_address
+from services.enrollment.domain.lead import Lead, contact_channel
+from services.enrollment.domain.work import Work
+from shared.events.why import Why
+
+UNSUBSCRIBED = "unsubscribed"
+
+
+def barrier(work: Work, lead: Lead | None, channel: str, sequence_id: UUID) -> Why | None:
+    """What stands between a channel and the lead; None when nothing does."""
+    if lead is None or lead.erased:
+        return Why(rule="erased")
+    contact = contact_channel(channel)
+    if contact in lead.unsubscribed or (contact, sequence_id) in lead.unsubscribed_sequences:
+        return Why(rule=UNSUBSCRIBED, inputs={"channel": contact})
+    if lead.consent.get(contact) is False:
+        return Why(rule="consent", inputs={"channel": contact})
+    address = lead.address(channel)
+    if not address:
+        return Why(rule="address", inputs={"channel": contact})
+    reason = work.world.suppression(work.organization_id, contact, normalise_address(contact, address))
+    return Why(rule="suppression", inputs={"channel": contact, "reason": reason}) if reason is not None else None

@@ -1,0 +1,226 @@
+"""What a decision means for the tables beside the log. Pure: rows are plain tuples, hashing of identities is left to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from services.enrollment.domain.enrollment import Enrollment, Status
+from services.enrollment.domain.handling import Decision
+from services.enrollment.domain.quotas import limits_of
+from services.enrollment.domain.sequence import Sequence
+from services.enrollment.domain.watchdogs import round_delay
+from services.enrollment.domain.work import IdentityClaim, Wake
+from services.enrollment.domain.world import World
+from shared.events.enrollment import StepDeferred, StepDue, StepStopped
+from shared.events.lead import LeadAddressSuppressed, LeadErased
+from shared.events.organization import AddressSuppressed, AddressUnsuppressed
+from shared.events.why import TimerClass
+
+#: An enrollment has one timer, of this name.
+TIMER = "step"
+PAUSE = "pause"
+
+
+class Timer(NamedTuple):
+    """``due_at`` is machine time for a watchdog, else business time; None while it waits without an end for ``blocked_on``."""
+
+    aggregate_id: UUID
+    name: str
+    organization_id: str
+    timer_class: TimerClass
+    due_at: datetime | None
+    blocked_on: str | None
+    execution: int
+    attempt: int
+
+
+class Take(NamedTuple):
+    organization_id: str
+    scope: str
+    slot: str
+    limit: int
+
+
+class Suppression(NamedTuple):
+    organization_id: str
+    channel: str
+    hash: str
+    reason: str
+    at: datetime
+
+
+class Listing(NamedTuple):
+    """A sequence in the catalogue."""
+
+    organization_id: str
+    sequence_id: UUID
+    status: str
+    version: int
+
+
+@dataclass(slots=True)
+class Rows:
+    """Everything to be written in the transaction that records the decision's events.
+
+    ``quotas_given_back`` holds (organization, scope, slot), ``suppressions_gone`` (organization, channel, hash), ``erased`` leads whose
+    identities and key go.
+    """
+
+    timers: list[Timer] = field(default_factory=list)
+    timers_gone: list[tuple[UUID, str]] = field(default_factory=list)
+    woken: list[Wake] = field(default_factory=list)
+    quotas: list[Take] = field(default_factory=list)
+    quotas_given_back: list[tuple[str, str, str]] = field(default_factory=list)
+    claims: list[IdentityClaim] = field(default_factory=list)
+    suppressions: list[Suppression] = field(default_factory=list)
+    suppressions_gone: list[tuple[str, str, str]] = field(default_factory=list)
+    catalogue: list[Listing] = field(default_factory=list)
+    erased: list[UUID] = field(default_factory=list)
+
+
+def rows_of(decision: Decision, world: World) -> Rows:
+    """The rows of a decision made on ``world`` (as it was before the decision).
+
+    An enrollment in ``decision.retimed`` gets its timer row written again, or taken away, even when nothing was decided, so that a row that the
+    state has left behind is not found due for ever.
+    """
+    rows = Rows(woken=list(decision.woken), claims=list(decision.claims))
+    for aggregate_id, state in decision.states.items():
+        if isinstance(state, Enrollment):
+            before = decision.before.get(aggregate_id)
+            _timer(rows, before if isinstance(before, Enrollment) else None, state, decision, world)
+            _quotas(rows, before if isinstance(before, Enrollment) else None, state, decision, world)
+        elif isinstance(state, Sequence):
+            rows.catalogue.append(Listing(state.organization_id, state.id, state.status, state.version))
+    for enrollment_id in decision.retimed - decision.states.keys():
+        known = world.enrollment(enrollment_id)
+        wanted = timer_of(known, world.wall_now) if known is not None else None
+        if wanted is None:
+            rows.timers_gone.append((enrollment_id, TIMER))
+        else:
+            rows.timers.append(wanted)
+    _marks(rows, decision)
+    return rows
+
+
+def timer_of(state: Enrollment, wall_now: datetime) -> Timer | None:
+    """The one timer an enrollment has in this state; None when it has ended and nothing is outstanding, or has not begun."""
+    flight, plan = state.in_flight, state.plan
+    organization_id = state.organization_id
+    if flight is not None:
+        ring = flight.next_ring or wall_now + round_delay(0)
+        return Timer(
+            state.id, TIMER, organization_id, TimerClass.WATCHDOG, ring, None, flight.execution, flight.attempt
+        )
+    if state.status == Status.PAUSED:
+        blocked_on = PAUSE if state.paused_until is None else None
+        execution = plan.execution if plan is not None else state.last_execution
+        return Timer(
+            state.id,
+            TIMER,
+            organization_id,
+            TimerClass.FOLLOW_UP,
+            state.paused_until,
+            blocked_on,
+            execution,
+            state.next_attempt,
+        )
+    if state.status != Status.ACTIVE or plan is None:
+        return None
+    return Timer(
+        state.id,
+        TIMER,
+        organization_id,
+        plan.timer_class,
+        plan.at,
+        plan.blocked_on,
+        plan.execution,
+        state.next_attempt,
+    )
+
+
+def _timer(rows: Rows, before: Enrollment | None, after: Enrollment, decision: Decision, world: World) -> None:
+    wanted = timer_of(after, world.wall_now)
+    if wanted is None:
+        if before is not None:
+            rows.timers_gone.append((after.id, TIMER))
+        return
+    if after.id not in decision.retimed and before is not None and _same_timer(before, after):
+        return
+    rows.timers.append(wanted)
+
+
+def _same_timer(before: Enrollment, after: Enrollment) -> bool:
+    """Does the stored row still stand? A watchdog's clock is not set back by what happens beside it."""
+    flight, known = after.in_flight, before.in_flight
+    if flight is not None:
+        return known is not None and (known.execution, known.attempt, known.next_ring, known.stopping) == (
+            flight.execution,
+            flight.attempt,
+            flight.next_ring,
+            flight.stopping,
+        )
+    return (
+        known is None
+        and before.plan == after.plan
+        and (before.status, before.paused_until) == (after.status, after.paused_until)
+        and before.last_execution == after.last_execution
+        and before.next_attempt == after.next_attempt
+    )
+
+
+def _quotas(rows: Rows, before: Enrollment | None, after: Enrollment, decision: Decision, world: World) -> None:
+    held = {(slot.scope, slot.slot) for slot in before.plan.reserved} if before is not None and before.plan else set()
+    wanted = {(slot.scope, slot.slot) for slot in after.plan.reserved} if after.plan else set()
+    returned: set[tuple[str, str]] = set()
+    for change in decision.changes:
+        if change.id != after.id:
+            continue
+        if isinstance(change.event, StepDue):
+            wanted |= {(slot.scope, slot.slot) for slot in change.event.quotas}
+        elif (
+            isinstance(change.event, StepDeferred | StepStopped) and before is not None and before.in_flight is not None
+        ):
+            if not before.in_flight.deferred:  # nothing went out: its slot is free again
+                returned |= {(slot.scope, slot.slot) for slot in before.in_flight.quotas}
+    if not held and not wanted and not returned:
+        return
+    organization_id = after.organization_id
+    rows.quotas_given_back += [(organization_id, *slot) for slot in sorted((held | returned) - wanted)]
+    taken = wanted - held - returned
+    if taken:
+        limits = dict(_limits(after, world))
+        rows.quotas += [
+            Take(organization_id, scope, slot, limits.get((scope, slot.partition(":")[0]), 1))
+            for scope, slot in sorted(taken)
+        ]
+
+
+def _limits(state: Enrollment, world: World) -> Iterator[tuple[tuple[str, str], int]]:
+    """Each limit by scope and unit, as they stand now."""
+    version = world.version(state.sequence_id, state.version)
+    organization = world.organization(state.organization_id)
+    if version is None:
+        return
+    for node in version.nodes.values():
+        if node.is_message:
+            for limit in limits_of(version, organization, node):
+                yield (limit.scope, limit.unit), limit.most
+
+
+def _marks(rows: Rows, decision: Decision) -> None:
+    for change in decision.changes:
+        match change.event:
+            case LeadAddressSuppressed() | AddressSuppressed():
+                event = change.event
+                rows.suppressions.append(
+                    Suppression(change.organization_id, event.channel, event.address_hash, event.reason, event.at)
+                )
+            case AddressUnsuppressed():
+                rows.suppressions_gone.append((change.organization_id, change.event.channel, change.event.address_hash))
+            case LeadErased():
+                rows.erased.append(change.id)

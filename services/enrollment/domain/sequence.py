@@ -1,0 +1,180 @@
+"""Sequence: a definition with an approval life. State and decisions.
+
+A draft goes draft → pending → approved or rejected; publishing freezes it as the next version and makes the sequence active; active ⇄ paused →
+archived. A live sequence may have a draft of its own beside the running version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from services.enrollment.domain.errors import (
+    NothingToSubmit,
+    SequenceArchivedAlready,
+    SequenceExists,
+    SequenceNotActive,
+    SequenceNotApproved,
+)
+from shared.events.definition import SequenceDefinition
+from shared.events.message import Event
+from shared.events.sequence import (
+    SequenceApproved,
+    SequenceArchived,
+    SequenceDrafted,
+    SequenceEdited,
+    SequencePaused,
+    SequencePublished,
+    SequenceRejected,
+    SequenceResumed,
+    SequenceStatus,
+    SequenceSubmitted,
+)
+
+DraftStatus = Literal["draft", "pending", "approved", "rejected"]
+Life = Literal["active", "paused", "archived"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """``draft`` is what the next version would be, None when there is nothing new; ``published`` the running version's definition.
+
+    ``version`` is its number, 0 before the first. ``life`` is None until then.
+    """
+
+    id: UUID
+    organization_id: str
+    draft: SequenceDefinition | None = None
+    draft_status: DraftStatus = "draft"
+    feedback: str | None = None
+    life: Life | None = None
+    version: int = 0
+    published: SequenceDefinition | None = None
+
+    @property
+    def status(self) -> SequenceStatus:
+        """The one word shown: of the running version when there is one, else of the draft."""
+        return self.life or self.draft_status
+
+    @property
+    def runs(self) -> bool:
+        """May those inside go on? An archived sequence takes nobody new and lets those inside finish."""
+        return self.life in {"active", "archived"}
+
+
+def initial(sequence_id: UUID, organization_id: str) -> Sequence:
+    return Sequence(sequence_id, organization_id)
+
+
+def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
+    """The state after an event. An event it does not know leaves it as it is."""
+    match event:
+        case SequenceDrafted(definition=definition) | SequenceEdited(definition=definition):
+            return replace(state, draft=definition, draft_status="draft", feedback=None)
+        case SequenceSubmitted():
+            return replace(state, draft_status="pending")
+        case SequenceApproved():
+            return replace(state, draft_status="approved", feedback=None)
+        case SequenceRejected():
+            return replace(state, draft_status="rejected", feedback=event.feedback)
+        case SequencePublished():
+            return replace(
+                state,
+                draft=None,
+                draft_status="approved",
+                life="active",
+                version=event.version,
+                published=event.definition,
+            )
+        case SequencePaused():
+            return replace(state, life="paused")
+        case SequenceResumed():
+            return replace(state, life="active")
+        case SequenceArchived():
+            return replace(state, life="archived")
+    return state
+
+
+def draft(state: Sequence | None, definition: SequenceDefinition, *, activate: bool) -> Iterator[Event]:
+    """Raises SequenceExists when the id is taken by another definition."""
+    if state is not None:
+        if definition not in (state.draft, state.published):
+            raise SequenceExists(f"sequence {state.id} exists with another definition")
+        return
+    yield SequenceDrafted(definition=definition)
+    if activate:
+        yield SequenceSubmitted()
+        yield SequenceApproved()
+        yield SequencePublished(version=1, definition=definition)
+
+
+def edit(state: Sequence, definition: SequenceDefinition) -> Iterator[Event]:
+    """Raises SequenceArchivedAlready. The running version stays as it is."""
+    _not_archived(state)
+    if definition == (state.draft or state.published):
+        return
+    yield SequenceEdited(definition=definition)
+
+
+def submit(state: Sequence) -> Iterator[Event]:
+    """Raises NothingToSubmit or SequenceArchivedAlready."""
+    _not_archived(state)
+    if state.draft is None:
+        raise NothingToSubmit("nothing has changed since the running version")
+    if state.draft_status in {"draft", "rejected"}:
+        yield SequenceSubmitted()
+
+
+def approve(state: Sequence) -> Iterator[Event]:
+    """Raises NothingToSubmit unless the draft is pending (or approved already)."""
+    _not_archived(state)
+    if state.draft_status == "approved":
+        return
+    if state.draft is None or state.draft_status != "pending":
+        raise NothingToSubmit("only a pending draft can be approved")
+    yield SequenceApproved()
+
+
+def reject(state: Sequence, feedback: str) -> Iterator[Event]:
+    """Raises NothingToSubmit unless the draft is pending (or rejected with the same words already)."""
+    _not_archived(state)
+    if state.draft_status == "rejected" and state.feedback == feedback:
+        return
+    if state.draft is None or state.draft_status != "pending":
+        raise NothingToSubmit("only a pending draft can be rejected")
+    yield SequenceRejected(feedback=feedback)
+
+
+def activate(state: Sequence) -> Iterator[Event]:
+    """Raises SequenceNotApproved or SequenceArchivedAlready."""
+    _not_archived(state)
+    if state.draft is None:
+        if state.life == "paused":
+            yield SequenceResumed()
+        return
+    if state.draft_status != "approved":
+        raise SequenceNotApproved(f"the draft is {state.draft_status}")
+    yield SequencePublished(version=state.version + 1, definition=state.draft)
+
+
+def deactivate(state: Sequence) -> Iterator[Event]:
+    """Raises SequenceNotActive or SequenceArchivedAlready."""
+    _not_archived(state)
+    if state.life == "paused":
+        return
+    if state.life != "active":
+        raise SequenceNotActive(f"the sequence is {state.status}")
+    yield SequencePaused()
+
+
+def archive(state: Sequence) -> Iterator[Event]:
+    if state.life != "archived":
+        yield SequenceArchived()
+
+
+def _not_archived(state: Sequence) -> None:
+    if state.life == "archived":
+        raise SequenceArchivedAlready(f"sequence {state.id} is archived")

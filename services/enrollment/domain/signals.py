@@ -1,0 +1,142 @@
+"""Signals: what comes back for a dispatch. Raw hits go to the engagement stream; the enrollment gets the first that counts of each kind."""
+
+from __future__ import annotations
+
+from services.enrollment.domain.engagement import Engagement
+from services.enrollment.domain.enrollment import Enrollment, Execution, Fate
+from services.enrollment.domain.errors import UnknownTarget
+from services.enrollment.domain.lead_facts import stop_enrollments, suppress_address, unsubscribe
+from services.enrollment.domain.leaving import apply_stop_rule
+from services.enrollment.domain.outcomes import settle
+from services.enrollment.domain.scoring import change_score
+from services.enrollment.domain.work import Work, engagement_id
+from shared.events.engagement import RecordSignal, SignalReceived
+from shared.events.enrollment import EngagementNoted
+from shared.events.lead import LeadReplied
+from shared.events.why import Why
+
+#: From this confidence on a hit is taken for a machine's and counts for nothing.
+MACHINE = 0.5
+#: Signals that prove that a message in doubt went out.
+PROOFS = frozenset({"delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed"})
+#: Signal -> the stop rule it meets.
+_RULES = {"replied": "reply", "clicked": "click"}
+
+
+def record(work: Work, fact: RecordSignal) -> None:
+    """Raises UnknownTarget for a dispatch that never was."""
+    state = work.enrollment(fact.enrollment_id)
+    execution = state.executions.get(fact.execution)
+    if execution is None:
+        raise UnknownTarget("execution", f"{fact.enrollment_id}/{fact.execution}")
+    if not _keep(work, state, fact):
+        return
+    if not counts(fact):
+        return
+    if fact.signal == "replied":
+        _keep_reply(work, state, fact)
+    if fact.signal in PROOFS and execution.fate == Fate.IN_DOUBT:
+        state = settle(work, state, execution, "sent", fact.signal)
+    first = fact.signal not in execution.signals
+    if first:
+        state = work.on_enrollment(
+            state,
+            EngagementNoted(
+                execution=execution.number,
+                step_id=execution.step_id,
+                channel=execution.channel,
+                signal=fact.signal,
+                at=fact.at,
+                link=fact.link,
+            ),
+        )
+        _score(work, state, fact)
+    _act(work, state, execution, fact)
+
+
+def counts(fact: RecordSignal) -> bool:
+    """A person's own signal, not a machine's, an answering machine's, or a passing refusal."""
+    if fact.machine >= MACHINE or fact.auto_reply:
+        return False
+    return not (fact.signal == "bounced" and fact.bounce_kind == "soft")
+
+
+def _keep(work: Work, state: Enrollment, fact: RecordSignal) -> bool:
+    """The raw hit; False when it is one too many of its kind."""
+    stream = engagement_id(state.id, fact.execution)
+    known = work.engagement(stream) or Engagement(stream, state.organization_id)
+    if not known.keeps(fact.signal, fact.count):
+        return False
+    event = SignalReceived(
+        enrollment_id=state.id,
+        execution=fact.execution,
+        channel=fact.channel,
+        signal=fact.signal,
+        at=fact.at,
+        link=fact.link,
+        machine=fact.machine,
+        machine_reason=fact.machine_reason,
+        client=fact.client,
+        source=fact.source,
+        count=fact.count,
+        auto_reply=fact.auto_reply,
+        bounce_kind=fact.bounce_kind,
+        bounce_status=fact.bounce_status,
+    )
+    work.record("engagement", stream, event, state.lead_id)
+    return True
+
+
+def _keep_reply(work: Work, state: Enrollment, fact: RecordSignal) -> None:
+    event = LeadReplied(
+        channel=fact.channel,
+        enrollment_id=state.id,
+        execution=fact.execution,
+        subject=fact.subject,
+        text=fact.text,
+        at=fact.at,
+    )
+    work.on_lead(state.lead_id, event)
+
+
+def _score(work: Work, state: Enrollment, fact: RecordSignal) -> None:
+    organization = work.find_organization()
+    add = organization.score_for(fact.signal) if organization is not None else 0
+    if add:
+        why = Why(rule=fact.signal, inputs={"enrollment": str(state.id), "execution": fact.execution, "add": add})
+        change_score(work, state.lead_id, add=add, why=why)
+
+
+def _act(work: Work, state: Enrollment, execution: Execution, fact: RecordSignal) -> None:
+    """What follows for this enrollment, the lead and its other enrollments."""
+    why = Why(rule=fact.signal, inputs={"step": execution.step_id, "at": fact.at.isoformat()})
+    match fact.signal:
+        case "replied" | "clicked":
+            rule = work.version(state.sequence_id, state.version).settings.stop_rule(_RULES[fact.signal])
+            apply_stop_rule(work, work.enrollment(state.id), rule, why)
+        case "unsubscribed":
+            _unsubscribe(work, state, fact)
+        case "complained":
+            suppress_address(work, state.lead_id, fact.channel, "complaint")
+            _unsubscribe(work, state, fact)
+        case "bounced":
+            rule = work.version(state.sequence_id, state.version).settings.stop_rule("bounce")
+            apply_stop_rule(work, work.enrollment(state.id), rule, why)
+            if fact.bounce_kind == "hard":
+                suppress_address(work, state.lead_id, fact.channel, "bounce")
+                stop_enrollments(work, state.lead_id, "bounce", why)
+
+
+def _unsubscribe(work: Work, state: Enrollment, fact: RecordSignal) -> None:
+    lead = work.find_lead(state.lead_id)
+    if lead is not None:
+        unsubscribe(
+            work,
+            lead,
+            fact.channel,
+            at=fact.at,
+            source=fact.source,
+            enrollment_id=state.id,
+            execution=fact.execution,
+            sequence_id=None if fact.whole or fact.signal == "complained" else state.sequence_id,
+        )
