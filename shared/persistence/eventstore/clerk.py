@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -36,7 +36,7 @@ class PostgresClerkLock:
         self._answered_at = 0.0
         self._ended = Event()
 
-    def __enter__(self) -> PostgresClerkLock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

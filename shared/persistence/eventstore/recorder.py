@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, Self
 
 from eventsourcing.persistence import StoredEvent
 
@@ -15,6 +15,10 @@ from shared.persistence.eventstore.wakeup import Wakeup
 
 class ClerkLock(Protocol):
     """The right to be the clerk of a store. Usable as a context; ``release`` may be called twice."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def acquire(self) -> bool:
         """True when this process is the clerk now; False while another is. Raises StoreUnavailable."""

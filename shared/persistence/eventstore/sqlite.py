@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 from uuid import UUID
 
 import orjson
 from eventsourcing.persistence import Notification, StoredEvent
-from eventsourcing.persistence import PersistenceError as LibraryError
-from eventsourcing.sqlite import (
-    SQLiteApplicationRecorder,
-    SQLiteConnection,
-    SQLiteConnectionPool,
-    SQLiteCursor,
-    SQLiteDatastore,
-)
+from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteCursor
 
 from shared.faults import crash_point
 from shared.persistence.eventstore.batch import Batch, write_batch
-from shared.persistence.eventstore.errors import StoreInUse, StoreUnavailable, SyncFailed
 from shared.persistence.eventstore.recorder import ClerkLock
+from shared.persistence.eventstore.sqlite_connections import Datastore, lock_file, translated
 from shared.persistence.eventstore.tables.schema import sqlite_statements
 from shared.persistence.eventstore.tables.session import Rows, Session, Write
 from shared.persistence.eventstore.wakeup import Wakeup
-
-LOCK_TIMEOUT_SECONDS = 5
-#: Pages of write-ahead log between checkpoints (16 MB): fewer, larger checkpoints cost an append less than many small ones.
-CHECKPOINT_PAGES = 4_000
-CACHE_KIB = 32_000
-MMAP_BYTES = 256 * 1024 * 1024
 
 
 class SqliteSession(Session):
@@ -92,78 +78,18 @@ class SqliteSession(Session):
         """There is no other process to tell; this one is told after the commit."""
 
 
-def _spread(aggregate_id: str, spread_ms: int) -> int:
-    return int(aggregate_id[-8:], 16) * spread_ms // 2**32 * 1000
-
-
-class _Pool(SQLiteConnectionPool):
-    def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()
-        raw = connection._sqlite_conn
-        for pragma in (
-            "synchronous = FULL",
-            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
-            f"cache_size = -{CACHE_KIB}",
-            f"mmap_size = {MMAP_BYTES}",
-            "temp_store = MEMORY",
-        ):
-            raw.execute(f"PRAGMA {pragma}")
-        raw.create_function("spread", 2, _spread, deterministic=True)
-        return connection
-
-
-class _Datastore(SQLiteDatastore):
-    """The library's datastore with a write lock taken at BEGIN, and no transaction left open by a commit that failed."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path), lock_timeout=LOCK_TIMEOUT_SECONDS)
-        self.pool = _Pool(
-            db_name=str(path), lock_timeout=LOCK_TIMEOUT_SECONDS, pool_size=8, max_overflow=24, pool_timeout=30.0
-        )
-
-    @contextmanager
-    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
-        with self.raw_transaction(commit=commit) as cursor:
-            cursor.row_factory = sqlite3.Row  # the library's own statements read columns by name
-            yield SQLiteCursor(cursor)
-
-    @contextmanager
-    def raw_transaction(self, *, commit: bool, durable: bool = True) -> Iterator[sqlite3.Cursor]:
-        with self.get_connection(commit=commit) as connection:
-            raw = connection._sqlite_conn
-            if not durable:
-                raw.execute("PRAGMA synchronous = NORMAL")
-            try:
-                raw.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
-                cursor = raw.cursor()
-                cursor.row_factory = None
-                yield cursor
-                raw.execute("COMMIT" if commit else "ROLLBACK")
-            except BaseException:
-                if raw.in_transaction:
-                    try:
-                        raw.execute("ROLLBACK")
-                    except sqlite3.Error:
-                        connection.close()
-                raise
-            finally:
-                if not durable:
-                    with suppress(sqlite3.Error):
-                        raw.execute("PRAGMA synchronous = FULL")
-
-
 class SqliteRecorder(SQLiteApplicationRecorder):
     """The library's recorder; its hook writes the side tables in the events' transaction."""
 
-    datastore: _Datastore
+    datastore: Datastore
 
     def __init__(self, path: Path) -> None:
         self.wakeup = Wakeup()
         self._path = path
-        self._lock_file = _lock(path)
+        self._lock_file = lock_file(path)
         try:
-            super().__init__(_Datastore(path))
-            with _translated():
+            super().__init__(Datastore(path))
+            with translated():
                 self.create_table()
         except BaseException:
             os.close(self._lock_file)
@@ -173,7 +99,7 @@ class SqliteRecorder(SQLiteApplicationRecorder):
         return sqlite_statements()
 
     def append(self, events: Sequence[StoredEvent], batch: Batch) -> list[int]:
-        with _translated():
+        with translated():
             positions = cast(list[int], self.insert_events(events, batch=batch))
         crash_point("store.after_commit")
         if positions:
@@ -185,12 +111,12 @@ class SqliteRecorder(SQLiteApplicationRecorder):
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        with _translated(), self.datastore.raw_transaction(commit=False) as cursor:
+        with translated(), self.datastore.raw_transaction(commit=False) as cursor:
             yield SqliteSession(cursor)
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[Session]:
-        with _translated(), self.datastore.raw_transaction(commit=True, durable=durable) as cursor:
+        with translated(), self.datastore.raw_transaction(commit=True, durable=durable) as cursor:
             yield SqliteSession(cursor)
 
     def clerk_lock(self) -> ClerkLock:
@@ -233,7 +159,7 @@ class SqliteRecorder(SQLiteApplicationRecorder):
 class AlwaysClerk:
     """The one process on SQLite is always the clerk."""
 
-    def __enter__(self) -> AlwaysClerk:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -247,39 +173,3 @@ class AlwaysClerk:
 
     def release(self) -> None:
         """Nothing to give back: the file lock goes with the process."""
-
-
-def _lock(path: Path) -> int:
-    """Holds ``<path>.lock`` until the descriptor is closed. Raises StoreInUse."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreUnavailable(f"the event store {path} cannot be opened: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(descriptor, 32).decode(errors="replace").strip()
-        os.close(descriptor)
-        raise StoreInUse(str(path), f"process {holder}" if holder else "") from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
-
-
-_STOP_CODES = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Errors of the driver as StoreUnavailable or SyncFailed."""
-    try:
-        yield
-    except (sqlite3.Error, LibraryError) as error:
-        driver = error if isinstance(error, sqlite3.Error) else error.__cause__
-        code = getattr(driver, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _STOP_CODES:
-            raise SyncFailed(f"the event store's file failed: {error}") from error
-        if isinstance(driver, sqlite3.OperationalError) or isinstance(error, LibraryError):
-            raise StoreUnavailable(f"the event store is not available: {error}") from error
-        raise

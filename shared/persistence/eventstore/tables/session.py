@@ -38,8 +38,8 @@ def insert(table: str, columns: dict[str, str], on_conflict: str = "") -> Write:
     tail = f" {on_conflict}" if on_conflict else ""
     return Write(
         types=tuple(columns.values()),
-        sqlite=f"INSERT INTO {table} ({names}) VALUES ({marks}){tail}",
-        postgres=f"INSERT INTO {table} ({names}) SELECT * FROM {{rows}}{tail}",
+        sqlite=f"INSERT INTO {table} ({names}) VALUES ({marks}){tail}",  # noqa: S608  names from this package
+        postgres=f"INSERT INTO {table} ({names}) SELECT * FROM {{rows}}{tail}",  # noqa: S608
     )
 
 
