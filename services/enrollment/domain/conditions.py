@@ -5,7 +5,7 @@ What goes into a reason stands in the log in clear, so personal fields are named
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -27,7 +27,9 @@ class Verdict(NamedTuple):
 
 
 def evaluate(condition: Condition, scene: Scene, state: Enrollment) -> Verdict:
-    """Every branch is evaluated, so that the reason is whole. A value of the wrong type satisfies no test but ``ne`` and ``exists``."""
+    """Every branch is evaluated, so that the reason is whole. A value of the wrong type satisfies no test but ``ne``
+    and ``exists``.
+    """
     inputs: dict[str, Any] = {}
     holds = _holds(condition, scene, state, inputs)
     return Verdict(holds, inputs)
@@ -35,9 +37,9 @@ def evaluate(condition: Condition, scene: Scene, state: Enrollment) -> Verdict:
 
 def _holds(condition: Condition, scene: Scene, state: Enrollment, inputs: dict[str, Any]) -> bool:
     if condition.all is not None:
-        return all([_holds(each, scene, state, inputs) for each in condition.all])
+        return all(list(_each(condition.all, scene, state, inputs)))
     if condition.any is not None:
-        return any([_holds(each, scene, state, inputs) for each in condition.any])
+        return any(list(_each(condition.any, scene, state, inputs)))
     if condition.not_ is not None:
         return not _holds(condition.not_, scene, state, inputs)
     if condition.field is not None and condition.op is not None:
@@ -51,6 +53,11 @@ def _holds(condition: Condition, scene: Scene, state: Enrollment, inputs: dict[s
     given = scene.lead.consent.get(condition.consent or "") if scene.lead is not None else None
     inputs[f"consent {condition.consent}"] = given
     return given is True
+
+
+def _each(conditions: list[Condition], scene: Scene, state: Enrollment, inputs: dict[str, Any]) -> Iterator[bool]:
+    for condition in conditions:
+        yield _holds(condition, scene, state, inputs)
 
 
 def _field(name: str, op: str, wanted: Any, scene: Scene, inputs: dict[str, Any]) -> bool:

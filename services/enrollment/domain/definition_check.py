@@ -1,4 +1,6 @@
-"""Does a definition make sense as a whole? Errors refuse it; warnings are only told. Each names the step and the field."""
+"""Does a definition make sense as a whole? Errors refuse it; warnings are only told. Each names the step and the
+field.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What happens when a step is due, in the order that the design of the house lays down.
+"""What happens when a step is due, in this order.
 
-Enrollment, sequence and sender active; lead reachable on the channel; the step's own conditions; stop rules; window; limits. What must wait is planned
+Enrollment, sequence and sender active; lead reachable on the channel; the step's own conditions; stop rules; window;
+limits. What must wait is planned
 for the next moment that satisfies all of them. Steps that take effect at once follow each other in one decision.
 """
 
@@ -14,7 +15,6 @@ from services.enrollment.domain.flow import PERSON_KINDS, Node, task_config
 from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
 from services.enrollment.domain.organization import DEFAULT_SENDER
 from services.enrollment.domain.planning import Scene, blocked, fit, plan_after, scene_of
-from services.enrollment.domain.quotas import held_keys
 from services.enrollment.domain.reach import UNSUBSCRIBED, barrier
 from services.enrollment.domain.scoring import change_score
 from services.enrollment.domain.windows import next_open
@@ -65,8 +65,18 @@ def _decide(work: Work, state: Enrollment) -> Enrollment:
     if blocker is not None:
         if plan.blocked_on == blocker:
             return state
-        rule = blocker.partition(":")[0]
-        return _postpone(work, state, blocked(state, plan, blocker, f"{rule}_not_active"))
+        kind = blocker.partition(":")[0]
+        return _postpone(work, state, blocked(state, plan, blocker, f"{kind}_not_active"))
+    concluded = _not_wanted(work, scene, state, node)
+    if concluded is not None:
+        return concluded
+    return _send(work, scene, state, node) if node.is_message else _take(work, scene, state, node)
+
+
+def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment | None:
+    """The step is passed over, or the enrollment stops, for what the lead, the step or the rules say; None when it is
+    to be done.
+    """
     if not node.step.active:
         return _skip(work, scene, state, node, INACTIVE)
     if node.channel is not None and (why := barrier(work, scene.lead, node.channel, state.sequence_id)) is not None:
@@ -78,10 +88,7 @@ def _decide(work: Work, state: Enrollment) -> Enrollment:
         verdict = evaluate(node.step.conditions, scene, state)
         if not verdict.holds:
             return _skip(work, scene, state, node, Why(rule="condition", inputs=verdict.inputs))
-    stopped = _stop_rules(work, scene, state)
-    if stopped is not state:
-        return stopped
-    return _send(work, scene, state, node) if node.is_message else _take(work, scene, state, node)
+    return _stop_rules(work, scene, state)
 
 
 def _blocker(work: Work, scene: Scene, state: Enrollment, node: Node) -> str | None:
@@ -96,16 +103,16 @@ def _blocker(work: Work, scene: Scene, state: Enrollment, node: Node) -> str | N
     return None
 
 
-def _stop_rules(work: Work, scene: Scene, state: Enrollment) -> Enrollment:
+def _stop_rules(work: Work, scene: Scene, state: Enrollment) -> Enrollment | None:
     """What the lead did since it was enrolled, where the rule has not been applied yet."""
     lead, settings = scene.lead, scene.version.settings
     if lead is None:
-        return state
+        return None
     for signal, moment in (("conversion", lead.won_at), ("meeting_booked", lead.met_at)):
         rule = settings.stop_rule(signal)
         if moment is not None and moment > state.started_at and rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, Why(rule=signal, inputs={"at": moment.isoformat()}))
-    return state
+    return None
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
@@ -152,13 +159,6 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
 
 
 def _postpone(work: Work, state: Enrollment, plan: Plan) -> Enrollment:
-    if (
-        state.plan is not None
-        and state.plan.at == plan.at
-        and held_keys(state.plan.reserved) == held_keys(plan.reserved)
-        and state.plan.blocked_on == plan.blocked_on
-    ):
-        return state
     return work.on_enrollment(state, StepPostponed(execution=plan.execution, step_id=plan.step_id, plan=plan))
 
 

@@ -74,7 +74,9 @@ def start_pending(work: Work, state: Enrollment) -> None:
 
 
 def match_created(work: Work, lead: Lead) -> None:
-    """A ``lead.created`` came: the lead goes into its best match, unless it is or was there. A repeated answer is not recorded again."""
+    """A ``lead.created`` came: the lead goes into its best match, unless it is or was there. A repeated answer is not
+    recorded again.
+    """
     found = match(work, lead, "created")
     if found.best is None:
         if not lead.judged or lead.unmatched != found.why:

@@ -64,7 +64,9 @@ NEVER_REPEATED = frozenset({UNANSWERED})
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run of a message step. ``attempt`` is the newest decided; ``signals`` holds the first moment of each kind that counts."""
+    """One run of a message step. ``attempt`` is the newest decided; ``signals`` holds the first moment of each kind
+    that counts.
+    """
 
     number: int
     step_id: str
@@ -80,8 +82,10 @@ class Execution:
 class InFlight:
     """An attempt whose answer is outstanding. ``stopping`` is the reason of the stop that was asked for.
 
-    ``deferred`` tells that the attempt itself has ended without a send and only the answer to the stop is awaited. ``rounds`` counts the
-    watchdog's rings, ``unanswered`` those while the channel's queue was consumed; ``next_ring`` is machine time, None before the first.
+    ``deferred`` tells that the attempt itself has ended without a send and only the answer to the stop is awaited.
+    ``rounds`` counts the
+    watchdog's rings, ``unanswered`` those while the channel's queue was consumed; ``next_ring`` is machine time, None
+    before the first.
     """
 
     execution: int
@@ -103,8 +107,10 @@ class InFlight:
 class Enrollment:
     """``plan`` is the step that comes next; while one is in flight there is none.
 
-    ``after`` and ``arm`` name the step concluded last, ``again`` that this step is to be run once more: from these the next plan is made when
-    there is none. ``previous_at`` is what a delay from the previous step counts from. ``last_execution`` is the highest number given.
+    ``after`` and ``arm`` name the step concluded last, ``again`` that this step is to be run once more: from these
+    the next plan is made when
+    there is none. ``previous_at`` is what a delay from the previous step counts from. ``last_execution`` is the
+    highest number given.
     """
 
     id: UUID
@@ -160,7 +166,9 @@ def _highest(state: Enrollment, plan: Plan | None) -> int:
 
 
 def stands_at(state: Enrollment, number: int) -> bool:
-    """Does the enrollment still stand at this execution: in flight, waiting for its next attempt, or about to be repeated?"""
+    """Does the enrollment still stand at this execution: in flight, waiting for its next attempt, or about to be
+    repeated?
+    """
     if state.in_flight is not None:
         return state.in_flight.execution == number
     plan, execution = state.plan, state.executions.get(number)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class DomainError(Exception):
     """The order was refused.
 
-    ``code`` is stable and meant for programs, ``title`` says the kind of refusal, ``str(error)`` this one. ``status`` is the HTTP status it
+    ``code`` is stable and meant for programs, ``title`` says the kind of refusal, ``str(error)`` this one. ``status``
+    is the HTTP status it
     becomes. ``errors`` holds ``{"field", "problem"}`` pairs where single fields are at fault.
     """
 

@@ -34,7 +34,8 @@ def evolve_any(
 ) -> State:
     """The state of an aggregate after an event recorded at ``at`` (business time).
 
-    ``state`` is None before the first event. Raises ValueError for an unknown aggregate and for a stream that does not begin with its first event.
+    ``state`` is None before the first event. Raises ValueError for an unknown aggregate and for a stream that does
+    not begin with its first event.
     """
     match aggregate:
         case "enrollment":

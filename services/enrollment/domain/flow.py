@@ -1,4 +1,6 @@
-"""A published version, compiled: every step by its id, each knowing its successor; arms join again after their condition."""
+"""A published version, compiled: every step by its id, each knowing its successor; arms join again after their
+condition.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ PERSON_KINDS = frozenset({StepKind.TASK})
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A step in its place. ``next`` is the step after it, and after its arms (None = the end); ``then`` and ``orelse`` begin a condition's arms.
+    """A step in its place. ``next`` is the step after it, and after its arms (None = the end); ``then`` and
+    ``orelse`` begin a condition's arms.
 
-    ``channel`` is None for a step that sends nothing. ``sender`` is the name the step asks for, None for the organization's own choice.
+    ``channel`` is None for a step that sends nothing. ``sender`` is the name the step asks for, None for the
+    organization's own choice.
     """
 
     step: Step
@@ -47,7 +51,9 @@ class Version:
     hours: Hours | None
 
     def after(self, step_id: str | None, arm: str | None = None) -> Node | None:
-        """The step that follows ``step_id`` (by ``arm`` when it is a condition); the first step for None; None at the end."""
+        """The step that follows ``step_id`` (by ``arm`` when it is a condition); the first step for None; None at the
+        end.
+        """
         if step_id is None:
             return self.nodes.get(self.first) if self.first is not None else None
         node = self.nodes.get(step_id)

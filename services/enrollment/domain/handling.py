@@ -1,4 +1,6 @@
-"""The one door to the domain: a message in, a decision out. Everything that follows from one message is decided here together."""
+"""The one door to the domain: a message in, a decision out. Everything that follows from one message is decided here
+together.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,10 @@ WAKE_SPREAD_SECONDS = 60
 class Decision:
     """What a message led to; to be recorded as a whole or not at all.
 
-    ``before`` and ``states`` hold the changed aggregates' states before and after. ``read`` names every aggregate of a lead that was looked at.
-    ``retimed`` names enrollments whose timer row is to be written again even when nothing was decided. ``claims`` and ``woken`` are effects
+    ``before`` and ``states`` hold the changed aggregates' states before and after. ``read`` names every aggregate of
+    a lead that was looked at.
+    ``retimed`` names enrollments whose timer row is to be written again even when nothing was decided. ``claims`` and
+    ``woken`` are effects
     without an event of their own; ``rows`` turns all of it into rows. ``result`` is for the answer.
     """
 
@@ -78,7 +82,8 @@ class Order:
 def handle(envelope: Envelope, world: World, facts: Mapping[str, ContentFacts] | None = None) -> Decision:
     """Decides one message on the world as it is. Changes nothing outside.
 
-    ``facts`` holds what the entry point read in a definition's content (Liquid tags, links), by step id. Raises DomainError when the message is
+    ``facts`` holds what the entry point read in a definition's content (Liquid tags, links), by step id. Raises
+    DomainError when the message is
     refused; UnknownTarget also for a topic that is not handled, and for what belongs to another organization.
     """
     handler = _HANDLERS.get(envelope.topic)
@@ -243,7 +248,7 @@ _HANDLERS.update(
 )
 
 
-# --- organizations ------------------------------------------------------------------------------------------------------
+# --- organizations --------------------------------------------------------------------------------------------------
 
 
 def _record_organization(order: Order, events: Iterator[Event]) -> None:

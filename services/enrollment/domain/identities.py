@@ -8,6 +8,7 @@ from typing import Literal
 
 IdentityKind = Literal["external_id", "email", "phone"]
 
+_QUOTED_EMAIL = re.compile(r"^\"[^\"\r\n]{1,62}\"@[^@\s\x00-\x1f<>,;:\"()\[\]\\]{1,255}$")
 _EMAIL = re.compile(r"^[^@\s\x00-\x1f<>,;:\"()\[\]\\]{1,64}@[^@\s\x00-\x1f<>,;:\"()\[\]\\]{1,255}$")
 _PHONE_SIGNS = re.compile(r"[\s()./\-]")
 
@@ -15,14 +16,14 @@ _PHONE_SIGNS = re.compile(r"[\s()./\-]")
 def normalise_email(text: str) -> str | None:
     """NFC, trimmed, case-folded, the domain in IDNA form; None when it is no address."""
     address = unicodedata.normalize("NFC", text).strip().casefold()
-    if not _EMAIL.match(address):
+    if not _EMAIL.match(address) and not _QUOTED_EMAIL.match(address):
         return None
     local, _, domain = address.rpartition("@")
     try:
         ascii_domain = domain.encode("idna").decode("ascii").lower()
     except UnicodeError:
         return None
-    if "." not in ascii_domain and ascii_domain != "localhost":
+    if "." not in ascii_domain:
         return None
     return f"{local}@{ascii_domain}"
 
@@ -48,12 +49,16 @@ def normalise(kind: IdentityKind, text: str) -> str | None:
 
 
 def normalise_address(channel: str, text: str) -> str:
-    """The comparable form of an address of a channel, or of ``@domain``. What is no address is only trimmed and folded."""
+    """The comparable form of an address of a channel. ``@domain`` stands for a whole domain and becomes the bare
+    domain.
+
+    What is no address is only trimmed and folded.
+    """
     folded = text.strip().casefold()
     if folded.startswith("@"):
         try:
-            return "@" + folded[1:].encode("idna").decode("ascii").lower()
+            return folded[1:].encode("idna").decode("ascii").lower()
         except UnicodeError:
-            return folded
+            return folded[1:]
     normal = normalise_phone(text) if channel in {"sms", "whatsapp"} else normalise_email(text)
     return normal or folded

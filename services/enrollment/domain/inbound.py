@@ -36,7 +36,9 @@ FROM_MESSAGE = "message"
 
 
 class Identified(NamedTuple):
-    """Whom a message is about. ``named`` holds its identities in comparable form, ``owners`` the leads they name already."""
+    """Whom a message is about. ``named`` holds its identities in comparable form, ``owners`` the leads they name
+    already.
+    """
 
     lead_id: UUID | None
     named: dict[IdentityKind, str]
@@ -46,11 +48,11 @@ class Identified(NamedTuple):
 def record(work: Work, fact: InboundLead, message_id: str) -> UUID:
     """Raises InvalidLead. Answers the id of the lead that the message is about."""
     at = fact.occurred_at or work.now
-    check(fact.lead)
-    identified = identify(work, fact.lead)
+    body = normalised(fact.lead)
+    identified = identify(work, body)
     lead_id = identified.lead_id or _new_id(work, identified, message_id)
     known = work.find_lead(lead_id)
-    body = _without(fact.lead, _clashing(identified, lead_id))
+    body = _without(body, _clashing(identified, lead_id))
     if known is None:
         lead = _capture(work, lead_id, fact.funnel_id, body, at)
     else:
@@ -69,8 +71,10 @@ def record(work: Work, fact: InboundLead, message_id: str) -> UUID:
 # --- who is it --------------------------------------------------------------------------------------------------------
 
 
-def check(body: LeadBody) -> None:
-    """Raises InvalidLead, field by field."""
+def normalised(body: LeadBody) -> LeadBody:
+    """The same with e-mail, phone and external id in the one form that is compared. Raises InvalidLead, field by
+    field.
+    """
     errors = []
     if body.email is not None and normalise("email", body.email) is None:
         errors.append({"field": "lead.email", "problem": "must be an e-mail address"})
@@ -82,10 +86,15 @@ def check(body: LeadBody) -> None:
         errors.append({"field": "lead.timezone", "problem": "must be a name of the tz database"})
     if errors:
         raise InvalidLead("; ".join(f"{each['field']} {each['problem']}" for each in errors), errors=errors)
+    return body.model_copy(
+        update={kind: normalise(kind, text) for kind in KINDS if (text := getattr(body, kind)) is not None}
+    )
 
 
 def identify(work: Work, body: LeadBody) -> Identified:
-    """The external id wins over the e-mail, the e-mail over the phone; a phone alone never joins leads with different e-mails."""
+    """The external id wins over the e-mail, the e-mail over the phone; a phone alone never joins leads with different
+    e-mails.
+    """
     named: dict[IdentityKind, str] = {}
     owners: dict[IdentityKind, UUID] = {}
     for kind in KINDS:
@@ -115,15 +124,18 @@ def _same_person(work: Work, owner: UUID, named: dict[IdentityKind, str]) -> boo
     lead = work.find_lead(owner)
     if lead is None:
         return False
-    for kind in ("email", "external_id"):
+    apart: tuple[IdentityKind, ...] = ("email", "external_id")
+    for kind in apart:
         known = getattr(lead, kind)
-        if kind in named and known is not None and normalise(kind, known) != named[kind]:  # type: ignore[index, arg-type]  # both are kinds
+        if kind in named and known is not None and normalise(kind, known) != named[kind]:
             return False
     return True
 
 
 def _new_id(work: Work, identified: Identified, message_id: str) -> UUID:
-    """From the message's id, else from the first identity's keyed hash: the same after a redelivery, and never a bare hash of personal data."""
+    """From the message's id, else from the first identity's keyed hash: the same after a redelivery, and never a bare
+    hash of personal data.
+    """
     seed: list[object] = ["message", message_id]
     if not message_id:
         kind = next(kind for kind in KINDS if kind in identified.named)
@@ -137,7 +149,9 @@ def _new_id(work: Work, identified: Identified, message_id: str) -> UUID:
 
 
 def _clashing(identified: Identified, lead_id: UUID) -> set[str]:
-    """Identities of the message that belong to another lead: they are not taken over. A shared phone stays as a field."""
+    """Identities of the message that belong to another lead: they are not taken over. A shared phone stays as a
+    field.
+    """
     return {kind for kind, owner in identified.owners.items() if owner != lead_id and kind != "phone"}
 
 
@@ -195,7 +209,8 @@ def _capture(work: Work, lead_id: UUID, funnel_id: str | None, body: LeadBody, a
 def merge(
     work: Work, lead: Lead, body: LeadBody, at: datetime, *, funnel_id: str | None = None, dated: bool = False
 ) -> Lead:
-    """Each field keeps the value with the latest ``at``; of two at one moment the greater, so that their order does not matter. Tags add up.
+    """Each field keeps the value with the latest ``at``; of two at one moment the greater, so that their order does
+    not matter. Tags add up.
 
     ``dated``: the message says itself when it was true, so a value it merely confirms holds from then on.
     """

@@ -52,7 +52,9 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """A person being nurtured. ``stamps`` holds, per field, since when its value is known to be true (``custom.<name>`` and ``consent.<channel>`` too)."""
+    """A person being nurtured. ``stamps`` holds, per field, since when its value is known to be true
+    (``custom.<name>`` and ``consent.<channel>`` too).
+    """
 
     id: UUID
     organization_id: str

@@ -1,4 +1,6 @@
-"""What a lead's own stream records besides its fields: suppressed addresses, unsubscribes, and what follows for its enrollments."""
+"""What a lead's own stream records besides its fields: suppressed addresses, unsubscribes, and what follows for its
+enrollments.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from services.enrollment.domain.errors import InvalidLead, LeadErasedAlready
-from services.enrollment.domain.inbound import check, identify, merge
+from services.enrollment.domain.inbound import identify, merge, normalised
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.leaving import leave
 from services.enrollment.domain.scoring import change_score
@@ -22,15 +22,15 @@ def edit(work: Work, command: EditLead) -> None:
     A person's word counts from now on; a consent given here is an explicit opt-in and lifts an unsubscribe.
     """
     lead = _known(work, command.lead_id)
-    check(command.lead)
-    identified = identify(work, command.lead)
+    body = normalised(command.lead)
+    identified = identify(work, body)
     taken = [kind for kind, owner in identified.owners.items() if owner != lead.id and kind != "phone"]
     if taken:
         raise InvalidLead(
             "another lead has this identity",
             errors=[{"field": f"lead.{kind}", "problem": "names another lead"} for kind in taken],
         )
-    lead = merge(work, lead, command.lead, work.now)
+    lead = merge(work, lead, body, work.now)
     work.claims.extend(
         IdentityClaim(work.organization_id, kind, normal, lead.id)
         for kind, normal in identified.named.items()

@@ -40,7 +40,9 @@ def complete(work: Work, state: Enrollment) -> Enrollment:
 
 
 def leave(work: Work, state: Enrollment, reason: str, *, stop: StopReason, why: Why | None = None) -> Enrollment:
-    """Ends before the end; a step in flight is asked to stop, a task that waits is withdrawn. An ended one stays as it is."""
+    """Ends before the end; a step in flight is asked to stop, a task that waits is withdrawn. An ended one stays as
+    it is.
+    """
     if not state.is_open:
         return state
     state = stop_in_flight(work, state, stop)
@@ -67,7 +69,9 @@ def hold(
 
 
 def stop_in_flight(work: Work, state: Enrollment, reason: StopReason) -> Enrollment:
-    """Only the ledger knows whether a stop is in time: the execution stays open until it answers. One stop is asked for once."""
+    """Only the ledger knows whether a stop is in time: the execution stays open until it answers. One stop is asked
+    for once.
+    """
     flight = state.in_flight
     if flight is None or flight.stopping is not None:
         return state

@@ -1,4 +1,6 @@
-"""Which sequence takes a lead: the best match by priority, then by how specific its trigger is. Every refusal has its rule."""
+"""Which sequence takes a lead: the best match by priority, then by how specific its trigger is. Every refusal has its
+rule.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Occasion = Literal["created", "score_reached"]
 
 
 class Match(NamedTuple):
-    """``best`` is None when no sequence takes the lead. ``refused`` holds the rule of each one not chosen, by sequence id."""
+    """``best`` is None when no sequence takes the lead. ``refused`` holds the rule of each one not chosen, by
+    sequence id.
+    """
 
     best: CatalogueEntry | None
     why: Why
@@ -97,7 +101,9 @@ def _crosses(trigger: Trigger, score_before: int) -> bool:
 
 
 def unreachable(work: Work, lead: Lead, entry: CatalogueEntry) -> Why | None:
-    """What keeps the sequence's first message from the lead; None when it can be reached or no message is sure to come."""
+    """What keeps the sequence's first message from the lead; None when it can be reached or no message is sure to
+    come.
+    """
     version = work.world.version(entry.sequence_id, entry.version)
     return None if version is None else first_barrier(work, lead, version)
 

@@ -1,4 +1,6 @@
-"""A World of dicts: for simulators, dry runs and tests. It applies decisions the way the store does, and keeps the log."""
+"""A World of dicts: for simulators, dry runs and tests. It applies decisions the way the store does, and keeps the
+log.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ class MemoryWorld:
         return self.identities.get((organization_id, kind, normalised))
 
     def suppression(self, organization_id: str, channel: str, address: str) -> str | None:
-        for form in (address, "@" + address.rpartition("@")[2]):
+        for form in (address, address.rpartition("@")[2]):
             reason = self.suppressions.get(
                 (organization_id, channel, self.address_hash(organization_id, channel, form))
             )
@@ -102,7 +104,7 @@ class MemoryWorld:
         text = "\x1f".join(str(part) for part in (self.seed, *parts))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big") / float(1 << 56)
 
-    # --- driving it -----------------------------------------------------------------------------------------------------
+    # --- driving it -------------------------------------------------------------------------------------------------
 
     def send(
         self, message: Message, *, organization_id: str | None = "demo", message_id: str = "", actor: str | None = None

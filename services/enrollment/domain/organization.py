@@ -83,7 +83,9 @@ class Organization:
     suppressed: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def sender_for(self, asked: str | None) -> SenderAccount | None:
-        """The active sender a step asks for by name; without a name ``default``, else the first by name. None when there is none."""
+        """The active sender a step asks for by name; without a name ``default``, else the first by name. None when
+        there is none.
+        """
         if asked is not None:
             named = self.senders.get(asked)
             return named if named is not None and named.active else None
@@ -127,32 +129,31 @@ def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
     """The state after an event. An event it does not know leaves it as it is."""
     match event:
         case OrganizationFounded():
-            return replace(state, name=event.name, timezone=event.timezone, postal_address=event.postal_address)
+            state = replace(state, name=event.name, timezone=event.timezone, postal_address=event.postal_address)
         case OrganizationSettingsSet():
-            return _settings(state, event)
+            state = _settings(state, event)
         case MemberAdded():
             member = Member(event.member_id, event.email, event.name, event.role, password_hash=event.password_hash)
-            return replace(state, members={**state.members, event.member_id: member})
+            state = replace(state, members={**state.members, event.member_id: member})
         case MemberSet():
-            return _member(state, event)
+            state = _member(state, event)
         case ApiKeyIssued():
             key = ApiKey(event.key_id, event.name, event.role, tuple(event.scopes), event.secret_hash)
-            return replace(state, api_keys={**state.api_keys, event.key_id: key})
+            state = replace(state, api_keys={**state.api_keys, event.key_id: key})
         case ApiKeyRevoked():
             known = state.api_keys.get(event.key_id)
-            if known is None:
-                return state
-            return replace(state, api_keys={**state.api_keys, event.key_id: replace(known, revoked=True)})
+            if known is not None:
+                state = replace(state, api_keys={**state.api_keys, event.key_id: replace(known, revoked=True)})
         case SenderSet():
             sender = SenderAccount(event.sender_id, event.name, event.email, event.limits, event.active)
-            return replace(state, senders={**state.senders, event.sender_id: sender})
+            state = replace(state, senders={**state.senders, event.sender_id: sender})
         case AddressSuppressed():
-            return replace(state, suppressed={**state.suppressed, (event.channel, event.address_hash): event.reason})
+            state = replace(state, suppressed={**state.suppressed, (event.channel, event.address_hash): event.reason})
         case AddressUnsuppressed():
             left = {
                 key: reason for key, reason in state.suppressed.items() if key != (event.channel, event.address_hash)
             }
-            return replace(state, suppressed=left)
+            state = replace(state, suppressed=left)
     return state
 
 
@@ -257,7 +258,9 @@ def suppress(state: Organization, channel: str, address_hash: str, reason: str, 
 
 
 def unsuppress(state: Organization, channel: str, address_hash: str, known: str | None) -> Iterator[Event]:
-    """``known`` is the reason the suppression list gives (it also holds what leads' bounces added); None when it has no such entry."""
+    """``known`` is the reason the suppression list gives (it also holds what leads' bounces added); None when it has
+    no such entry.
+    """
     if (channel, address_hash) in state.suppressed or known is not None:
         yield AddressUnsuppressed(channel=channel, address_hash=address_hash)
 

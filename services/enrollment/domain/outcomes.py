@@ -1,4 +1,6 @@
-"""Outcomes: what became of an attempt. Facts, recorded whatever the state; one the state has left behind changes nothing, but for a late send."""
+"""Outcomes: what became of an attempt. Facts, recorded whatever the state; one the state has left behind changes
+nothing, but for a late send.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from shared.events.enrollment import (
 from shared.events.why import Plan, Why
 
 STALE = "stale"
-#: A deferral that is nobody's fault and names no time is looked at again after this, as is a stop that the enrollment did not ask for.
+#: A deferral that is nobody's fault and names no time is looked at again after this, as is a stop that the enrollment
+#: did not ask for.
 SHORT_WAIT = timedelta(minutes=1)
 
 
@@ -288,7 +291,9 @@ def in_doubt(work: Work, outcome: RecordInDoubt) -> None:
 
 
 def undressed(work: Work, outcome: RecordUndressed) -> None:
-    """Could not be rendered. Missing values hold the enrollment until someone has filled them in; broken content is a failure."""
+    """Could not be rendered. Missing values hold the enrollment until someone has filled them in; broken content is a
+    failure.
+    """
     opened = awaited(work, outcome)
     if opened is None:
         return

@@ -32,7 +32,9 @@ AT_ONCE = Why(rule="at_once")
 
 
 class Scene:
-    """What surrounds one decision about an enrollment: its version, its lead, its organization and the zone its hours are read in."""
+    """What surrounds one decision about an enrollment: its version, its lead, its organization and the zone its hours
+    are read in.
+    """
 
     __slots__ = ("lead", "organization", "version", "work", "zone")
 
@@ -67,7 +69,9 @@ def zone_of(version: Version, lead: Lead | None, organization: Organization | No
 
 
 def delayed(delay: Delay, *, previous: datetime, started: datetime, scene: Scene) -> datetime:
-    """The moment a delay gives, before windows and limits. A date field that is empty or no date counts as the previous step's moment."""
+    """The moment a delay gives, before windows and limits. A date field that is empty or no date counts as the
+    previous step's moment.
+    """
     base = previous
     if delay.from_ == "enrollment":
         base = started
@@ -106,7 +110,9 @@ def date_field(lead: Lead | None, name: str, zone: ZoneInfo) -> datetime | None:
 
 
 def lead_value(lead: Lead | None, name: str) -> Any:
-    """A field of a lead by name: ``score``, ``lead.status``, ``custom_fields.budget``, or a custom field's bare name. None when it has none."""
+    """A field of a lead by name: ``score``, ``lead.status``, ``custom_fields.budget``, or a custom field's bare name.
+    None when it has none.
+    """
     if lead is None:
         return None
     name = name.removeprefix("lead.")
@@ -169,7 +175,9 @@ def plan_at(
 def fit(
     scene: Scene, state: Enrollment, node: Node, moment: datetime, why: Why
 ) -> tuple[datetime, list[QuotaSlot], Why]:
-    """The first moment from ``moment`` on that is inside every window and has a slot in every limit; the slots; the rule that moved it last."""
+    """The first moment from ``moment`` on that is inside every window and has a slot in every limit; the slots; the
+    rule that moved it last.
+    """
     hours = scene.hours
     limits = limits_of(scene.version, scene.organization, node)
     if not hours and not limits:

@@ -1,4 +1,6 @@
-"""How many messages may go out: a slot per scope and UTC day or minute, taken when a step is planned and counted by the store."""
+"""How many messages may go out: a slot per scope and UTC day or minute, taken when a step is planned and counted by
+the store.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Limit(NamedTuple):
 
 
 def limits_of(version: Version, organization: Organization | None, node: Node) -> list[Limit]:
-    """Every limit that a message of this step counts against: of sequence, organization and sender. Days come before minutes."""
+    """Every limit that a message of this step counts against: of sequence, organization and sender. Days come before
+    minutes.
+    """
     found: list[Limit] = []
     _add(found, f"sequence:{version.sequence_id}", version.settings.limits)
     if organization is not None:
@@ -67,7 +71,9 @@ class Full(NamedTuple):
 def slots_free(
     world: World, organization_id: str, limits: Iterable[Limit], moment: datetime, held: Iterable[QuotaSlot] = ()
 ) -> list[QuotaSlot] | Full:
-    """One slot of every limit at a moment, or the limit that is used up. Slots in ``held`` are the asker's own and free to it."""
+    """One slot of every limit at a moment, or the limit that is used up. Slots in ``held`` are the asker's own and
+    free to it.
+    """
     own = set(held_keys(held))
     slots: list[QuotaSlot] = []
     for limit in limits:

@@ -13,7 +13,9 @@ from shared.events.enrollment import EnrollmentResumed
 
 
 def resume(work: Work, state: Enrollment) -> Enrollment:
-    """Goes on from where it stood. With an answer outstanding it waits for that answer; with nothing left it is complete."""
+    """Goes on from where it stood. With an answer outstanding it waits for that answer; with nothing left it is
+    complete.
+    """
     if state.in_flight is not None:
         return work.on_enrollment(state, EnrollmentResumed(plan=None))
     scene = scene_of(work, state)

@@ -1,4 +1,6 @@
-"""What a decision means for the tables beside the log. Pure: rows are plain tuples, hashing of identities is left to the store."""
+"""What a decision means for the tables beside the log. Pure: rows are plain tuples, hashing of identities is left to
+the store.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from services.enrollment.domain.enrollment import Enrollment, Status
+from services.enrollment.domain.enrollment import Enrollment, InFlight, Status
 from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.quotas import limits_of
 from services.enrollment.domain.sequence import Sequence
@@ -26,7 +28,9 @@ PAUSE = "pause"
 
 
 class Timer(NamedTuple):
-    """``due_at`` is machine time for a watchdog, else business time; None while it waits without an end for ``blocked_on``."""
+    """``due_at`` is machine time for a watchdog, else business time; None while it waits without an end for
+    ``blocked_on``.
+    """
 
     aggregate_id: UUID
     name: str
@@ -66,7 +70,8 @@ class Listing(NamedTuple):
 class Rows:
     """Everything to be written in the transaction that records the decision's events.
 
-    ``quotas_given_back`` holds (organization, scope, slot), ``suppressions_gone`` (organization, channel, hash), ``erased`` leads whose
+    ``quotas_given_back`` holds (organization, scope, slot), ``suppressions_gone`` (organization, channel, hash),
+    ``erased`` leads whose
     identities and key go.
     """
 
@@ -85,7 +90,8 @@ class Rows:
 def rows_of(decision: Decision, world: World) -> Rows:
     """The rows of a decision made on ``world`` (as it was before the decision).
 
-    An enrollment in ``decision.retimed`` gets its timer row written again, or taken away, even when nothing was decided, so that a row that the
+    An enrollment in ``decision.retimed`` gets its timer row written again, or taken away, even when nothing was
+    decided, so that a row that the
     state has left behind is not found due for ever.
     """
     rows = Rows(woken=list(decision.woken), claims=list(decision.claims))
@@ -108,7 +114,9 @@ def rows_of(decision: Decision, world: World) -> Rows:
 
 
 def timer_of(state: Enrollment, wall_now: datetime) -> Timer | None:
-    """The one timer an enrollment has in this state; None when it has ended and nothing is outstanding, or has not begun."""
+    """The one timer an enrollment has in this state; None when it has ended and nothing is outstanding, or has not
+    begun.
+    """
     flight, plan = state.in_flight, state.plan
     organization_id = state.organization_id
     if flight is not None:
@@ -182,11 +190,8 @@ def _quotas(rows: Rows, before: Enrollment | None, after: Enrollment, decision: 
             continue
         if isinstance(change.event, StepDue):
             wanted |= {(slot.scope, slot.slot) for slot in change.event.quotas}
-        elif (
-            isinstance(change.event, StepDeferred | StepStopped) and before is not None and before.in_flight is not None
-        ):
-            if not before.in_flight.deferred:  # nothing went out: its slot is free again
-                returned |= {(slot.scope, slot.slot) for slot in before.in_flight.quotas}
+        elif isinstance(change.event, StepDeferred | StepStopped) and (flight := _unsent(before)) is not None:
+            returned |= {(slot.scope, slot.slot) for slot in flight.quotas}
     if not held and not wanted and not returned:
         return
     organization_id = after.organization_id
@@ -198,6 +203,12 @@ def _quotas(rows: Rows, before: Enrollment | None, after: Enrollment, decision: 
             Take(organization_id, scope, slot, limits.get((scope, slot.partition(":")[0]), 1))
             for scope, slot in sorted(taken)
         ]
+
+
+def _unsent(before: Enrollment | None) -> InFlight | None:
+    """The step in flight whose slots are free again once it is known that nothing went out; given back only once."""
+    flight = before.in_flight if before is not None else None
+    return flight if flight is not None and not flight.deferred else None
 
 
 def _limits(state: Enrollment, world: World) -> Iterator[tuple[tuple[str, str], int]]:

@@ -1,6 +1,7 @@
 """Sequence: a definition with an approval life. State and decisions.
 
-A draft goes draft → pending → approved or rejected; publishing freezes it as the next version and makes the sequence active; active ⇄ paused →
+A draft goes draft → pending → approved or rejected; publishing freezes it as the next version and makes the sequence
+active; active ⇄ paused →
 archived. A live sequence may have a draft of its own beside the running version.
 """
 
@@ -40,7 +41,8 @@ Life = Literal["active", "paused", "archived"]
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """``draft`` is what the next version would be, None when there is nothing new; ``published`` the running version's definition.
+    """``draft`` is what the next version would be, None when there is nothing new; ``published`` the running
+    version's definition.
 
     ``version`` is its number, 0 before the first. ``life`` is None until then.
     """
@@ -73,15 +75,15 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
     """The state after an event. An event it does not know leaves it as it is."""
     match event:
         case SequenceDrafted(definition=definition) | SequenceEdited(definition=definition):
-            return replace(state, draft=definition, draft_status="draft", feedback=None)
+            state = replace(state, draft=definition, draft_status="draft", feedback=None)
         case SequenceSubmitted():
-            return replace(state, draft_status="pending")
+            state = replace(state, draft_status="pending")
         case SequenceApproved():
-            return replace(state, draft_status="approved", feedback=None)
+            state = replace(state, draft_status="approved", feedback=None)
         case SequenceRejected():
-            return replace(state, draft_status="rejected", feedback=event.feedback)
+            state = replace(state, draft_status="rejected", feedback=event.feedback)
         case SequencePublished():
-            return replace(
+            state = replace(
                 state,
                 draft=None,
                 draft_status="approved",
@@ -90,11 +92,11 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
                 published=event.definition,
             )
         case SequencePaused():
-            return replace(state, life="paused")
+            state = replace(state, life="paused")
         case SequenceResumed():
-            return replace(state, life="active")
+            state = replace(state, life="active")
         case SequenceArchived():
-            return replace(state, life="archived")
+            state = replace(state, life="archived")
     return state
 
 

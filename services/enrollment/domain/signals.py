@@ -1,4 +1,6 @@
-"""Signals: what comes back for a dispatch. Raw hits go to the engagement stream; the enrollment gets the first that counts of each kind."""
+"""Signals: what comes back for a dispatch. Raw hits go to the engagement stream; the enrollment gets the first that
+counts of each kind.
+"""
 
 from __future__ import annotations
 

@@ -22,11 +22,13 @@ MOST_ROUNDS = 3
 
 def round_delay(rounds: int) -> timedelta:
     """Machine time until the next ring when ``rounds`` have rung."""
-    return min(FIRST_ROUND * 2 ** min(rounds, 10), LONGEST_ROUND)
+    return min(FIRST_ROUND * (1 << min(rounds, 10)), LONGEST_ROUND)
 
 
 def wake(work: Work, command: WakeTimer) -> None:
-    """A timer whose execution and attempt the state has left behind does nothing; its row is written again as the state wants it."""
+    """A timer whose execution and attempt the state has left behind does nothing; its row is written again as the
+    state wants it.
+    """
     work.retimed.add(command.enrollment_id)
     state = work.find_enrollment(command.enrollment_id)
     if state is None:

@@ -1,7 +1,9 @@
 """When a channel may send: windows on local wall time, weekends and holidays, computed exactly.
 
-A moment is inside a window when its local wall time is: from ``start`` (inside) to ``end`` (outside), to the minute. An overnight window belongs to
-the day it begins on. Where clocks go forward, wall times that do not exist are in no window; where they go back, both passes are inside.
+A moment is inside a window when its local wall time is: from ``start`` (inside) to ``end`` (outside), to the minute.
+An overnight window belongs to
+the day it begins on. Where clocks go forward, wall times that do not exist are in no window; where they go back, both
+passes are inside.
 """
 
 from __future__ import annotations
@@ -76,7 +78,9 @@ class Hours:
         self._days: dict[tuple[str, int], tuple[Interval, ...]] = {}
 
     def opening(self, moment: datetime, zone: ZoneInfo) -> Interval | None:
-        """The first stretch that is open at ``moment`` or after it, from ``moment`` on; touching stretches are one. None when there is none."""
+        """The first stretch that is open at ``moment`` or after it, from ``moment`` on; touching stretches are one.
+        None when there is none.
+        """
         day = moment.astimezone(zone).toordinal()
         best: Interval | None = None
         found = 0
@@ -193,7 +197,9 @@ def at_time_of_day(moment: datetime, time_of_day: str, zone: ZoneInfo) -> dateti
 
 
 def moments_of(zone: ZoneInfo, opens: datetime, closes: datetime) -> list[Interval]:
-    """The stretches of UTC in which the wall clock of ``zone`` shows ``opens`` (inside) to ``closes`` (outside); both are naive."""
+    """The stretches of UTC in which the wall clock of ``zone`` shows ``opens`` (inside) to ``closes`` (outside); both
+    are naive.
+    """
     first = opens.toordinal() - 1
     last = closes.toordinal() + 1
     regimes: list[tuple[datetime | None, timedelta]] = [(None, _offset(zone, _midnight(first)))]

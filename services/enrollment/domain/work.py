@@ -53,15 +53,30 @@ class Wake(NamedTuple):
 class Work:
     """Reads go through here, so that own changes are seen and every aggregate of a lead that was read is known.
 
-    ``before`` and ``states`` hold each changed aggregate's state as it was and as it is. ``read`` names leads, enrollments, tasks and
-    engagements that were looked at, whether they exist or not. ``retimed`` names enrollments whose timer row is to be written again.
-    ``crossings`` holds changes of score (lead, before, after) that matching has still to look at; ``enrolled`` the (lead, sequence) pairs opened here.
+    ``before`` and ``states`` hold each changed aggregate's state as it was and as it is. ``read`` names leads,
+    enrollments, tasks and
+    engagements that were looked at, whether they exist or not. ``retimed`` names enrollments whose timer row is to be
+    written again.
+    ``crossings`` holds changes of score (lead, before, after) that matching has still to look at; ``enrolled`` the
+    (lead, sequence) pairs opened here.
     """
 
     __slots__ = (
-        "before", "changes", "claims", "crossings", "enrolled", "now", "organization_id", "read", "result", "retimed", "states", "wall_now",
-        "woken", "world",
-    )  # fmt: skip
+        "before",
+        "changes",
+        "claims",
+        "crossings",
+        "enrolled",
+        "now",
+        "organization_id",
+        "read",
+        "result",
+        "retimed",
+        "states",
+        "wall_now",
+        "woken",
+        "world",
+    )
 
     def __init__(self, world: World, organization_id: str) -> None:
         self.world = world

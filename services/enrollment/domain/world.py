@@ -1,4 +1,6 @@
-"""All that a decision may know. Backed by the store in the committer, by dicts in simulators and tests (``memory_world``)."""
+"""All that a decision may know. Backed by the store in the committer, by dicts in simulators and tests
+(``memory_world``).
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ class World(Protocol):
         ...
 
     def address_hash(self, organization_id: str, channel: str, address: str) -> str:
-        """The organization's keyed hash of a normalised address or ``@domain``."""
+        """The organization's keyed hash of a normalised address or of a bare domain."""
         ...
 
     def quota_used(self, organization_id: str, scope: str, slot: str) -> int: ...
