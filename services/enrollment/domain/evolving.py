@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from services.enrollment.domain import engagement, enrollment, lead, organization, sequence, task
+from services.enrollment.domain import engagement, enrollment, enrollment_history, lead, organization, sequence, task
 from shared.events.enrollment import EnrollmentStarted
 from shared.events.message import Event
 from shared.events.task import TaskOpened
@@ -40,9 +40,9 @@ def evolve_any(
     match aggregate:
         case "enrollment":
             if isinstance(event, EnrollmentStarted):
-                return enrollment.started(id, organization_id, event, at)
+                return enrollment_history.started(id, organization_id, event, at)
             if isinstance(state, enrollment.Enrollment):
-                return enrollment.evolve(state, event, at)
+                return enrollment_history.evolve(state, event, at)
         case "lead":
             return lead.evolve(state if isinstance(state, lead.Lead) else lead.initial(id, organization_id), event, at)
         case "engagement":

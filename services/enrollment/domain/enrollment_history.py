@@ -1,0 +1,294 @@
+"""Enrollment: the state folded from its events. Never refuses, never reads a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.enrollment.domain.enrollment import (
+    NEVER_REPEATED,
+    Enrollment,
+    Execution,
+    Fate,
+    InFlight,
+    Status,
+    stands_at,
+)
+from shared.events.enrollment import (
+    EngagementNoted,
+    EnrollmentActivated,
+    EnrollmentCompleted,
+    EnrollmentExited,
+    EnrollmentPaused,
+    EnrollmentResumed,
+    EnrollmentStarted,
+    StepDeferred,
+    StepDoneByPerson,
+    StepDue,
+    StepFailed,
+    StepHandedToPerson,
+    StepInDoubt,
+    StepPostponed,
+    StepSent,
+    StepSettled,
+    StepSkipped,
+    StepStopped,
+    StepStopRequested,
+    StepTaken,
+    WatchdogRang,
+)
+from shared.events.message import Event
+from shared.events.why import Plan
+
+
+def _with(state: Enrollment, number: int, **changes: Any) -> dict[int, Execution]:
+    """The executions, one of them changed."""
+    executions = dict(state.executions)
+    if number in executions:
+        executions[number] = replace(executions[number], **changes)
+    return executions
+
+
+def _highest(state: Enrollment, plan: Plan | None) -> int:
+    return state.last_execution if plan is None else max(state.last_execution, plan.execution)
+
+
+def _activated(state: Enrollment, event: EnrollmentActivated, at: datetime) -> Enrollment:
+    return replace(
+        state,
+        status=Status.ACTIVE,
+        started_at=at,
+        previous_at=at,
+        plan=event.plan,
+        last_execution=_highest(state, event.plan),
+    )
+
+
+def _postponed(state: Enrollment, event: StepPostponed, _at: datetime) -> Enrollment:
+    return replace(state, plan=event.plan)
+
+
+def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
+    known = state.executions.get(event.execution)
+    execution = Execution(
+        event.execution,
+        event.step_id,
+        event.channel,
+        event.dispatch_id,
+        event.attempt,
+        Fate.IN_FLIGHT,
+        signals=known.signals if known is not None else {},
+    )
+    return replace(
+        state,
+        plan=None,
+        again=False,
+        last_execution=max(state.last_execution, event.execution),
+        executions={**state.executions, event.execution: execution},
+        in_flight=InFlight(
+            event.execution,
+            event.attempt,
+            event.step_id,
+            event.channel,
+            event.dispatch_id,
+            event.due_at,
+            event.valid_until,
+            tuple(event.quotas),
+        ),
+    )
+
+
+def _sent(state: Enrollment, event: StepSent, _at: datetime) -> Enrollment:
+    left_behind = event.plan is None and not stands_at(state, event.execution)
+    executions = _with(state, event.execution, fate=Fate.SENT, sent_at=event.sent_at)
+    thread = (
+        (*state.thread, event.message_id) if event.message_id and event.message_id not in state.thread else state.thread
+    )
+    state = replace(state, executions=executions, thread=thread, sent=state.sent + 1)
+    if left_behind:
+        return state  # a late answer for a step that the enrollment has left behind
+    return _concluded(state, event.step_id, event.plan, event.sent_at)
+
+
+def _concluded(
+    state: Enrollment, step_id: str, plan: Plan | None, moment: datetime, arm: str | None = None
+) -> Enrollment:
+    """The enrollment has done with a step and goes on to what is planned, if anything."""
+    return replace(
+        state,
+        in_flight=None,
+        plan=plan,
+        faults=0,
+        after=step_id,
+        arm=arm,
+        again=False,
+        previous_at=moment,
+        last_execution=_highest(state, plan),
+    )
+
+
+def _deferred(state: Enrollment, event: StepDeferred, _at: datetime) -> Enrollment:
+    faults = state.faults + (1 if event.fault else 0)
+    flight = state.in_flight
+    if flight is not None and flight.stopping is not None:
+        return replace(state, faults=faults, in_flight=replace(flight, deferred=True))
+    return replace(
+        state,
+        faults=faults,
+        in_flight=None,
+        plan=event.plan,
+        executions=_with(state, event.execution, fate=Fate.DEFERRED),
+    )
+
+
+def _failed(state: Enrollment, event: StepFailed, at: datetime) -> Enrollment:
+    state = replace(state, executions=_with(state, event.execution, fate=Fate.FAILED))
+    state = _concluded(state, event.step_id, event.plan, at)
+    return replace(state, again=event.plan is None and event.reason not in NEVER_REPEATED)
+
+
+def _stop_requested(state: Enrollment, event: StepStopRequested, _at: datetime) -> Enrollment:
+    flight = state.in_flight
+    if flight is None or flight.execution != event.execution:
+        return state
+    return replace(state, in_flight=replace(flight, stopping=event.reason, rounds=0, unanswered=0, next_ring=None))
+
+
+def _stopped(state: Enrollment, event: StepStopped, _at: datetime) -> Enrollment:
+    """Nothing went out: the step comes again, as a new execution. What delays count from stays."""
+    return replace(
+        state,
+        executions=_with(state, event.execution, fate=Fate.STOPPED),
+        in_flight=None,
+        plan=event.plan,
+        faults=0,
+        after=event.step_id,
+        again=True,
+        last_execution=_highest(state, event.plan),
+    )
+
+
+def _in_doubt(state: Enrollment, event: StepInDoubt, at: datetime) -> Enrollment:
+    state = replace(state, executions=_with(state, event.execution, fate=Fate.IN_DOUBT))
+    return _concluded(state, event.step_id, event.plan, at)
+
+
+def _settled(state: Enrollment, event: StepSettled, _at: datetime) -> Enrollment:
+    if event.outcome == "sent":
+        known = state.executions.get(event.execution)
+        sent = state.sent + (1 if known is not None and known.fate != Fate.SENT else 0)
+        return replace(state, executions=_with(state, event.execution, fate=Fate.SENT), sent=sent)
+    held = state.plan is None and state.after == event.step_id and state.last_execution == event.execution
+    return replace(state, executions=_with(state, event.execution, fate=Fate.NOT_SENT), again=held)
+
+
+def _rang(state: Enrollment, event: WatchdogRang, _at: datetime) -> Enrollment:
+    flight = state.in_flight
+    if flight is None or flight.execution != event.execution:
+        return state
+    unanswered = flight.unanswered + (1 if event.consumed else 0)
+    return replace(state, in_flight=replace(flight, rounds=event.round, unanswered=unanswered, next_ring=event.next_at))
+
+
+def _skipped(state: Enrollment, event: StepSkipped, at: datetime) -> Enrollment:
+    # A step that was passed over leaves no trace in time: the next delay counts from the last step done.
+    moment = at if event.why.rule != "inactive" else state.previous_at
+    return _concluded(state, event.step_id, event.plan, moment)
+
+
+def _taken(state: Enrollment, event: StepTaken, at: datetime) -> Enrollment:
+    return _concluded(state, event.step_id, event.plan, at, event.arm)
+
+
+def _handed(state: Enrollment, event: StepHandedToPerson, _at: datetime) -> Enrollment:
+    return replace(state, plan=event.plan)
+
+
+def _done(state: Enrollment, event: StepDoneByPerson, at: datetime) -> Enrollment:
+    return _concluded(state, event.step_id, event.plan, at)
+
+
+def _noted(state: Enrollment, event: EngagementNoted, _at: datetime) -> Enrollment:
+    known = state.executions.get(event.execution)
+    if known is None or event.signal in known.signals:
+        return state
+    return replace(state, executions=_with(state, event.execution, signals={**known.signals, event.signal: event.at}))
+
+
+def _without_slots(plan: Plan | None) -> Plan | None:
+    return plan.model_copy(update={"reserved": []}) if plan is not None and plan.reserved else plan
+
+
+def _paused(state: Enrollment, event: EnrollmentPaused, _at: datetime) -> Enrollment:
+    return replace(
+        state, status=Status.PAUSED, reason=event.reason, paused_until=event.until, plan=_without_slots(state.plan)
+    )
+
+
+def _resumed(state: Enrollment, event: EnrollmentResumed, _at: datetime) -> Enrollment:
+    return replace(
+        state,
+        status=Status.ACTIVE,
+        reason=None,
+        paused_until=None,
+        plan=event.plan,
+        faults=0,
+        last_execution=_highest(state, event.plan),
+    )
+
+
+def _completed(state: Enrollment, _event: EnrollmentCompleted, _at: datetime) -> Enrollment:
+    return replace(state, status=Status.COMPLETED, reason=None, plan=None, paused_until=None)
+
+
+def _exited(state: Enrollment, event: EnrollmentExited, _at: datetime) -> Enrollment:
+    return replace(state, status=Status.EXITED, reason=event.reason, plan=None, paused_until=None)
+
+
+_APPLY: dict[type[Event], Callable[[Enrollment, Any, datetime], Enrollment]] = {
+    EnrollmentActivated: _activated,
+    StepPostponed: _postponed,
+    StepDue: _due,
+    StepSent: _sent,
+    StepDeferred: _deferred,
+    StepFailed: _failed,
+    StepStopRequested: _stop_requested,
+    StepStopped: _stopped,
+    StepInDoubt: _in_doubt,
+    StepSettled: _settled,
+    WatchdogRang: _rang,
+    StepSkipped: _skipped,
+    StepTaken: _taken,
+    StepHandedToPerson: _handed,
+    StepDoneByPerson: _done,
+    EngagementNoted: _noted,
+    EnrollmentPaused: _paused,
+    EnrollmentResumed: _resumed,
+    EnrollmentCompleted: _completed,
+    EnrollmentExited: _exited,
+}
+
+
+def started(enrollment_id: UUID, organization_id: str, event: EnrollmentStarted, at: datetime) -> Enrollment:
+    """The state after the first event."""
+    return Enrollment(
+        id=enrollment_id,
+        organization_id=organization_id,
+        lead_id=event.lead_id,
+        sequence_id=event.sequence_id,
+        version=event.version,
+        status=Status.PENDING if event.plan is None else Status.ACTIVE,
+        started_at=at,
+        previous_at=at,
+        plan=event.plan,
+        last_execution=event.plan.execution if event.plan is not None else 0,
+    )
+
+
+def evolve(state: Enrollment, event: Event, at: datetime) -> Enrollment:
+    """The state after an event recorded at ``at``. An event it does not know leaves it as it is."""
+    apply = _APPLY.get(type(event))
+    return state if apply is None else apply(state, event, at)
