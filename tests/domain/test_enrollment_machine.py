@@ -1,0 +1,310 @@
+"""An enrollment under every order of orders, outcomes, signals and wakes: what must never break."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from services.enrollment.domain.enrollment import Enrollment, Status
+from services.enrollment.domain.errors import DomainError
+from services.enrollment.domain.evolving import evolve_any
+from services.enrollment.domain.rows import TIMER, Timer
+from shared.events.enrollment import (
+    CancelEnrollment,
+    EnrollmentActivated,
+    EnrollmentCompleted,
+    EnrollmentExited,
+    EnrollmentPaused,
+    EnrollmentResumed,
+    PauseEnrollment,
+    RecordDeferred,
+    RecordInDoubt,
+    RecordRejected,
+    RecordSent,
+    RecordStopped,
+    RecordUndressed,
+    ResolveDispatch,
+    ResumeEnrollment,
+    StepDue,
+    StepSent,
+    StepSettled,
+    StepStopRequested,
+    WakeTimer,
+)
+from shared.events.lead import EraseLead
+from shared.events.message import Message
+from shared.events.organization import SetSender
+from shared.events.sequence import ActivateSequence, ArchiveSequence, DeactivateSequence
+from shared.events.task import CompleteTask, SkipTask
+from shared.events.why import TimerClass
+from tests.domain.scenario import SEQUENCE, Scenario, days, email
+
+STEPS = (
+    email("one", on_failure="pause"),
+    {
+        "step_id": "fork",
+        "kind": "condition",
+        "config": {"when": {"engagement": {"signal": "opened"}}},
+        "then": [email("warm", on_failure="exit"), {"step_id": "plus", "kind": "score", "config": {"add": 5}}],
+        "else": [{"step_id": "call", "kind": "task", "config": {"title": "Call"}}, email("cold", active=False)],
+    },
+    {"step_id": "rest", "kind": "wait", "delay": {"amount": 2, "unit": "hours"}},
+    email("two", delay=days(1)),
+    {"step_id": "tag", "kind": "tag", "config": {"add": ["nurtured"]}},
+    email("three", delay={"amount": 10, "unit": "minutes"}),
+)
+WINDOWS = [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "end": "18:00"}]
+OUTCOMES: tuple[type[Any], ...] = (
+    RecordSent,
+    RecordDeferred,
+    RecordRejected,
+    RecordStopped,
+    RecordInDoubt,
+    RecordUndressed,
+)
+SIGNALS = ("delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed")
+
+
+class EnrollmentMachine(RuleBasedStateMachine):
+    """Nothing outside behaves: outcomes contradict each other, come twice and late; timers ring stale; orders come in any order."""
+
+    @initialize(
+        hold=st.booleans(),
+        limits=st.sampled_from([{}, {"per_day": 1}, {"per_minute": 1, "per_day": 2}]),
+        stop_on=st.sampled_from([["reply", "unsubscribe", "bounce"], [{"on": "reply", "do": "pause"}], []]),
+        windows=st.booleans(),
+    )
+    def enroll(self, hold: bool, limits: dict[str, int], stop_on: list[Any], windows: bool) -> None:
+        self.scenario = Scenario(
+            STEPS,
+            settings={
+                "on_in_doubt": "hold" if hold else "continue",
+                "limits": limits,
+                "stop_on": stop_on,
+                "windows": WINDOWS if windows else [],
+                "max_retries": 1,
+            },
+        )
+        self.timers: list[Timer] = []
+        self.rings = 0
+
+    def send(self, message: Message, **more: Any) -> None:
+        with contextlib.suppress(DomainError):
+            self.scenario.world.send(message, **more)
+        if self.scenario.timer is not None:
+            self.timers.append(self.scenario.timer)
+
+    @property
+    def state(self) -> Enrollment:
+        return self.scenario.state
+
+    @rule(minutes=st.sampled_from([1, 15, 16, 60, 121, 60 * 13, 60 * 25, 60 * 24 * 3]))
+    def time_passes(self, minutes: int) -> None:
+        self.scenario.world.advance(timedelta(minutes=minutes))
+
+    @rule()
+    def timer_rings(self) -> None:
+        timer = self.scenario.timer
+        if timer is not None and timer.due_at is not None:
+            world = self.scenario.world
+            if timer.timer_class == TimerClass.WATCHDOG:
+                world.wall_now = max(world.wall_now, timer.due_at)
+            else:
+                world.now = max(world.now, timer.due_at)
+            world.wake(timer)
+            again = self.scenario.timer
+            if again is not None and again.due_at is not None:
+                clock = world.wall_now if again.timer_class == TimerClass.WATCHDOG else world.now
+                # A timer that was rung and is due at once must have moved the enrollment on: no row rings for ever.
+                assert again.due_at > clock or again != timer
+
+    @precondition(lambda self: len(self.timers) > 0)
+    @rule(data=st.data())
+    def stale_timer_rings(self, data: st.DataObject) -> None:
+        timer = data.draw(st.sampled_from(self.timers))
+        self.send(
+            WakeTimer(
+                enrollment_id=timer.aggregate_id,
+                execution=timer.execution,
+                attempt=timer.attempt,
+                timer_class=timer.timer_class,
+            )
+        )
+
+    @precondition(lambda self: bool(self.state.executions))
+    @rule(data=st.data(), cls=st.sampled_from(OUTCOMES))
+    def outcome_comes(self, data: st.DataObject, cls: type[Any]) -> None:
+        flight = self.state.in_flight
+        numbers = list(self.state.executions)
+        number = flight.execution if flight is not None and data.draw(st.booleans()) else data.draw(st.sampled_from(numbers))
+        attempt = data.draw(st.integers(1, self.state.executions[number].attempt))
+        more: dict[str, Any] = {}
+        if cls is RecordSent:
+            more = {"sent_at": self.scenario.world.now}
+        elif cls is RecordDeferred:
+            more = {"fault": data.draw(st.booleans()), "reason": data.draw(st.sampled_from(["stale", "throttled"]))}
+        elif cls is RecordRejected:
+            more = {"bounce": data.draw(st.booleans())}
+        elif cls is RecordUndressed:
+            more = {"missing": data.draw(st.sampled_from([[], ["first_name"]]))}
+        self.send(self.scenario.outcome(cls, number, attempt, **more))
+
+    @precondition(lambda self: self.state.in_flight is not None)
+    @rule()
+    def sent(self) -> None:
+        assert self.state.in_flight is not None
+        self.send(self.scenario.outcome(RecordSent, self.state.in_flight.execution, sent_at=self.scenario.world.now))
+
+    @precondition(lambda self: bool(self.state.executions))
+    @rule(data=st.data(), signal=st.sampled_from(SIGNALS), machine=st.sampled_from([0.0, 0.0, 0.9]))
+    def signal_comes(self, data: st.DataObject, signal: str, machine: float) -> None:
+        number = data.draw(st.sampled_from(list(self.state.executions)))
+        kind = data.draw(st.sampled_from(["hard", "soft"])) if signal == "bounced" else None
+        self.send(self.scenario.signal(signal, number, machine=machine, bounce_kind=kind, source="test"))
+
+    @rule(hours=st.sampled_from([None, 1, 48]))
+    def pause(self, hours: int | None) -> None:
+        until = None if hours is None else self.scenario.world.now + timedelta(hours=hours)
+        self.send(PauseEnrollment(enrollment_id=self.state.id, until=until))
+
+    @rule()
+    def resume(self) -> None:
+        self.send(ResumeEnrollment(enrollment_id=self.state.id))
+
+    @rule(really=st.sampled_from([False, False, False, True]))
+    def cancel(self, really: bool) -> None:
+        if really:
+            self.send(CancelEnrollment(enrollment_id=self.state.id))
+
+    @rule(really=st.sampled_from([False, False, False, True]))
+    def erase(self, really: bool) -> None:
+        if really:
+            self.send(EraseLead(lead_id=self.scenario.lead_id))
+
+    @rule(order=st.sampled_from([DeactivateSequence, ActivateSequence, ActivateSequence, ArchiveSequence]))
+    def sequence_order(self, order: type[Any]) -> None:
+        self.send(order(sequence_id=SEQUENCE))
+
+    @rule(active=st.booleans())
+    def sender_order(self, active: bool) -> None:
+        self.send(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=active))
+
+    @precondition(lambda self: self.state.task_id is not None)
+    @rule(order=st.sampled_from([CompleteTask, SkipTask]))
+    def task_order(self, order: type[Any]) -> None:
+        self.send(order(task_id=self.state.task_id))
+
+    @precondition(lambda self: bool(self.state.executions))
+    @rule(data=st.data(), outcome=st.sampled_from(["sent", "not_sent"]))
+    def resolve(self, data: st.DataObject, outcome: str) -> None:
+        number = data.draw(st.sampled_from(list(self.state.executions)))
+        self.send(
+            ResolveDispatch.model_validate({"enrollment_id": self.state.id, "execution": number, "outcome": outcome})
+        )
+
+    # --- what must never break ------------------------------------------------------------------------------------
+
+    @invariant()
+    def something_moves_it_on(self) -> None:
+        """An active enrollment has a plan with a moment, a plan blocked by name, or a step in flight; and a timer row that says so."""
+        state, timer = self.state, self.scenario.timer
+        if state.status == Status.ACTIVE:
+            assert (state.plan is None) != (state.in_flight is None)
+            if state.plan is not None:
+                assert (state.plan.at is None) == (state.plan.blocked_on is not None)
+        if state.is_open or state.in_flight is not None:
+            assert timer is not None
+            assert timer.due_at is not None or timer.blocked_on is not None
+        else:
+            assert timer is None
+            assert state.plan is None
+
+    @invariant()
+    def one_timer_at_most(self) -> None:
+        assert [name for _, name in self.scenario.world.timers] in ([], [TIMER])
+
+    @invariant()
+    def an_ended_one_has_at_most_a_stop_outstanding(self) -> None:
+        state = self.state
+        if not state.is_open and state.in_flight is not None:
+            assert state.in_flight.stopping is not None
+        if state.status == Status.PAUSED and state.in_flight is not None:
+            assert state.in_flight.stopping is not None
+
+    @invariant()
+    def history_is_sound(self) -> None:
+        """No StepDue after an exit or in a pause; none for a new execution while a stop is unanswered; sent once; numbers grow."""
+        held, ended, awaiting = False, False, None
+        newest, sent = (0, 0), set[int]()
+        for change in self.scenario.log:
+            event = change.event
+            if change.aggregate != "enrollment":
+                continue
+            match event:
+                case StepDue():
+                    assert not held
+                    assert not ended
+                    assert awaiting is None
+                    assert (event.execution, event.attempt) > newest
+                    newest = (event.execution, event.attempt)
+                case StepStopRequested():
+                    awaiting = event.execution
+                case StepSent():
+                    assert event.execution not in sent
+                    sent.add(event.execution)
+                case StepSettled() if event.outcome == "sent":
+                    assert event.execution not in sent
+                    sent.add(event.execution)
+                case EnrollmentPaused():
+                    held = True
+                case EnrollmentResumed() | EnrollmentActivated():
+                    held = False
+                case EnrollmentExited() | EnrollmentCompleted():
+                    assert not ended
+                    ended = True
+            closing = type(event).__name__ in {"StepSent", "StepStopped", "StepFailed", "StepInDoubt"}
+            if closing and getattr(event, "execution", None) == awaiting:
+                awaiting = None
+        assert self.state.sent == len(sent)
+
+    @invariant()
+    def slots_are_given_back(self) -> None:
+        """No slot is held twice, and an enrollment that will send nothing more holds none in reserve."""
+        world, state = self.scenario.world, self.state
+        held = {(slot.scope, slot.slot) for slot in state.plan.reserved} if state.plan is not None else set()
+        for (_, scope, slot), used in world.quotas.items():
+            assert used >= (1 if (scope, slot) in held else 0)
+        assert sum(used for (_, _, slot), used in world.quotas.items() if slot.startswith("day:")) <= len(
+            state.executions
+        ) + (1 if held else 0)
+
+    @invariant()
+    def the_log_says_it_all(self) -> None:
+        """Folding the log gives the state that the decisions worked on."""
+        folded: Any = None
+        for change in self.scenario.log:
+            if change.aggregate == "lead":
+                folded = evolve_any(
+                    "lead",
+                    folded,
+                    change.event,
+                    id=change.id,
+                    organization_id="demo",
+                    lead_id=change.lead_id,
+                    at=self.scenario.world.now,
+                )
+        lead = self.scenario.world.lead(self.scenario.lead_id)
+        assert lead is not None
+        assert (folded.score, folded.tags, folded.unsubscribed) == (lead.score, lead.tags, lead.unsubscribed)
+        assert bool(lead.open_enrollments) == self.state.is_open
+
+
+TestEnrollmentMachine = EnrollmentMachine.TestCase
+TestEnrollmentMachine.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
