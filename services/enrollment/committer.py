@@ -18,6 +18,8 @@ import orjson
 import structlog
 
 from services.enrollment.batch_world import BatchWorld, Versions
+from services.enrollment.content_facts import read_content
+from services.enrollment.domain.definition_check import ContentFacts
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import handle
 from services.enrollment.effects import effects_of
@@ -25,7 +27,9 @@ from services.enrollment.states import States
 from services.enrollment.telemetry import BATCH_SIZE, COMMANDS, CONFLICTS, EVENTS
 from shared.clock import Clock
 from shared.events.envelope import Envelope
+from shared.events.message import Message
 from shared.events.query import Answer, Problem
+from shared.events.sequence import DraftSequence, EditSequence
 from shared.faults import crash_point
 from shared.ids import partition_of
 from shared.persistence.eventstore import (
@@ -274,7 +278,7 @@ class Committer:
     def _decide_one(self, index: int, pending: Pending, decided: Round) -> None:
         envelope, world = pending.envelope, decided.world
         try:
-            decision = handle(envelope, world)
+            decision = handle(envelope, world, facts_of(envelope.message))
         except DomainError as refusal:
             COMMANDS.labels(envelope.topic, "refused").inc()
             decided.answers[index] = (Answer(ok=False, problem=problem_of(refusal)), None)
@@ -293,8 +297,8 @@ class Committer:
         for change in decision.changes:
             versions[change.id] += 1
             decided.envelopes.append(self._stamp(change, versions[change.id], envelope, world))
+        effects = effects_of(decision, world, self._store)
         world.accept(decision)
-        effects = effects_of(decision, world)
         world.foresee(effects)
         decided.effects.append(effects)
         if not decision.changes:
@@ -387,6 +391,11 @@ class Committer:
     @staticmethod
     def _cursor(position: int | None, partition: int | None) -> str | None:
         return None if position is None or partition is None else f"{partition:02d}-{position}"
+
+
+def facts_of(message: Message) -> dict[str, ContentFacts] | None:
+    """What a parser reads in a definition's content, before it is decided on."""
+    return read_content(message.definition) if isinstance(message, DraftSequence | EditSequence) else None
 
 
 def problem_of(error: DomainError) -> Problem:

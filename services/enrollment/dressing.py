@@ -12,10 +12,12 @@ from uuid import UUID
 
 from services.enrollment.batch_world import Versions, domain_of
 from services.enrollment.domain.identities import normalise_address
+from services.enrollment.domain.lead import Lead
 from services.enrollment.states import States
 from shared.events.definition import EmailConfig
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue, WatchdogRang
+from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
 from shared.ids import derived_id
 from shared.persistence.eventstore import EventStore
 
@@ -113,23 +115,10 @@ class Dresser:
         }
 
 
-def lead_values(lead: Any) -> dict[str, Any]:
-    """The lead's fields as merge tags see them; custom fields stand beside the others and never hide one."""
-    values: dict[str, Any] = dict(lead.custom_fields or {})
-    for name in (
-        "external_id",
-        "email",
-        "phone",
-        "first_name",
-        "last_name",
-        "company",
-        "title",
-        "timezone",
-        "locale",
-        "source",
-        "status",
-    ):
-        values[name] = getattr(lead, name)
-    values["temperature"], values["score"], values["tags"] = lead.temperature, lead.score, sorted(lead.tags)
+def lead_values(lead: Lead) -> dict[str, Any]:
+    """The lead's fields as merge tags see them; ``custom_fields`` stand by themselves."""
+    values: dict[str, Any] = {name: getattr(lead, name) for name in (*PERSONAL_FIELDS, *PLAIN_FIELDS)}
+    values["score"], values["tags"] = lead.score, sorted(lead.tags)
+    values["custom_fields"] = dict(lead.custom_fields or {})
     values["name"] = " ".join(part for part in (lead.first_name, lead.last_name) if part) or None
     return {name: value for name, value in values.items() if value is not None}

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
-from shared.messaging.consumers import Delivery, DependencyAway, Subscription, dead_letter
 
 from services.enrollment.committer import Committer
 from services.enrollment.telemetry import DEAD
@@ -16,6 +15,8 @@ from shared.events.envelope import Envelope
 from shared.events.errors import InvalidMessage
 from shared.events.lead import InboundLead
 from shared.events.query import Answer, Problem
+from shared.messaging.consumers import Delivery, Subscription, dead_letter
+from shared.messaging.errors import DependencyAway
 from shared.messaging.frames import encode
 from shared.messaging.publisher import Publisher
 from shared.persistence.eventstore import StoreUnavailable

@@ -25,7 +25,8 @@ from shared.events.query import (
     QueryTimers,
 )
 from shared.ids import derived_id
-from shared.messaging.consumers import Delivery, DependencyAway
+from shared.messaging.consumers import Delivery
+from shared.messaging.errors import DependencyAway
 from shared.persistence.eventstore import EventStore, StoreUnavailable
 
 log = structlog.get_logger()

@@ -24,8 +24,9 @@ from shared.clock import Clock
 from shared.events.enrollment import RecordUndressed
 from shared.events.envelope import Envelope, to_cloud_event
 from shared.faults import crash_point
+from shared.messaging.errors import BrokerAway, PublishUnknown
 from shared.messaging.frames import encode_raw
-from shared.messaging.publisher import BrokerAway, Publisher, PublishUnknown
+from shared.messaging.publisher import Publisher
 from shared.messaging.topology import event_key_of
 from shared.persistence.eventstore import EventStore, RelayState, StoreUnavailable
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from services.enrollment.domain.handling import evolve_any
 from shared.events.envelope import Envelope
-from shared.events.message import aggregate_of
+from shared.events.message import Event, aggregate_of
 from shared.persistence.eventstore import EventStore
 
 #: States kept by one process, about 2 kB each: enough for the leads and enrollments on the move, and no more memory
@@ -36,9 +36,9 @@ def fold(envelopes: Iterable[Envelope], known: Known = NOTHING) -> Known:
         state = evolve_any(
             aggregate_of(envelope.topic),
             state,
-            envelope.message,
+            cast("Event", envelope.message),
             id=envelope.originator_id,
-            organization_id=envelope.organization_id,
+            organization_id=cast("str", envelope.organization_id),
             lead_id=envelope.lead_id,
             at=envelope.time,
         )

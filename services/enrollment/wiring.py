@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -70,7 +71,7 @@ class EnrollmentService:
     def readiness(self) -> dict[str, bool]:
         return {
             "broker": self.publisher.is_up,
-            "consumers": self.consumers is None or self.consumers.running,
+            "consumers": self.consumers is None or self.consumers.is_up,
         }
 
 
@@ -83,9 +84,10 @@ async def build(
     if not shared and chosen != ROLES:
         raise WrongRoles("with SQLite the one enrollment process has all three roles: leave --roles out")
     amqp_url = settings.require_amqp_url()
-    store = store or await asyncio.to_thread(lambda: open_store(settings, roles=chosen, wall=clock.wall))
+    if store is None:
+        store = await asyncio.to_thread(partial(open_store, settings, roles=chosen, wall=clock.wall))
     states = States(store, shared=shared)
-    publisher = Publisher(amqp_url, name="enrollment")
+    publisher = Publisher(amqp_url, name="enrollment", partitions=settings.partitions)
     watch = ChannelWatch(amqp_url, DEFAULT_CHANNELS)
     committer = Committer(store, states, clock, partitions=settings.partitions, channel_consumed=watch.consumed)
     clerk: Clerk | None = None
@@ -107,7 +109,13 @@ async def build(
     consumers = None
     if subscriptions:
         consumers = Consumers(
-            amqp_url, name="enrollment", publisher=publisher, queues=subscriptions, available=lambda: available(store)
+            amqp_url,
+            name="enrollment",
+            publisher=publisher,
+            queues=subscriptions,
+            available=partial(available, store),
+            now=clock.now,
+            partitions=settings.partitions,
         )
     return EnrollmentService(store, publisher, committer, consumers, clerk, watch)
 

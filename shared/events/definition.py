@@ -246,7 +246,7 @@ class SequenceSettings(Value):
         """The rule for a signal; None when it stops nothing."""
         for rule in self.stop_on:
             if rule == signal:
-                return StopRule(on=rule)  # type: ignore[arg-type]
+                return StopRule(on=rule)
             if isinstance(rule, StopRule) and rule.on == signal:
                 return rule
         return None

@@ -1,0 +1,77 @@
+"""An enrollment as the API shows it, from its state: live or as it was at any time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.enrollment.domain.enrollment import Enrollment, Fate
+
+
+def describe_enrollment(state: Enrollment, events: int) -> dict[str, Any]:
+    """The API's form. ``events`` is the number of the enrollment's own events up to then."""
+    sent = [each for each in state.executions.values() if each.fate in {Fate.SENT, Fate.IN_DOUBT}]
+    return {
+        "id": str(state.id),
+        "lead_id": str(state.lead_id),
+        "sequence_id": str(state.sequence_id),
+        "version": state.version,
+        "status": str(state.status),
+        "reason": state.reason,
+        "current_step": current_step(state),
+        "waiting_for": waiting_for(state),
+        "next": next_step(state),
+        "counts": {
+            "sent": len(sent),
+            **{
+                signal: sum(1 for each in state.executions.values() if signal in each.signals)
+                for signal in ("opened", "clicked", "replied", "bounced")
+            },
+            "failed": sum(1 for each in state.executions.values() if each.fate is Fate.FAILED),
+        },
+        "started_at": state.started_at.isoformat(),
+        "events": events,
+        "executions": [
+            {
+                "execution": each.number,
+                "step_id": each.step_id,
+                "channel": each.channel,
+                "attempt": each.attempt,
+                "fate": str(each.fate),
+                "sent_at": each.sent_at.isoformat() if each.sent_at else None,
+                "signals": {signal: at.isoformat() for signal, at in each.signals.items()},
+            }
+            for each in sorted(state.executions.values(), key=lambda each: each.number)
+        ],
+    }
+
+
+def current_step(state: Enrollment) -> str | None:
+    """The step in flight, else the planned one, else the one concluded last."""
+    if state.in_flight is not None:
+        return state.in_flight.step_id
+    return state.plan.step_id if state.plan is not None else state.after
+
+
+def waiting_for(state: Enrollment) -> dict[str, Any] | None:
+    """What must happen before the next thing does; None when nothing is awaited."""
+    if not state.is_open:
+        return None
+    if state.in_flight is not None:
+        until = state.in_flight.valid_until.isoformat()
+        kind = "stop_answer" if state.in_flight.stopping else "outcome"
+        return {"kind": kind, "until": until, "why": {"rule": kind, "inputs": {"attempt": state.in_flight.attempt}}}
+    if state.plan is None:
+        return None
+    why = state.plan.why.model_dump(mode="json")
+    if state.plan.at is not None:
+        return {"kind": "time", "until": state.plan.at.isoformat(), "why": why}
+    kind, _, _ = (state.plan.blocked_on or "").partition(":")
+    return {"kind": kind, "until": None, "why": why}
+
+
+def next_step(state: Enrollment) -> dict[str, Any] | None:
+    """The planned step and its moment."""
+    if state.plan is None or not state.is_open:
+        return None
+    at = state.plan.at
+    return {"step_id": state.plan.step_id, "at": at.isoformat() if at is not None else None}

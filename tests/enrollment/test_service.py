@@ -1,0 +1,117 @@
+"""The write side as a whole, on a real broker and a real store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.events.enrollment import PauseEnrollment, ResumeEnrollment
+from shared.events.query import QueryAggregateEvents, QueryEnrollmentState, QueryEventsPage
+from tests.enrollment.service import Bench, running_service
+
+
+def mail(step_id: str, **delay: Any) -> dict[str, Any]:
+    return {
+        "step_id": step_id,
+        "kind": "email",
+        "delay": {"amount": 0, "unit": "minutes", **delay},
+        "config": {"subject": f"{step_id} {{{{ first_name }}}}", "text": "Hello"},
+    }
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, amqp_url: str):
+    async with running_service(tmp_path, amqp_url) as running:
+        yield running
+
+
+async def test_a_lead_runs_through_a_sequence_and_each_automatic_step_costs_two_events(bench: Bench) -> None:
+    await bench.sequence([mail("one"), mail("two"), mail("three")])
+    await bench.lead(1)
+    await bench.until(lambda: "enrollment.completed.v1" in bench.topics())
+    counted = Counter(topic for topic in bench.topics() if topic.startswith("enrollment."))
+    assert counted == {
+        "enrollment.started.v1": 1,
+        "enrollment.step_due.v1": 3,
+        "enrollment.step_sent.v1": 3,
+        "enrollment.completed.v1": 1,
+    }
+    assert [step.message.content["subject"] for step in bench.steps] == [
+        f"{each} {{{{ first_name }}}}" for each in ("one", "two", "three")
+    ]
+    assert bench.steps[0].message.lead["first_name"] == "L1"
+
+
+async def test_the_same_message_twice_is_answered_alike_and_makes_one_lead(bench: Bench) -> None:
+    await bench.sequence([mail("one")])
+    await asyncio.gather(*(bench.lead(1, message_id="same") for _ in range(5)), bench.lead(1, message_id="other"))
+    await bench.until(lambda: "enrollment.completed.v1" in bench.topics())
+    assert Counter(bench.topics())["lead.captured.v1"] == 1
+    assert len(bench.steps) == 1
+
+
+async def test_a_refused_order_is_answered_with_its_reason_and_again_alike(bench: Bench) -> None:
+    order = PauseEnrollment(enrollment_id=UUID(int=7))
+    first = await bench.order(order, message_id="refused-1")
+    again = await bench.order(order, message_id="refused-1")
+    assert not first.ok
+    assert first.problem is not None
+    assert first.problem.code == "unknown_target"
+    assert again == first
+
+
+async def test_a_pause_asks_for_a_stop_ahead_of_the_log_and_resuming_waits_for_its_answer(bench: Bench) -> None:
+    bench.answer_steps = lambda _step: None  # the dispatcher keeps silent
+    await bench.sequence([mail("one")])
+    await bench.lead(1)
+    step = (await bench.until(lambda: bench.steps_of("one")))[0]
+    enrollment_id = step.message.enrollment_id
+    paused = await bench.done(PauseEnrollment(enrollment_id=enrollment_id))
+    order = (await bench.until(bench.stop_orders))[0]
+    assert (order.scope, order.key) == ("enrollment", str(enrollment_id))
+    assert order.before is not None
+    assert order.before > step.position
+    assert paused.position is not None
+    await bench.done(ResumeEnrollment(enrollment_id=enrollment_id))
+    state = (await bench.done(QueryEnrollmentState(enrollment_id=enrollment_id))).result
+    assert state["waiting_for"]["kind"] == "stop_answer"
+    assert len(bench.steps_of("one")) == 1
+
+
+async def test_the_reader_answers_pages_an_aggregate_and_the_past(bench: Bench) -> None:
+    await bench.sequence([mail("one"), mail("later", amount=2, unit="days")])
+    await bench.lead(1)
+    await bench.until(lambda: "enrollment.step_sent.v1" in bench.topics())
+    page = (await bench.done(QueryEventsPage(after=0, limit=3))).result
+    assert [event["position"] for event in page["events"]] == [1, 2, 3]
+    rest = (await bench.done(QueryEventsPage(after=page["last"], limit=5_000))).result
+    assert rest["last"] == rest["end"]
+    enrollment_id = bench.steps[0].message.enrollment_id
+    events = (await bench.done(QueryAggregateEvents(aggregate_id=enrollment_id))).result["events"]
+    assert [event["type"] for event in events] == [
+        "enrollment.started.v1",
+        "enrollment.step_due.v1",
+        "enrollment.step_sent.v1",
+    ]
+    before = (await bench.done(QueryEnrollmentState(enrollment_id=enrollment_id, version=1))).result
+    now = (await bench.done(QueryEnrollmentState(enrollment_id=enrollment_id))).result
+    assert (before["counts"]["sent"], now["counts"]["sent"]) == (0, 1)
+    assert now["next"]["step_id"] == "later"
+
+
+async def test_a_restart_goes_on_where_it_was_and_publishes_the_same_chain(tmp_path: Path, amqp_url: str) -> None:
+    async with running_service(tmp_path, amqp_url) as first:
+        await first.sequence([mail("one"), mail("later", amount=2, unit="days")])
+        await first.lead(1)
+        await first.until(lambda: "enrollment.step_sent.v1" in first.topics())
+        count = len(first.topics())
+    async with running_service(tmp_path, amqp_url) as second:
+        await second.lead(2)
+        await second.until(lambda: Counter(second.topics())["enrollment.step_sent.v1"] == 2)
+        assert len(second.steps_of("one")) == 1
+        assert len(second.topics()) > count
