@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 #: Command -> module with its ``app``, in the order of the help.
 MODULES = {
+    "up": "tendril.cli.up",
     "run": "tendril.cli.run",
 }
 

@@ -23,4 +23,7 @@ def one_line(error: BaseException) -> str | None:
     ours = type(error).__module__.startswith(OURS)
     if not (ours or names & OF_SERVERS or isinstance(error, OSError)):
         return None
-    return " ".join(str(error).split()) or type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"  # the end of a log: its last line says most

@@ -50,6 +50,11 @@ class RabbitServer:
         return self._port
 
     @property
+    def port_known(self) -> bool:
+        """Whether the port is chosen, which happens early in the first start."""
+        return self._port is not None
+
+    @property
     def url(self) -> str:
         """Address of the default virtual host."""
         return f"amqp://guest:guest@{LOOPBACK}:{self.port}/"

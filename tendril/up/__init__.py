@@ -1,0 +1,1 @@
+"""``tendril up``: everything on one machine, a process for each part."""

@@ -1,0 +1,321 @@
+"""Starts the servers and the services, looks after them, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from shared.clock import CLOCK_FILE, Clock, load_clock, touch_anchor, write_anchor
+from tendril.embedded.mongod import MongoServer
+from tendril.embedded.ports import LOOPBACK
+from tendril.embedded.rabbitmq import RabbitServer
+from tendril.place import Place, read_place, remove_place, write_place
+from tendril.running import SERVICES
+from tendril.up import warden
+from tendril.up.child import Child, Spec
+from tendril.up.console import Lines
+from tendril.up.plan import MAILBOX_PORT, Plan, check_ports, telemetry_ports
+
+LOCK_FILE = "up.lock"
+LOCK_SECONDS = 20.0  #: how long what a killed `up` left behind may take to end
+TICK_SECONDS = 0.5
+PROBE_SECONDS = 2.0
+DATABASE = "tendril"
+
+
+class RunsAlready(Exception):
+    """Another `up` has this home. One line."""
+
+
+class Supervisor:
+    """One `up`. ``run`` returns after a clean end and raises what kept it from starting or going on."""
+
+    def __init__(self, plan: Plan, lines: Lines) -> None:
+        self._plan = plan
+        self._lines = lines
+        self._home = plan.home
+        self._rabbit = None if plan.settings.amqp_url else RabbitServer(plan.home / "rabbitmq")
+        self._mongo = None if plan.settings.mongo_url else MongoServer(plan.home / "mongod")
+        self._children: list[Child] = []
+        self._telemetry: dict[str, int] = {}
+        self._stop = asyncio.Event()
+        self._warden: asyncio.subprocess.Process | None = None
+        self._clock: Clock | None = None
+
+    async def run(self) -> None:
+        """Until SIGINT, SIGTERM or SIGHUP, or a service that cannot be kept up."""
+        began = time.monotonic()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stop.set)
+        with _alone(self._home) as lock:
+            check_ports(self._plan.settings)
+            self._telemetry = telemetry_ports(self._plan.settings)
+            ticking: asyncio.Task[None] | None = None
+            try:
+                await self._start_warden(lock)
+                self._set_clock()
+                ticking = asyncio.create_task(self._tick())
+                if await self._until_stop(self._start()):
+                    self._announce(time.monotonic() - began)
+                    await self._until_stop(self._watch())
+            finally:
+                await self._end()
+                if ticking is not None:
+                    ticking.cancel()
+                    await asyncio.gather(ticking, return_exceptions=True)
+                await self._dismiss_warden()
+
+    async def _until_stop(self, work: object) -> bool:
+        """True when the work was done before the word to stop; what the work raises is raised."""
+        assert asyncio.iscoroutine(work)
+        working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+                return True
+            return False
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+
+    # --- start --------------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        plan = self._plan
+        logs = self._home / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        self._lines.say(f"Starting Tendril in {_short(self._home)}", "bold")
+        # RabbitMQ takes longest; the services load and wait for it by themselves.
+        starting_rabbit = asyncio.create_task(self._rabbit.start()) if self._rabbit else None
+        try:
+            if self._mongo is not None:
+                await self._mongo.start()
+            amqp_url = plan.settings.amqp_url or await self._rabbit_url(starting_rabbit)
+            mongo_url = plan.settings.mongo_url or _with_database(self._mongo)
+            environ = {**plan.environ, "TENDRIL_AMQP_URL": amqp_url, "TENDRIL_MONGO_URL": mongo_url}
+            self._children = [Child(spec, logs, self._lines) for spec in self._specs(environ)]
+            for child in self._children:
+                child.start()
+            if starting_rabbit is not None:
+                await starting_rabbit
+            async with asyncio.TaskGroup() as group:
+                for child in self._children:
+                    group.create_task(child.wait_ready())
+        finally:
+            if starting_rabbit is not None and not starting_rabbit.done():
+                starting_rabbit.cancel()
+                await asyncio.gather(starting_rabbit, return_exceptions=True)
+        write_place(self._home, self._place(amqp_url, mongo_url))
+        if plan.demo:
+            demo = Child(Spec("demo", "tendril.demo", (), environ, _always), logs, self._lines)
+            demo.start()
+            self._children.append(demo)
+
+    async def _rabbit_url(self, starting: asyncio.Task[None] | None) -> str:
+        """Known as soon as the port is chosen, which is before the node serves."""
+        assert self._rabbit is not None
+        assert starting is not None
+        while not self._rabbit.port_known:
+            if starting.done():
+                starting.result()
+            await asyncio.sleep(0)
+        return self._rabbit.url
+
+    def _specs(self, environ: dict[str, str]) -> Iterator[Spec]:
+        settings = self._plan.settings
+        if self._plan.own_mailbox:
+            yield Spec("mailbox", "tendril.mailbox", (), environ, partial(_listens, MAILBOX_PORT))
+        own_port = {"gateway": settings.gateway_port, "tracker": settings.tracker_port}
+        for service in SERVICES:
+            telemetry = self._telemetry[service]
+            env = {**environ, "TENDRIL_TELEMETRY_PORT": str(telemetry)}
+            ready = partial(_is_ready, own_port.get(service, telemetry))
+            yield Spec(service, "tendril", ("run", service), env, ready)
+
+    def _place(self, amqp_url: str, mongo_url: str) -> Place:
+        settings = self._plan.settings
+        return Place(
+            pid=os.getpid(),
+            amqp_url=amqp_url,
+            mongo_url=mongo_url,
+            event_store=settings.event_store or f"sqlite:///{self._home / 'tendril.db'}",
+            gateway_url=self._plan.gateway_url,
+            tracker_url=self._plan.tracker_url,
+            partitions=settings.partitions,
+            telemetry=self._telemetry,
+        )
+
+    def _set_clock(self) -> None:
+        """Business time goes on where it stood; a home that never was scaled keeps the wall's."""
+        if self._plan.speed is not None:
+            write_anchor(self._home, speed=self._plan.speed)
+        elif (self._home / CLOCK_FILE).exists():
+            write_anchor(self._home, speed=1.0)
+        self._clock = load_clock(self._home)
+
+    def _announce(self, seconds: float) -> None:
+        plan, say = self._plan, self._lines.say
+        say("")
+        say(f"Tendril is up ({seconds:.1f} s). Ctrl-C ends it.", "bold green")
+        say(f"  Dashboard  {plan.gateway_url}", "bold")
+        if plan.settings.admin_email:
+            given = plan.settings.admin_password
+            own = given is not None and given.get_secret_value() == plan.secrets.admin_password
+            password = plan.secrets.admin_password if own else "(as set in TENDRIL_ADMIN_PASSWORD)"
+            say(f"  Sign in    {plan.settings.admin_email}  {password}", "bold")
+        else:
+            say("  Sign in    make a member first: tendril member add --organization NAME --email YOU --role admin")
+        if self._clock is not None and self._clock.speed != 1.0:
+            day = 86_400 / self._clock.speed
+            say(f"  Time       {self._clock.now():%Y-%m-%d %H:%M} UTC; a business day passes in {day:.3g} s")
+        say(f"  Logs       {_short(self._home / 'logs')}")
+        say("")
+
+    # --- while it runs ------------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Returns, by raising, only when a child or a server is lost for good."""
+        async with asyncio.TaskGroup() as group:
+            for child in self._children:
+                group.create_task(child.failed())
+            for server in (self._rabbit, self._mongo):
+                if server is not None:
+                    group.create_task(self._keep_server(server))
+
+    async def _keep_server(self, server: RabbitServer | MongoServer) -> None:
+        while True:
+            await server.wait_ended()
+            if self._stop.is_set():
+                return
+            name = "RabbitMQ" if server is self._rabbit else "mongod"
+            self._lines.say(f"{name} ended unasked; it is started again with the same data", "yellow")
+            await server.start()
+
+    async def _tick(self) -> None:
+        """Keeps business time on disk and tells the warden who lives."""
+        while True:
+            if self._clock is not None:
+                await asyncio.to_thread(touch_anchor, self._home, self._clock)
+            if self._warden is not None and self._warden.stdin is not None:
+                own = [child.pid for child in psutil.Process().children() if child.pid != self._warden.pid]
+                with contextlib.suppress(OSError):
+                    self._warden.stdin.write((" ".join(map(str, own)) + "\n").encode())
+                    await self._warden.stdin.drain()
+            await asyncio.sleep(TICK_SECONDS)
+
+    # --- end ----------------------------------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        """First who makes work, then who does it, then the servers below."""
+        self._stop.set()
+        began = time.monotonic()
+        self._lines.say("Ending …", "bold")
+        for wave in (("demo",), SERVICES, ("mailbox",)):
+            await asyncio.gather(*(child.stop() for child in self._children if child.name in wave))
+        servers = [server for server in (self._rabbit, self._mongo) if server is not None]
+        await asyncio.gather(*(server.stop() for server in servers), return_exceptions=True)
+        if self._clock is not None:
+            touch_anchor(self._home, self._clock)
+        remove_place(self._home)
+        self._lines.say(f"Ended ({time.monotonic() - began:.1f} s).", "bold")
+
+    # --- the warden ---------------------------------------------------------------------------------------------------
+
+    async def _start_warden(self, lock: int) -> None:
+        """It inherits the lock: the home stays taken until what a killed `up` left behind is gone."""
+        self._warden = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-S",
+            str(Path(warden.__file__)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+
+    async def _dismiss_warden(self) -> None:
+        if self._warden is None or self._warden.stdin is None:
+            return
+        with contextlib.suppress(OSError):
+            self._warden.stdin.write(b"done\n")
+            await self._warden.stdin.drain()
+            self._warden.stdin.close()
+        await self._warden.wait()
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[int]:
+    """The home's lock. Raises RunsAlready; waits while the remains of a killed `up` are being ended."""
+    home.mkdir(parents=True, exist_ok=True)
+    lock = os.open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCK_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                place = read_place(home)
+                if place is not None or time.monotonic() > deadline:
+                    who = f" (process {place.pid}, {place.gateway_url})" if place else ""
+                    raise RunsAlready(f"Tendril runs already in {_short(home)}{who}") from None
+                time.sleep(TICK_SECONDS)
+            else:
+                break
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _with_database(mongo: MongoServer | None) -> str:
+    assert mongo is not None
+    return mongo.url.replace("/?", f"/{DATABASE}?")
+
+
+def _short(path: Path) -> str:
+    """Relative to where the person stands, when it is below."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+async def _always() -> bool:
+    return True
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def _is_ready(port: int) -> bool:
+    """Whether the service says 200 at ``/readyz``."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            try:
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return b" 200 " in status
