@@ -65,6 +65,7 @@ class Link:
         self._opened = opened
         self._lost = lost
         self._up = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -84,6 +85,7 @@ class Link:
 
     async def close(self) -> None:
         """Closes for good. Never hangs, whatever the broker does."""
+        self._closing = True
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -92,7 +94,7 @@ class Link:
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE_SECONDS
-        while True:
+        while not self._closing:
             connection: AbstractConnection | None = None
             try:
                 connection = await aio_pika.connect(self._url, timeout=CONNECT_TIMEOUT_SECONDS)

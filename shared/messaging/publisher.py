@@ -68,7 +68,7 @@ class Publisher:
         """Returns once there is a connection."""
         await self._link.wait_up()
 
-    async def publish(  # noqa: PLR0913 - the properties of an AMQP message
+    async def publish(
         self,
         exchange: str,
         routing_key: str,
@@ -195,7 +195,7 @@ async def publish_until_confirmed(
     """
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type((PublishUnknown, BrokerAway)),
-        wait=wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.5),
+        wait=wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.5),
         stop=lambda _: stop is not None and stop.is_set(),
         reraise=True,
     ):
