@@ -1,0 +1,1 @@
+"""Adapters to the outside world: one small class per kind of channel."""

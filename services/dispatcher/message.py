@@ -1,0 +1,173 @@
+"""The message that goes out: headers, MIME form, and what of it is kept in the ledger.
+
+One Message-ID per dispatch. Reply-To and the envelope's sender carry an address token; the unsubscribe headers allow
+one click (RFC 8058). No header value holds a line break.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from email.utils import format_datetime
+from typing import Any
+
+import idna
+
+from services.dispatcher.errors import BadAddress, BrokenContent
+from services.dispatcher.links import Addresses
+from services.dispatcher.rendering import Rendered
+from shared.events.dispatch import DressedStep
+
+_FORBIDDEN = re.compile(r"[\r\n\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029]")
+_MESSAGE_ID = re.compile(r"^<[^<>\s]{1,900}>$")
+_LOCAL = re.compile(r"^[^\s<>()\[\]\\,;:@\"\x00-\x1f\x7f]{1,64}$")
+_DOMAIN = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*$")
+#: A References header keeps the first and the last of a long thread.
+MOST_REFERENCES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """A message as a channel gets it. ``raw`` is its MIME form with CRLF line ends; empty for channels that need
+    none.
+    """
+
+    message_id: str
+    to: str
+    envelope_sender: str
+    sender: str
+    subject: str
+    html: str | None
+    text: str
+    headers: dict[str, str]
+    raw: bytes = b""
+
+    @property
+    def needs_utf8(self) -> bool:
+        """Whether an address can only be written with SMTPUTF8."""
+        return not (self.to.isascii() and self.envelope_sender.isascii())
+
+
+def compose(
+    step: DressedStep, rendered: Rendered, addresses: Addresses, unsubscribe: str, now: datetime, *, mime: bool = True
+) -> Outbound:
+    """Raises BadAddress when the lead's address is none, BrokenContent when a name or a subject cannot stand in a
+    header.
+    """
+    to = mail_address(step.address)
+    headers = {
+        "From": _mailbox(step.sender.name, step.sender.email),
+        "To": to,
+        "Subject": checked(rendered.subject, "the subject"),
+        "Date": format_datetime(now),
+        "Message-ID": addresses.message_id,
+        "Reply-To": addresses.reply_to,
+        "List-Unsubscribe": f"<{unsubscribe}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    thread = [reference for reference in step.thread if _MESSAGE_ID.match(reference)]
+    if thread:
+        headers["In-Reply-To"] = thread[-1]
+        headers["References"] = " ".join(
+            thread if len(thread) <= MOST_REFERENCES else [thread[0], *thread[1 - MOST_REFERENCES :]]
+        )
+    outbound = Outbound(
+        message_id=addresses.message_id,
+        to=to,
+        envelope_sender=addresses.envelope_sender,
+        sender=headers["From"],
+        subject=rendered.subject,
+        html=rendered.html,
+        text=rendered.text,
+        headers=headers,
+    )
+    return _with_mime(outbound) if mime else outbound
+
+
+def mail_address(address: str) -> str:
+    """The address as it stands on the envelope, its domain in ASCII. Raises BadAddress."""
+    local, _, domain = address.strip().rpartition("@")
+    if not _LOCAL.match(local):
+        raise BadAddress
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True).decode()
+        except idna.IDNAError:
+            raise BadAddress from None
+    if not _DOMAIN.match(domain):
+        raise BadAddress
+    return f"{local}@{domain}"
+
+
+def checked(value: str, what: str) -> str:
+    """The value, if a header can hold it. Raises BrokenContent."""
+    if _FORBIDDEN.search(value):
+        raise BrokenContent(f"{what} holds a line break or a control character")
+    return value
+
+
+def to_document(message: Outbound) -> dict[str, Any]:
+    """As it is kept in the row."""
+    return {
+        "message_id": message.message_id,
+        "to": message.to,
+        "envelope_sender": message.envelope_sender,
+        "from": message.sender,
+        "subject": message.subject,
+        "html": message.html,
+        "text": message.text,
+        "headers": message.headers,
+        "raw": message.raw,
+    }
+
+
+def from_document(document: dict[str, Any]) -> Outbound:
+    """The same message again, byte for byte."""
+    return Outbound(
+        message_id=document["message_id"],
+        to=document["to"],
+        envelope_sender=document["envelope_sender"],
+        sender=document["from"],
+        subject=document["subject"],
+        html=document["html"],
+        text=document["text"],
+        headers=document["headers"],
+        raw=document["raw"],
+    )
+
+
+def _mailbox(name: str, email: str) -> str:
+    """``Name <address>``, quoted and encoded as needed."""
+    checked(name, "the sender's name")
+    try:
+        return str(Address(display_name=name, addr_spec=checked(email, "the sender's address")))
+    except (ValueError, IndexError) as error:
+        raise BrokenContent(f"the sender's address cannot be used: {type(error).__name__}") from None
+
+
+def _with_mime(message: Outbound) -> Outbound:
+    policy = SMTPUTF8 if message.needs_utf8 or not message.sender.rpartition("<")[2].isascii() else SMTP
+    mail = EmailMessage(policy=policy)
+    try:
+        for name, value in message.headers.items():
+            mail[name] = value
+        mail.set_content(message.text, cte=_encoding(message.text))
+        if message.html is not None:
+            mail.add_alternative(message.html, subtype="html", cte=_encoding(message.html))
+        raw = mail.as_bytes()
+    except (ValueError, IndexError, UnicodeError) as error:
+        raise BrokenContent(f"the message cannot be written as mail: {type(error).__name__}") from None
+    return Outbound(
+        message.message_id, message.to, message.envelope_sender, message.sender, message.subject,
+        message.html, message.text, message.headers, raw,
+    )  # fmt: skip
+
+
+def _encoding(content: str) -> str:
+    """Quoted-printable keeps lines short and 8-bit safe; plain ASCII with short lines stays readable."""
+    short = all(len(line) <= 900 for line in content.splitlines())
+    return "7bit" if content.isascii() and short else "quoted-printable"

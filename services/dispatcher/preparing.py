@@ -1,0 +1,74 @@
+"""From a dressed step to a message ready to be handed over, or to the ending that says why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.dispatcher.errors import BadAddress, BrokenContent, MissingValues
+from services.dispatcher.links import StepLinks, addresses_of
+from services.dispatcher.message import Outbound, compose, from_document, mail_address
+from services.dispatcher.outcomes import Ending, RejectedEnding, UndressedEnding
+from services.dispatcher.rendering import render_step
+from services.dispatcher.states import Claim, Step
+from services.dispatcher.stops import keys_of
+from shared.clock import Clock
+from shared.events import Envelope, InvalidMessage
+from shared.events.dispatch import DressedStep
+from shared.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Preparer:
+    """``tracking_url`` is the base of links, ``inbound_domain`` that of reply and bounce addresses."""
+
+    tokens: Tokens
+    tracking_url: str
+    inbound_domain: str
+    clock: Clock
+
+    def prepare(self, dressed: DressedStep, step: Step, claim: Claim, *, mime: bool) -> Outbound | Ending:
+        """The message as an earlier attempt was about to send it, where that went to the same address; else a new
+        one.
+        """
+        try:
+            if claim.message is not None and claim.message["to"] == mail_address(dressed.address):
+                return from_document(claim.message)
+            assert step.lead_id is not None, "steps without a lead are refused on arrival"
+            links = StepLinks(self.tokens, self.tracking_url, step, step.lead_id)
+            rendered = render_step(dressed, links)
+            addresses = addresses_of(self.tokens, self.inbound_domain, step)
+            return compose(dressed, rendered, addresses, links.unsubscribe, self.clock.now(), mime=mime)
+        except MissingValues as error:
+            return UndressedEnding(str(error), tuple(error.names))
+        except BrokenContent as error:
+            return UndressedEnding(str(error))
+        except BadAddress as error:
+            return RejectedEnding(str(error), bounce=True)
+
+
+def read_step(envelope: Envelope) -> tuple[DressedStep, Step]:
+    """What a dispatcher takes from the wire. Raises InvalidMessage for anything but a complete DressedStep."""
+    dressed = envelope.message
+    if not isinstance(dressed, DressedStep):
+        raise InvalidMessage([{"field": "type", "problem": f"must be {DressedStep.TOPIC}, got {envelope.topic}"}])
+    if envelope.organization_id is None or envelope.lead_id is None or envelope.position is None:
+        raise InvalidMessage([{"field": "", "problem": "organizationid, leadid and position are required"}])
+    lead_id: UUID = envelope.lead_id
+    since = dressed.due_at if dressed.reminder else None
+    step = Step(
+        dispatch_id=dressed.dispatch_id,
+        organization_id=envelope.organization_id,
+        lead_id=lead_id,
+        enrollment_id=dressed.enrollment_id,
+        sequence_id=dressed.sequence_id,
+        execution=dressed.execution,
+        step_id=dressed.step_id,
+        channel=dressed.channel,
+        attempt=dressed.attempt,
+        position=envelope.position,
+        decided_at=since or envelope.time,
+        keys=keys_of(dressed, envelope.organization_id, lead_id),
+        since=since,
+    )
+    return dressed, step

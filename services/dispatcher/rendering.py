@@ -1,0 +1,122 @@
+"""From a dressed step to what the recipient reads: subject, HTML and text. Pure but for the tokens in its links."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from services.dispatcher.errors import BrokenContent, MissingValues
+from services.dispatcher.html_content import inline_styles, sanitise, text_of
+from services.dispatcher.links import Links
+from services.dispatcher.liquid_values import render, without_blanks
+from shared.events.dispatch import DressedStep
+
+MOST_SUBJECT_CHARACTERS = 998
+
+_BREAKS = re.compile(r"[\r\n\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """``html`` is None for a message of text only. ``text`` is never empty."""
+
+    subject: str
+    html: str | None
+    text: str
+
+
+def render_step(step: DressedStep, links: Links) -> Rendered:
+    """Raises MissingValues with the names missing in any part, or BrokenContent."""
+    values = values_of(step, links)
+    parts, missing = _filled(step, values)
+    if missing:
+        raise MissingValues(sorted(missing))
+    subject = (parts.get("subject") or "").strip()
+    if _BREAKS.search(subject):
+        raise BrokenContent("the subject holds a line break or a control character")
+    if len(subject) > MOST_SUBJECT_CHARACTERS:
+        raise BrokenContent(f"the subject is longer than {MOST_SUBJECT_CHARACTERS} characters")
+    html, text = parts.get("html"), parts.get("text")
+    if html is not None and html.strip():
+        body, own_text = _html_part(html, step, links, parts.get("preheader"))
+    else:
+        body, own_text = None, ""
+    text = _text_part(text, step, links) if text is not None and text.strip() else own_text
+    if not text.strip():
+        raise BrokenContent("the message has no content")
+    return Rendered(subject, body, text)
+
+
+def values_of(step: DressedStep, links: Links) -> dict[str, Any]:
+    """What templates may name: the lead's fields and custom fields by themselves and under ``lead``, ``sender``, the
+    unsubscribe link.
+    """
+    lead = dict(step.lead)
+    custom = lead.pop("custom_fields", None)
+    fields = {**(custom if isinstance(custom, dict) else {}), **lead}
+    if not fields.get("name"):
+        fields["name"] = " ".join(str(fields[part]) for part in ("first_name", "last_name") if fields.get(part))
+    own = {
+        "lead": {**fields, "custom_fields": custom or {}},
+        "sender": {"name": step.sender.name, "email": step.sender.email},
+        "unsubscribe_url": links.unsubscribe,
+        "postal_address": step.postal_address,
+    }
+    return without_blanks({**fields, **own})
+
+
+def _filled(step: DressedStep, values: dict[str, Any]) -> tuple[dict[str, str], set[str]]:
+    parts: dict[str, str] = {}
+    missing: set[str] = set()
+    for name, template in step.content.items():
+        if template is None:
+            continue
+        try:
+            parts[name] = render(template, values, html=name == "html")
+        except MissingValues as error:
+            missing.update(error.names)
+    return parts, missing
+
+
+def _html_part(html: str, step: DressedStep, links: Links, preheader: str | None) -> tuple[str, str]:
+    """The whole HTML document, and a text made of it."""
+    targets: dict[str, str] = {}
+
+    def rewrite(address: str) -> str:
+        rewritten = links.click(address)
+        targets[rewritten] = address
+        return rewritten
+
+    body = sanitise(inline_styles(html), rewrite)
+    body += _html_footer(body, step, links)
+    text = text_of(body)
+    for rewritten, target in targets.items():
+        text = text.replace(rewritten, target)
+    hidden = ""
+    if preheader and preheader.strip():
+        hidden = f'<div style="display:none;max-height:0;overflow:hidden">{escape(preheader.strip())}</div>'
+    pixel = f'<img src="{escape(links.pixel)}" width="1" height="1" alt="">' if step.track_opens else ""
+    return f'<!DOCTYPE html><html><head><meta charset="utf-8"></head><body>{hidden}{body}{pixel}</body></html>', text
+
+
+def _html_footer(body: str, step: DressedStep, links: Links) -> str:
+    lines = []
+    postal = step.postal_address.strip()
+    if postal and escape(postal, quote=False) not in body:
+        lines.append("<br>".join(escape(line.strip(), quote=False) for line in postal.splitlines()))
+    if escape(links.unsubscribe) not in body:
+        lines.append(f'<a href="{escape(links.unsubscribe)}">Unsubscribe</a>')
+    return f'<p style="color:#666666;font-size:12px">{"<br>".join(lines)}</p>' if lines else ""
+
+
+def _text_part(text: str, step: DressedStep, links: Links) -> str:
+    lines = []
+    postal = step.postal_address.strip()
+    if postal and postal not in text:
+        lines.append(postal)
+    if links.unsubscribe not in text:
+        lines.append(f"Unsubscribe: {links.unsubscribe}")
+    footer = "\n\n-- \n" + "\n".join(lines) if lines else ""
+    return text.rstrip() + footer + "\n"
