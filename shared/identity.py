@@ -1,4 +1,5 @@
-"""What a lead is known by, in one spelling: e-mail, phone, external id. Two texts that mean the same give the same text.
+"""What a lead is known by, in one spelling: e-mail, phone, external id. Two texts that mean the same give the same
+text.
 
 InvalidIdentity    the text is no such identity
 """
@@ -73,7 +74,9 @@ def _ascii_domain(domain: str) -> str:
 
 
 def normalise_phone(text: str, region: str | None = None) -> str:
-    """E.164: ``+4915112345678``. Without ``region`` the number must begin with its country code. Raises InvalidIdentity."""
+    """E.164: ``+4915112345678``. Without ``region`` the number must begin with its country code. Raises
+    InvalidIdentity.
+    """
     compact = unicodedata.normalize("NFKC", text).strip()
     if len(compact) > MAX_PHONE:
         raise InvalidIdentity("phone", f"must be at most {MAX_PHONE} characters")

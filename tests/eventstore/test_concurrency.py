@@ -1,4 +1,4 @@
-"""Several processes on one PostgreSQL store, each with a store of its own: no deadlock, no gap, no place given twice."""
+"""Several processes on one PostgreSQL store: no deadlock, no gap, no place given twice."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from shared.persistence.eventstore import (
     StaleVersion,
     StoreUnavailable,
 )
+from shared.persistence.eventstore import clerk as clerk_module
 from shared.persistence.eventstore import postgres as postgres_module
 from tests.eventstore.builders import activated, captured, timer
 from tests.eventstore.conftest import Opener
@@ -218,14 +219,12 @@ def test_a_clerk_is_alone_until_it_goes(open_shared: Opener) -> None:
 def test_a_clerk_that_lost_its_session_knows(
     open_shared: Opener, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from shared.persistence.eventstore import clerk
-
     first, second = open_shared().clerk_lock(), open_shared().clerk_lock()
     with first, second:
         assert first.acquire()
         cut_off(postgres_url)
         assert second.acquire()
-        monkeypatch.setattr(clerk, "TRUST_SECONDS", 0.0)
+        monkeypatch.setattr(clerk_module, "TRUST_SECONDS", 0.0)
         assert not first.held()
         assert not first.acquire()
 

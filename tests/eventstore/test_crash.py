@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from threading import Timer
 
@@ -18,8 +19,8 @@ from tests.eventstore.builders import MASTER_KEY, ORGANIZATION
 pytestmark = pytest.mark.faults
 
 EVENTS = 5
-#: Appends for ever, batch by batch, and says the number of each once it is acknowledged. Every batch has five events of one aggregate,
-#: a timer, an inbox row and a place in a limit.
+#: Appends for ever, batch by batch, and says the number of each once it is acknowledged. Every batch has five events of
+#: one aggregate, a timer, an inbox row and a place in a limit.
 APPENDER = """
 import sys
 from shared.ids import derived_id
@@ -83,9 +84,9 @@ def test_a_kill_at_a_named_point(store_url: str, point: str) -> None:
     assert batches == (4 if point == "store.after_commit" else 3)
 
 
-def test_kills_at_random_moments(store_url: str) -> None:
+def test_kills_at_random_moments(store_url: str, record_property: Callable[[str, object], None]) -> None:
     seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    record_property("seed", seed)
     chance = random.Random(seed)
     first = 0
     for _ in range(4):

@@ -59,7 +59,7 @@ def test_another_master_key_is_refused(store_url: str) -> None:
 
 def test_another_number_of_partitions_is_refused(store_url: str) -> None:
     open_url(store_url, master_key=MASTER_KEY, partitions=16).close()
-    with pytest.raises(PartitionsDiffer, match="8.*16"):
+    with pytest.raises(PartitionsDiffer, match=r"8.*16"):
         open_url(store_url, master_key=MASTER_KEY, partitions=8)
 
 
@@ -103,8 +103,8 @@ def test_a_full_disk_is_no_ones_fault_and_loses_nothing(tmp_path: Path) -> None:
 
 
 def limit_pages(store: EventStore, pages: int) -> None:
-    """A full disk, as SQLite sees it: no page may be added. The connection is the only idle one of the pool."""
-    with store._recorder.reading() as session:
+    """A full disk, as SQLite sees it: no page may be added. It holds for the connection that writes."""
+    with store._recorder.writing() as session:
         session.rows(f"PRAGMA max_page_count = {pages}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from shared.events import Envelope, to_cloud_event
 from shared.events.lead import LeadCaptured
 from shared.events.task import TaskOpened
 from shared.ids import new_id
-from shared.persistence.eventstore import Effects, EventStore, KeyRow, StaleVersion, open_url
+from shared.persistence.eventstore import Effects, EventStore, KeyRow, StaleVersion, WrongMasterKey, open_url
 from shared.persistence.eventstore import keys as keys_module
 from tests.eventstore.builders import MASTER_KEY, NOW, captured, placed
 from tests.eventstore.conftest import Opener
@@ -97,7 +98,7 @@ def test_a_living_key_is_never_replaced(store: EventStore) -> None:
 def test_a_key_is_bound_to_its_lead(store: EventStore) -> None:
     key, row = store.keys.new_key(new_id())
     assert len(key) == 32
-    with pytest.raises(keys_module.WrongMasterKey):
+    with pytest.raises(WrongMasterKey):
         store.append([], Effects(keys=[KeyRow(new_id(), row.wrapped)]))
 
 
@@ -129,8 +130,6 @@ def test_an_erasure_is_honoured_by_other_processes(open_shared: Opener, monkeypa
 
 @pytest.mark.postgres
 def test_organizations_have_one_key_whoever_makes_it(open_shared: Opener) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     stores = [open_shared() for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         hashes = list(pool.map(lambda store: store.hash_identity("new", "email", "x"), stores))

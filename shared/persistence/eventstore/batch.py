@@ -28,8 +28,14 @@ _LAST_POSITION = "SELECT max(notification_id) FROM stored_events"
 _VERSIONS = (
     "SELECT k.a, (SELECT max(e.originator_version) FROM stored_events AS e WHERE e.originator_id = k.a) FROM {keys}"
 )
-_HOLDERS = "SELECT k.a, k.b, k.c, t.lead_id FROM {keys} LEFT JOIN identities AS t ON t.organization_id = k.a AND t.kind = k.b AND t.hash = k.c"
-_USED = "SELECT k.a, k.b, k.c, t.used FROM {keys} LEFT JOIN quotas AS t ON t.organization_id = k.a AND t.scope = k.b AND t.slot = k.c"
+_HOLDERS = (
+    "SELECT k.a, k.b, k.c, t.lead_id FROM {keys} "
+    "LEFT JOIN identities AS t ON t.organization_id = k.a AND t.kind = k.b AND t.hash = k.c"
+)
+_USED = (
+    "SELECT k.a, k.b, k.c, t.used FROM {keys} "
+    "LEFT JOIN quotas AS t ON t.organization_id = k.a AND t.scope = k.b AND t.slot = k.c"
+)
 _SINCE = "UPDATE organization_keys SET since = ? WHERE organization_id = ? AND since IS NULL"
 _BUSINESS_TIME = "UPDATE meta SET number = ? WHERE key = 'business_time' AND number < ?"
 _ERASURES = "UPDATE meta SET number = number + 1 WHERE key = 'erasures'"
@@ -45,7 +51,9 @@ class SomeQuotaExceeded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What goes with the stored events: side tables, the machine's time, the latest business time among the events, organizations seen first."""
+    """What goes with the stored events: side tables, the machine's time, the latest business time among the events,
+    organizations seen first.
+    """
 
     effects: Effects
     now: datetime
@@ -54,7 +62,9 @@ class Batch:
 
 
 def write_batch(session: Session, events: Sequence[StoredEvent], batch: Batch) -> list[int]:
-    """Positions of the events. Raises StaleVersion, IdentityTaken, SomeInboxDuplicate, SomeQuotaExceeded, QuotaExceeded, or the driver's error."""
+    """Positions of the events. Raises StaleVersion, IdentityTaken, SomeInboxDuplicate, SomeQuotaExceeded,
+    QuotaExceeded, or the driver's error.
+    """
     effects = batch.effects
     session.take_write_lock()
     last = session.rows(_LAST_POSITION)[0][0] or 0
@@ -123,7 +133,8 @@ def _check_versions(session: Session, events: Sequence[StoredEvent], effects: Ef
         aggregate_id = cast(UUID, event.originator_id)
         if event.originator_version != following[aggregate_id] + 1:
             raise ValueError(
-                f"events of {aggregate_id} must follow version {following[aggregate_id]} one by one, got {event.originator_version}"
+                f"events of {aggregate_id} must follow version {following[aggregate_id]} one by one, "
+                f"got {event.originator_version}"
             )
         following[aggregate_id] = event.originator_version
 

@@ -15,9 +15,11 @@ from shared.persistence.eventstore.wakeup import Wakeup
 CHANNEL = "tendril_events"
 _CLERK = 0x7E9D_71C1  # the advisory lock of the clerk
 PING_SECONDS = 5.0
-#: The server ends the session of a clerk that is silent for this long: frozen, or cut off. Another then becomes the clerk.
+#: The server ends the session of a clerk that is silent for this long: frozen, or cut off. Another then becomes the
+#: clerk.
 SESSION_TIMEOUT_SECONDS = 30
-#: Without an answer for this long the right is looked at again before it is relied on. Well below the session's timeout.
+#: Without an answer for this long the right is looked at again before it is relied on. Well below the session's
+#: timeout.
 TRUST_SECONDS = 10.0
 #: How often a listener that hears nothing looks for itself.
 LOOK_SECONDS = 5.0
@@ -27,7 +29,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class PostgresClerkLock:
-    """An advisory lock of a session that is kept alive from a thread of its own: a frozen process keeps nothing alive."""
+    """An advisory lock of a session kept alive from a thread of its own: a frozen process keeps nothing alive."""
 
     def __init__(self, conninfo: Mapping[str, Any]) -> None:
         self._conninfo = dict(conninfo)

@@ -18,7 +18,8 @@ class InboxKey(NamedTuple):
 
 
 class InboxRow(NamedTuple):
-    """A handled message and the answer given (JSON). ``aggregate_id`` and ``aggregate_version`` name the event whose position a repeat is told;
+    """A handled message and the answer given (JSON). ``aggregate_id`` and ``aggregate_version`` name the event whose
+    position a repeat is told;
     None when the answer came without events."""
 
     organization_id: str
@@ -69,7 +70,9 @@ class TimerRow(NamedTuple):
 
 
 class TimerWake(NamedTuple):
-    """Every timer of the organization blocked on this comes due from ``at`` on, spread over ``spread_seconds`` (0: all at once)."""
+    """Every timer of the organization blocked on this comes due from ``at`` on, spread over ``spread_seconds`` (0: all
+    at once).
+    """
 
     blocked_on: str
     organization_id: str
@@ -130,7 +133,7 @@ class CatalogueRow(NamedTuple):
 
 
 class RelayState(NamedTuple):
-    """``position``: everything up to it is confirmed. ``per_partition``: the last position published in each partition."""
+    """``position``: everything up to it is confirmed. ``per_partition``: the last position published in each."""
 
     position: int = 0
     per_partition: dict[int, int] = {}  # noqa: RUF012  never changed in place
@@ -138,8 +141,8 @@ class RelayState(NamedTuple):
 
 @dataclass(slots=True)
 class Effects:
-    """Everything that is written in the transaction of an append. Order inside the lists is free; a key appears at most once in a pair such
-    as ``timers`` and ``timers_gone`` (``absorb`` keeps it so).
+    """Everything that is written in the transaction of an append. Order inside the lists is free; a key appears at most
+    once in a pair such as ``timers`` and ``timers_gone`` (``absorb`` keeps it so).
 
     ``read_versions``: the version at which each aggregate of the leads was read (0: it must not exist yet).
     """
@@ -168,7 +171,8 @@ class Effects:
     def folded(cls, several: Iterable[Effects]) -> Effects:
         """The effects of decisions made one after the other, as one: of two rows for the same key the later one holds.
 
-        ``read_versions`` keeps the first version seen of each aggregate, which is the one in the store. A place taken and given back is neither.
+        ``read_versions`` keeps the first version seen of each aggregate, which is the one in the store. A place taken
+        and given back is neither.
         """
         whole = cls()
         timers: dict[tuple[UUID, str], TimerRow | None] = {}

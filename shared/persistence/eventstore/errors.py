@@ -72,8 +72,8 @@ class QuotaExceeded(AppendConflict):
 class StoreUnavailable(StoreError):
     """The store is locked, down, read-only or full.
 
-    ``outcome_unknown`` is True when the connection was lost while committing: the append may have happened. The inbox and the
-    versions tell; a repeated append of the same events cannot be written twice.
+    ``outcome_unknown`` is True when the connection was lost while committing: the append may have happened. The inbox
+    and the versions tell; a repeated append of the same events cannot be written twice.
     """
 
     def __init__(self, problem: str, *, outcome_unknown: bool = False) -> None:
@@ -107,7 +107,8 @@ class StoreInUse(StoreRefused):
         self.path = path
         self.holder = holder
         super().__init__(
-            f"the event store {path} is in use by {holder or 'another process'}: with SQLite there is one enrollment process; stop the other, or use PostgreSQL"
+            f"the event store {path} is in use by {holder or 'another process'}: with SQLite there is one enrollment "
+            "process; stop the other, or use PostgreSQL"
         )
 
 
@@ -134,5 +135,5 @@ class SchemaUnknown(StoreRefused):
 
     def __init__(self, stored: int, known: int) -> None:
         super().__init__(
-            f"this event store has schema version {stored}, newer than {known}, which this program knows: use the newer program"
+            f"this event store has schema version {stored}, this program knows up to {known}: use a newer program"
         )

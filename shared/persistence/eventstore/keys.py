@@ -1,7 +1,8 @@
 """Keys: one for each lead, wrapped by the master key; one for each organization, to hash identities with.
 
-A lead's key encrypts that lead's personal fields in the log. Erasing the lead empties the key's row, and nothing can read them again.
-The row stays, empty, so that a late event of the lead stores its personal fields as null and not under a new key.
+A lead's key encrypts that lead's personal fields in the log. Erasing the lead empties the key's row, and nothing can
+read them again. The row stays, empty, so that a late event of the lead stores its personal fields as null and not under
+a new key.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ _ORGANIZATION_KEY = "SELECT wrapped FROM organization_keys WHERE organization_id
 
 
 class LeadCipher:
-    """Encrypts and decrypts one lead's personal fields. A ciphertext begins with a mark of its key, so that one made with a key since
+    """Encrypts and decrypts one lead's personal fields. A ciphertext begins with a mark of its key, so that one made
+    with a key since
     deleted reads as null, while a damaged one is an error."""
 
     __slots__ = ("_aead", "_mark", "key")
@@ -54,7 +56,9 @@ class LeadCipher:
         self._mark = hashlib.sha256(b"mark" + key).digest()[:_MARK_BYTES]
 
     def seal(self, value: Any, about: bytes) -> str:
-        """``value`` (JSON) as base64 text. ``about`` says which field of which event it is, and must be given again to open it."""
+        """``value`` (JSON) as base64 text. ``about`` says which field of which event it is, and must be given again to
+        open it.
+        """
         nonce = os.urandom(_NONCE_BYTES)
         return b64encode(self._mark + nonce + self._aead.encrypt(nonce, orjson.dumps(value), about)).decode()
 
@@ -116,7 +120,7 @@ class KeyRing:
         return key, KeyRow(lead_id, self._master.wrap(key, lead_id.bytes))
 
     def ciphers(self, lead_ids: Collection[UUID]) -> dict[UUID, LeadCipher | None]:
-        """A cipher for each lead that has a key row; None where the key was deleted, absent where none was ever made."""
+        """A cipher for each lead that has a key row; None where the key was deleted, absent where none was made."""
         self._notice_erasures()
         found: dict[UUID, LeadCipher | None] = {}
         missing: list[UUID] = []
@@ -177,7 +181,9 @@ class KeyRing:
         return hmac.digest(self.organization_key(organization_id), "\0".join(parts).encode(), "sha256").hex()
 
     def _notice_erasures(self) -> None:
-        """Empties the cache when a lead was erased by any process. A key read before an erasure and kept after it goes with the next look."""
+        """Empties the cache when a lead was erased by any process. A key read before an erasure and kept after it goes
+        with the next look.
+        """
         now = monotonic()
         if now - self._checked_at < RECHECK_SECONDS:
             return

@@ -1,7 +1,8 @@
 """Events as they lie in the log: JSON, with personal fields encrypted.
 
-The stored JSON is ``{"org", "lead", "part", "time", "id", "src", "tp", "cause", "actor", "enc", "d"}``: what surrounds the event, the names of
-the encrypted fields of ``d``, and the payload ``d``. What is absent or as it would be computed is left out.
+The stored JSON is ``{"org", "lead", "part", "time", "id", "src", "tp", "cause", "actor", "enc", "d"}``: what surrounds
+the event, the names of the encrypted fields of ``d``, and the payload ``d``. What is absent or as it would be computed
+is left out.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ class EnvelopeMapper(Mapper[UUID]):
         return found
 
     def cloud_events(self, rows: Collection[LogRow]) -> list[dict[str, Any]]:
-        """The rows as CloudEvents, straight from the stored JSON. One that cannot be read is given as it lies there, marked by
+        """The rows as CloudEvents, straight from the stored JSON. One that cannot be read is given as it lies there,
+        marked by
         ``unreadable`` with the reason; its encrypted fields are null."""
         parsed = [_parsed(row) for row in rows]
         ciphers = self._ciphers_for(parsed)

@@ -1,4 +1,6 @@
-"""What holds for a whole store: its schema, its number of partitions, the check of its master key, how far business time has come."""
+"""What holds for a whole store: its schema, its number of partitions, the check of its master key, how far business
+time has come.
+"""
 
 from __future__ import annotations
 

@@ -15,9 +15,11 @@ from shared.settings import Settings, SqliteStore
 def open_store(
     settings: Settings, *, roles: Collection[str] = (), wall: Callable[[], datetime] | None = None
 ) -> EventStore:
-    """The store of ``settings.store``, made when it is new. ``roles`` are the process's; they name its connections to PostgreSQL.
+    """The store of ``settings.store``, made when it is new. ``roles`` are the process's; they name its connections to
+    PostgreSQL.
 
-    On SQLite it is held by a file lock until it is closed. Raises StoreInUse, WrongMasterKey, PartitionsDiffer, SchemaUnknown, StoreUnavailable.
+    On SQLite it is held by a file lock until it is closed. Raises StoreInUse, WrongMasterKey, PartitionsDiffer,
+    SchemaUnknown, StoreUnavailable.
     """
     address = settings.store
     url = f"sqlite:///{address.path}" if isinstance(address, SqliteStore) else address.dsn

@@ -51,7 +51,9 @@ class PostgresSession(Session):
         return str(value)
 
     def take_write_lock(self) -> None:
-        """On a table of its own, and before any row is touched: appends meet here and nowhere else, so they cannot deadlock."""
+        """On a table of its own, and before any row is touched: appends meet here and nowhere else, so they cannot
+        deadlock.
+        """
         self._cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
         self._cursor.execute("LOCK TABLE append_lock IN EXCLUSIVE MODE")
 
@@ -72,7 +74,8 @@ class PostgresSession(Session):
 
     def wake_timers(self, blocked_on: str, organization_id: str, at: int, spread_ms: int) -> int:
         return self.run(
-            "UPDATE timers SET due_at = ? + ('x' || right(aggregate_id::text, 8))::bit(32)::bigint * ? / 4294967296 * 1000, "
+            "UPDATE timers SET "
+            "due_at = ? + ('x' || right(aggregate_id::text, 8))::bit(32)::bigint * ? / 4294967296 * 1000, "
             "blocked_on = NULL WHERE organization_id = ? AND blocked_on = ?",
             (at, spread_ms, organization_id, blocked_on),
         )
@@ -101,7 +104,7 @@ def _keyed(sql: str, types: tuple[str, ...]) -> bytes:
 
 
 class _Datastore(PostgresDatastore):
-    """The library's datastore with connections that notice a dead line, given out only after a look whether they live."""
+    """The library's datastore with connections that notice a dead line, looked at before they are given out."""
 
     def __init__(self, dsn: str, name: str) -> None:
         info = {
@@ -131,8 +134,9 @@ class _Datastore(PostgresDatastore):
 class PostgresRecorder(PostgresApplicationRecorder):
     """The library's recorder; its hook takes the lock and writes the side tables in the events' transaction.
 
-    The library's way of appending is replaced: it works in pipeline mode, where row counts say nothing before the end, and repeats an
-    append up to ten times when the connection fails, which would turn an append that did happen into a conflict with itself.
+    The library's way of appending is replaced: it works in pipeline mode, where row counts say nothing before the end,
+    and repeats an append up to ten times when the connection fails, which would turn an append that did happen into a
+    conflict with itself.
     """
 
     datastore: _Datastore

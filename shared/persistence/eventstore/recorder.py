@@ -24,7 +24,7 @@ class ClerkLock(Protocol):
         """True when this process is the clerk now; False while another is. Raises StoreUnavailable."""
 
     def held(self) -> bool:
-        """Still the clerk? Asked before each thing a clerk does; False as soon as the right may have gone to another."""
+        """Still the clerk? Asked before each thing a clerk does; False once the right may have gone to another."""
 
     def release(self) -> None:
         """Lets another be the clerk."""

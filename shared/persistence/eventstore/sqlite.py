@@ -59,7 +59,8 @@ class SqliteSession(Session):
 
     def wake_timers(self, blocked_on: str, organization_id: str, at: int, spread_ms: int) -> int:
         return self.run(
-            "UPDATE timers SET due_at = ? + spread(aggregate_id, ?), blocked_on = NULL WHERE organization_id = ? AND blocked_on = ?",
+            "UPDATE timers SET due_at = ? + spread(aggregate_id, ?), blocked_on = NULL "
+            "WHERE organization_id = ? AND blocked_on = ?",
             (at, spread_ms, organization_id, blocked_on),
         )
 
@@ -146,7 +147,8 @@ class SqliteRecorder(SQLiteApplicationRecorder):
         with self.reading() as session:
             rows = session.rows(
                 "SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events "
-                "WHERE notification_id >= ? AND (? IS NULL OR notification_id <= ?) AND (? = 0 OR topic IN (SELECT value FROM json_each(?))) "
+                "WHERE notification_id >= ? AND (? IS NULL OR notification_id <= ?) "
+                "AND (? = 0 OR topic IN (SELECT value FROM json_each(?))) "
                 "ORDER BY notification_id LIMIT ?",
                 (first, stop, stop, len(topics), orjson.dumps(list(topics)).decode(), limit),
             )

@@ -18,10 +18,11 @@ from shared.persistence.eventstore.errors import StoreInUse, StoreUnavailable, S
 
 LOCK_TIMEOUT_SECONDS = 5
 WRITER_WAIT_SECONDS = 30.0
-#: Pages of write-ahead log between checkpoints (16 MB): fewer, larger checkpoints cost an append less than many small ones.
+#: Pages of write-ahead log between checkpoints (16 MB): fewer, larger checkpoints cost an append less than many small
+#: ones.
 CHECKPOINT_PAGES = 4_000
-#: The write connection's cache; readers keep the default of 2 MB. The system's own cache does the rest: nothing is mapped into
-#: memory, so that a larger store does not make the process look larger.
+#: The write connection's cache; readers keep the default of 2 MB. The system's own cache does the rest: nothing is
+#: mapped into memory, so that a larger store does not make the process look larger.
 WRITER_CACHE_KIB = 8_000
 
 
@@ -45,7 +46,7 @@ class Pool(SQLiteConnectionPool):
 
 
 class Datastore(SQLiteDatastore):
-    """The library's datastore with a write lock taken at BEGIN, and no transaction left open by a commit that failed."""
+    """The library's datastore with the write lock taken at BEGIN, and none left open by a commit that failed."""
 
     def __init__(self, path: Path) -> None:
         self._write_lock = Lock()
@@ -58,7 +59,7 @@ class Datastore(SQLiteDatastore):
 
     @contextmanager
     def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
-        """Writes always use the same connection, whose cache stays warm: a write makes the caches of all others stale."""
+        """Writes use one connection, whose cache stays warm: a write makes the caches of all others stale."""
         if not commit:
             with super().get_connection(commit=False) as reader:
                 yield reader

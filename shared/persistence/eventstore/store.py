@@ -46,6 +46,13 @@ MIN_INBOX_DAYS = 30
 PRUNE_ROWS = 5_000
 
 _LOG = "SELECT notification_id, originator_id, originator_version, topic, state FROM stored_events"
+_LOG_OF_ONE = (
+    f"{_LOG} WHERE originator_id = ? AND originator_version > ? AND originator_version <= ? "
+    "ORDER BY originator_version LIMIT ?"
+)
+_CATALOGUE = (
+    "SELECT organization_id, sequence_id, status, version FROM catalogue WHERE organization_id = ? ORDER BY sequence_id"
+)
 _LOG_OF_MANY = (
     "SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.state FROM {keys} "
     "LEFT JOIN stored_events AS e ON e.originator_id = k.a ORDER BY e.originator_id, e.originator_version"
@@ -53,8 +60,14 @@ _LOG_OF_MANY = (
 _VERSIONS = (
     "SELECT k.a, (SELECT max(e.originator_version) FROM stored_events AS e WHERE e.originator_id = k.a) FROM {keys}"
 )
-_IDENTITIES = "SELECT k.a, k.b, k.c, t.lead_id FROM {keys} LEFT JOIN identities AS t ON t.organization_id = k.a AND t.kind = k.b AND t.hash = k.c"
-_SUPPRESSED = "SELECT k.b, k.c, t.reason FROM {keys} LEFT JOIN suppressions AS t ON t.organization_id = k.a AND t.channel = k.b AND t.hash = k.c"
+_IDENTITIES = (
+    "SELECT k.a, k.b, k.c, t.lead_id FROM {keys} "
+    "LEFT JOIN identities AS t ON t.organization_id = k.a AND t.kind = k.b AND t.hash = k.c"
+)
+_SUPPRESSED = (
+    "SELECT k.b, k.c, t.reason FROM {keys} "
+    "LEFT JOIN suppressions AS t ON t.organization_id = k.a AND t.channel = k.b AND t.hash = k.c"
+)
 _PRUNE_INBOX = (
     "DELETE FROM inbox WHERE (organization_id, exchange, message_id) IN "
     "(SELECT organization_id, exchange, message_id FROM inbox WHERE at < ? LIMIT ?)"
@@ -94,10 +107,10 @@ class EventStore:
     def append(self, envelopes: Sequence[Envelope], effects: Effects | None = None) -> list[int]:
         """Writes events and effects in one transaction, all or nothing; the events' positions, in the given order.
 
-        Events of one aggregate must follow each other and the stored ones. Keys that leads lack for their personal fields are made on the
-        way; an erased lead's personal fields are stored as null. Raises InboxDuplicate, StaleVersion, IdentityTaken, QuotaExceeded,
-        StoreUnavailable (whose ``outcome_unknown`` says that it may have been written), SyncFailed; ValueError for a broken batch.
-        Nothing is retried here.
+        Events of one aggregate must follow each other and the stored ones. Keys that leads lack for their personal
+        fields are made on the way; an erased lead's personal fields are stored as null. Raises InboxDuplicate,
+        StaleVersion, IdentityTaken, QuotaExceeded, StoreUnavailable (whose ``outcome_unknown`` says that it may have
+        been written), SyncFailed; ValueError for a broken batch. Nothing is retried here.
         """
         effects = effects or Effects()
         if not envelopes and effects.is_empty():
@@ -145,13 +158,14 @@ class EventStore:
     def load(
         self, aggregate_id: UUID, after_version: int = 0, up_to_version: int | None = None, limit: int | None = None
     ) -> list[Envelope]:
-        """Events of an aggregate in order, personal fields in clear (null once the lead's key is gone); [] when there is none.
+        """Events of an aggregate in order, personal fields in clear (null once the lead's key is gone); [] when there
+        is none.
 
         Raises UnreadableLog.
         """
         with self._recorder.reading() as session:
-            sql = f"{_LOG} WHERE originator_id = ? AND originator_version > ? AND originator_version <= ? ORDER BY originator_version LIMIT ?"
-            rows = session.rows(sql, (session.uid(aggregate_id), after_version, up_to_version or _ANY, limit or _ANY))
+            sql = _LOG_OF_ONE
+            rows = session.rows(sql, (session.uid(aggregate_id), after_version, _or_any(up_to_version), _or_any(limit)))
             found = _log_rows(session, rows)
         return cast(list[Envelope], self._mapper.envelopes(found, strict=True))
 
@@ -178,17 +192,21 @@ class EventStore:
             return {session.uuid(aggregate_id): version or 0 for aggregate_id, version in rows}
 
     def page(self, after: int, limit: int, up_to: int | None = None) -> list[Envelope | UnreadableEvent]:
-        """Events at positions above ``after`` and at most ``up_to``, in order; one that cannot be read stands as an UnreadableEvent."""
+        """Events at positions above ``after`` and at most ``up_to``, in order; one that cannot be read stands as an
+        UnreadableEvent.
+        """
         return self._mapper.envelopes(self._log_page(after, limit, up_to))
 
     def page_events(self, after: int, limit: int, up_to: int | None = None) -> list[dict[str, Any]]:
-        """The same as CloudEvents (dicts for orjson), without building models. One that cannot be read has the key ``unreadable`` with the reason."""
+        """The same as CloudEvents (dicts for orjson), without building models. One that cannot be read has the key
+        ``unreadable`` with the reason.
+        """
         return self._mapper.cloud_events(self._log_page(after, limit, up_to))
 
     def _log_page(self, after: int, limit: int, up_to: int | None) -> list[LogRow]:
         with self._recorder.reading() as session:
             sql = f"{_LOG} WHERE notification_id > ? AND notification_id <= ? ORDER BY notification_id LIMIT ?"
-            return _log_rows(session, session.rows(sql, (after, _ANY if up_to is None else up_to, limit)))
+            return _log_rows(session, session.rows(sql, (after, _or_any(up_to), limit)))
 
     def last_position(self) -> int:
         """Position of the newest event; 0 for an empty log."""
@@ -219,7 +237,9 @@ class EventStore:
             return {IdentityKey(a, b, c): session.uuid(lead_id) for a, b, c, lead_id in rows if lead_id is not None}
 
     def timers_due(self, now: datetime, limit: int, *, machine_now: datetime | None = None) -> list[TimerRow]:
-        """Up to ``limit`` due timers by the rule of ``timers.py``. ``now`` is business time; watchdogs go by ``machine_now`` (default: ``now``)."""
+        """Up to ``limit`` due timers by the rule of ``timers.py``. ``now`` is business time; watchdogs go by
+        ``machine_now`` (default: ``now``).
+        """
         with self._recorder.reading() as session:
             return self._due.page(session, now, machine_now or now, limit)
 
@@ -277,7 +297,7 @@ class EventStore:
     def catalogue(self, organization_id: str) -> list[CatalogueRow]:
         """Every sequence of the organization, by id."""
         with self._recorder.reading() as session:
-            sql = "SELECT organization_id, sequence_id, status, version FROM catalogue WHERE organization_id = ? ORDER BY sequence_id"
+            sql = _CATALOGUE
             return [
                 CatalogueRow(o, session.uuid(s), status, version)
                 for o, s, status, version in session.rows(sql, (organization_id,))
@@ -314,14 +334,16 @@ class EventStore:
         """
         per_partition = orjson.dumps(state.per_partition, option=orjson.OPT_NON_STR_KEYS).decode()
         sql = (
-            "INSERT INTO relay (id, position, per_partition) VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE SET position = excluded.position, "
-            "per_partition = excluded.per_partition WHERE relay.position <= excluded.position"
+            "INSERT INTO relay (id, position, per_partition) VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+            "position = excluded.position, per_partition = excluded.per_partition "
+            "WHERE relay.position <= excluded.position"
         )
         with self._recorder.writing(durable=False) as session:
             return session.run(sql, (state.position, per_partition)) == 1
 
     def prune(self, *, inbox_days: int = MIN_INBOX_DAYS) -> int:
-        """Deletes inbox rows older than ``inbox_days`` (at least 30, by machine time) and quota slots of more than two days ago; the number of rows deleted.
+        """Deletes inbox rows older than ``inbox_days`` (at least 30, by machine time) and quota slots of more than two
+        days ago; the number of rows deleted.
 
         Works in short transactions. A quota slot is judged by the day its name carries.
         """
@@ -365,6 +387,10 @@ class EventStore:
     def close(self) -> None:
         """Ends every wait and every connection. The store cannot be used afterwards."""
         self._recorder.close()
+
+
+def _or_any(bound: int | None) -> int:
+    return _ANY if bound is None else bound
 
 
 def _log_rows(session: Session, rows: Sequence[tuple[Any, ...]]) -> list[LogRow]:

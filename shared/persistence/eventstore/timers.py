@@ -5,8 +5,9 @@ A page of ``limit`` timers is filled by this rule:
 1. Follow-ups go before first touches, first touches before watchdogs; but of every page of three or more places an
    eighth (at least one) is kept for first touches and a quarter (at least one) for watchdogs, as far as they have due
    timers, so that no class starves.
-2. Within a class the organizations go round: each gets an equal share, and what one does not use goes to the others in equal shares again.
-   When there are more organizations than places, the next page begins with the organization after the last one served.
+2. Within a class the organizations go round: each gets an equal share, and what one does not use goes to the others
+   in equal shares again. When there are more organizations than places, the next page begins with the organization
+   after the last one served.
 3. Within an organization the earliest comes first.
 """
 
@@ -25,21 +26,29 @@ from shared.persistence.eventstore.tables.session import Rows, Session
 
 _CLASSES = {number: timer_class for timer_class, number in CLASS_NUMBERS.items()}
 
-#: Jumps from organization to organization along the index: costs one seek for each that has timers, however many timers there are.
+#: Jumps from organization to organization along the index: one seek for each that has timers, however many there are.
 _ORGANIZATIONS = """
 WITH RECURSIVE o(id) AS (
     SELECT min(organization_id) FROM timers WHERE class = ? AND due_at IS NOT NULL
     UNION ALL
-    SELECT (SELECT min(t.organization_id) FROM timers AS t WHERE t.class = ? AND t.organization_id > o.id AND t.due_at IS NOT NULL)
+    SELECT (
+        SELECT min(t.organization_id) FROM timers AS t
+        WHERE t.class = ? AND t.organization_id > o.id AND t.due_at IS NOT NULL
+    )
     FROM o WHERE o.id IS NOT NULL
 )
-SELECT o.id, (SELECT min(t.due_at) FROM timers AS t WHERE t.class = ? AND t.organization_id = o.id AND t.due_at IS NOT NULL)
+SELECT o.id, (
+    SELECT min(t.due_at) FROM timers AS t WHERE t.class = ? AND t.organization_id = o.id AND t.due_at IS NOT NULL
+)
 FROM o WHERE o.id IS NOT NULL
 """
 
 
 class NextDue(NamedTuple):
-    """When the next timer comes due: by business time (follow-ups, first touches) and by machine time (watchdogs); None when there is none."""
+    """When the next timer comes due; None when there is none.
+
+    ``business`` is for follow-ups and first touches, ``machine`` for watchdogs.
+    """
 
     business: datetime | None
     machine: datetime | None
@@ -114,8 +123,8 @@ def next_due(session: Session) -> NextDue:
 
 
 _TIMERS_OF = (
-    "SELECT t.aggregate_id, t.name, t.organization_id, t.class, t.due_at, t.blocked_on, t.execution, t.attempt FROM {keys} "
-    "LEFT JOIN timers AS t ON t.aggregate_id = k.a ORDER BY t.aggregate_id, t.name"
+    "SELECT t.aggregate_id, t.name, t.organization_id, t.class, t.due_at, t.blocked_on, t.execution, t.attempt "
+    "FROM {keys} LEFT JOIN timers AS t ON t.aggregate_id = k.a ORDER BY t.aggregate_id, t.name"
 )
 
 

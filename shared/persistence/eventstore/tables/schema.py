@@ -1,7 +1,8 @@
 """The tables, once for both databases.
 
-Moments are whole microseconds since 1970 (UTC), so that both databases compare them alike. Events keep the library's column names;
-their positions are given by the append itself, under the write lock, so that they follow the order of commits without a gap.
+Moments are whole microseconds since 1970 (UTC), so that both databases compare them alike. Events keep the library's
+column names; their positions are given by the append itself, under the write lock, so that they follow the order of
+commits without a gap.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ _SQLITE = {
     "keyed": " WITHOUT ROWID",
     "busy": "",
 }
-# Collation "C": texts are keys here, compared byte by byte, as SQLite does. Small, busy tables are vacuumed early, so that they stay small.
+# Collation "C": texts are keys here, compared byte by byte, as SQLite does. Busy tables are vacuumed early.
 _POSTGRES = {
     "position": "bigint",
     "uuid": "uuid",
@@ -120,7 +121,7 @@ _POSTGRES = {
     "keyed": "",
     "busy": " WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500)",
 }
-# The lock that puts appends in order is taken on a table of its own: on stored_events it would fight with autovacuum and analyze.
+# The lock that puts appends in order is taken on a table of its own: on stored_events it would fight with autovacuum.
 _POSTGRES_LOCK = "CREATE TABLE IF NOT EXISTS append_lock (nothing boolean)"
 
 

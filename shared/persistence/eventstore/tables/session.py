@@ -1,6 +1,7 @@
 """One transaction on one of the two databases, with one dialect for both.
 
-Statements use ``?`` for parameters. ``{keys}`` in a read stands for the given keys as a table ``k`` with columns ``a``, ``b``, ``c``.
+Statements use ``?`` for parameters. ``{keys}`` in a read stands for the given keys as a table ``k`` with columns ``a``,
+``b``, ``c``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ Rows = list[tuple[Any, ...]]
 class Write:
     """A statement carried out for many rows at once. ``types`` are PostgreSQL's, one for each value of a row.
 
-    ``sqlite`` takes a row's values as ``?``; ``postgres`` finds all rows in ``{rows}``, a table ``r`` with columns ``a``, ``b``, ``c``, ….
+    ``sqlite`` takes a row's values as ``?``; ``postgres`` finds all rows in ``{rows}``, a table ``r`` with columns
+    ``a``, ``b``, ``c``, ….
     """
 
     types: tuple[str, ...]
@@ -65,7 +67,9 @@ class Session(ABC):
 
     @abstractmethod
     def take_write_lock(self) -> None:
-        """Holds every other append off until this transaction ends. Raises the driver's error when it cannot be had in time."""
+        """Holds every other append off until this transaction ends. Raises the driver's error when it cannot be had in
+        time.
+        """
 
     @abstractmethod
     def rows(self, sql: str, params: Sequence[Any] = ()) -> Rows:

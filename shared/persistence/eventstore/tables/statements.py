@@ -49,8 +49,9 @@ TIMERS = insert(
         "execution": "bigint",
         "attempt": "bigint",
     },
-    "ON CONFLICT (aggregate_id, name) DO UPDATE SET organization_id = excluded.organization_id, class = excluded.class, due_at = excluded.due_at, "
-    "blocked_on = excluded.blocked_on, execution = excluded.execution, attempt = excluded.attempt",
+    "ON CONFLICT (aggregate_id, name) DO UPDATE SET organization_id = excluded.organization_id, "
+    "class = excluded.class, due_at = excluded.due_at, blocked_on = excluded.blocked_on, "
+    "execution = excluded.execution, attempt = excluded.attempt",
 )
 TIMERS_GONE = Write(
     ("uuid", "text"),
@@ -67,7 +68,8 @@ QUOTAS = insert(
 QUOTAS_GIVEN_BACK = Write(
     ("bigint", "text", "text", "text"),
     "UPDATE quotas SET used = max(used - ?, 0) WHERE organization_id = ? AND scope = ? AND slot = ?",
-    "UPDATE quotas AS t SET used = greatest(t.used - r.a, 0) FROM {rows} WHERE t.organization_id = r.b AND t.scope = r.c AND t.slot = r.d",
+    "UPDATE quotas AS t SET used = greatest(t.used - r.a, 0) FROM {rows} "
+    "WHERE t.organization_id = r.b AND t.scope = r.c AND t.slot = r.d",
 )
 SUPPRESSIONS = insert(
     "suppressions",
