@@ -1,0 +1,134 @@
+"""Reading the tables that change together with the log."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+from shared.persistence.eventstore.batch import known_messages, used_places
+from shared.persistence.eventstore.effects import (
+    CatalogueRow,
+    IdentityKey,
+    InboxKey,
+    QuotaKey,
+    StoredAnswer,
+    SuppressionKey,
+    TimerRow,
+)
+from shared.persistence.eventstore.recorder import Recorder
+from shared.persistence.eventstore.timers import DueTimers, NextDue, next_due, timers_of
+
+_IDENTITIES = (
+    "SELECT k.a, k.b, k.c, t.lead_id FROM {keys} "
+    "LEFT JOIN identities AS t ON t.organization_id = k.a AND t.kind = k.b AND t.hash = k.c"
+)
+_SUPPRESSED = (
+    "SELECT k.b, k.c, t.reason FROM {keys} "
+    "LEFT JOIN suppressions AS t ON t.organization_id = k.a AND t.channel = k.b AND t.hash = k.c"
+)
+_CATALOGUE = (
+    "SELECT organization_id, sequence_id, status, version FROM catalogue WHERE organization_id = ? ORDER BY sequence_id"
+)
+
+
+class SideTables:
+    """What the side tables say, as of the last append. Any thread may ask; due timers are taken by one."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._due = DueTimers()
+
+    def inbox(self, keys: Collection[InboxKey | tuple[str, str, str]]) -> dict[InboxKey, StoredAnswer]:
+        """Answers given to those messages that were handled before."""
+        if not keys:
+            return {}
+        with self._recorder.reading() as session:
+            found = known_messages(session, [InboxKey(*key) for key in keys])
+        return {key: StoredAnswer(answer, position) for key, (answer, position) in found.items()}
+
+    def identities(self, keys: Collection[IdentityKey | tuple[str, str, str]]) -> dict[IdentityKey, UUID]:
+        """The lead that holds each identity; absent where nobody does."""
+        if not keys:
+            return {}
+        with self._recorder.reading() as session:
+            rows = session.keyed(_IDENTITIES, ("text", "text", "text"), [tuple(key) for key in keys])
+            return {IdentityKey(a, b, c): session.uuid(lead_id) for a, b, c, lead_id in rows if lead_id is not None}
+
+    def timers_due(self, now: datetime, limit: int, *, machine_now: datetime | None = None) -> list[TimerRow]:
+        """Up to ``limit`` due timers by the rule of ``timers.py``. ``now`` is business time; watchdogs go by
+        ``machine_now`` (default: ``now``).
+        """
+        with self._recorder.reading() as session:
+            return self._due.page(session, now, machine_now or now, limit)
+
+    def timers_next_due(self) -> NextDue:
+        """When the next timer comes due (or came, when it is overdue)."""
+        with self._recorder.reading() as session:
+            return next_due(session)
+
+    def timers_count(self, organization_id: str | None = None) -> dict[str, int]:
+        """Timers by what they do: ``waiting`` for a moment, ``blocked`` on something."""
+        with self._recorder.reading() as session:
+            where, params = ("", ()) if organization_id is None else (" WHERE organization_id = ?", (organization_id,))
+            rows = session.rows(f"SELECT count(due_at), count(*) FROM timers{where}", params)  # noqa: S608
+        waiting, everything = rows[0]
+        return {"waiting": waiting, "blocked": everything - waiting}
+
+    def timers_of(self, aggregate_ids: Sequence[UUID]) -> dict[UUID, list[TimerRow]]:
+        """The timers of aggregates, by name; [] for one without."""
+        found: dict[UUID, list[TimerRow]] = {aggregate_id: [] for aggregate_id in aggregate_ids}
+        if found:
+            with self._recorder.reading() as session:
+                for row in timers_of(session, list(found)):
+                    found[row.aggregate_id].append(row)
+        return found
+
+    def quota_used(self, organization_id: str, slots: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Places taken in each (scope, slot); 0 where none is."""
+        if not slots:
+            return {}
+        with self._recorder.reading() as session:
+            used = used_places(session, [QuotaKey(organization_id, scope, slot) for scope, slot in slots])
+        return {(key.scope, key.slot): count for key, count in used.items()}
+
+    def suppressed(self, organization_id: str, addresses: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """The reason for each (channel, hash) that is suppressed; absent where it is not."""
+        if not addresses:
+            return {}
+        with self._recorder.reading() as session:
+            keys = [SuppressionKey(organization_id, channel, hashed) for channel, hashed in addresses]
+            rows = session.keyed(_SUPPRESSED, ("text", "text", "text"), keys)
+        return {(channel, hashed): reason for channel, hashed, reason in rows if reason is not None}
+
+    def figures(self, organization_id: str, kind: str) -> dict[str, int]:
+        """Every figure of a kind by key."""
+        with self._recorder.reading() as session:
+            return dict(
+                cast(
+                    list[tuple[str, int]],
+                    session.rows(
+                        "SELECT key, value FROM figures WHERE organization_id = ? AND kind = ?", (organization_id, kind)
+                    ),
+                )
+            )
+
+    def catalogue(self, organization_id: str) -> list[CatalogueRow]:
+        """Every sequence of the organization, by id."""
+        with self._recorder.reading() as session:
+            sql = _CATALOGUE
+            return [
+                CatalogueRow(o, session.uuid(s), status, version)
+                for o, s, status, version in session.rows(sql, (organization_id,))
+            ]
+
+    def organizations(self) -> list[str]:
+        """Every organization that has events."""
+        with self._recorder.reading() as session:
+            return [
+                row[0]
+                for row in session.rows(
+                    "SELECT organization_id FROM organization_keys WHERE since IS NOT NULL ORDER BY organization_id"
+                )
+            ]
