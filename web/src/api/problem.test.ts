@@ -9,7 +9,7 @@ describe('problemOf', () => {
       title: 'Not valid.',
       status: 422,
       code: 'invalid',
-      errors: [{ field: 'username', message: 'is required' }],
+      errors: [{ field: 'username', problem: 'is required' }],
     });
     expect(problem.code).toBe('invalid');
     expect(problem.fields.get('username')).toBe('is required');

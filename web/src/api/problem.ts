@@ -19,7 +19,7 @@ export class Problem extends Error {
     this.code = document.code ?? '';
     this.title = document.title ?? 'The request failed.';
     this.detail = document.detail;
-    this.fields = new Map((document.errors ?? []).map((error) => [error.field ?? '', error.message]));
+    this.fields = new Map((document.errors ?? []).map((error) => [error.field ?? '', error.problem]));
     this.retryAfterSeconds = retryAfterSeconds;
   }
 
@@ -47,7 +47,7 @@ export function asProblem(error: unknown): Problem {
   if (error instanceof TypeError)
     return new Problem({
       title: 'The gateway cannot be reached.',
-      detail: 'Check the connection; this page tries again by itself.',
+      detail: 'Check the connection.',
     });
   return new Problem({
     title: 'Something went wrong.',

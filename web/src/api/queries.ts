@@ -63,10 +63,12 @@ export const messageQuery = (id: string) =>
     queryKey: ['message', id],
     queryFn: ({ signal }) => body(api.GET('/api/v1/mailbox/{id}', { params: { path: { id } }, signal })),
     staleTime: Infinity,
+    refetchInterval: false,
   });
 
 export const meQuery = queryOptions({
   queryKey: ['me'],
   queryFn: ({ signal }) => body(api.GET('/api/v1/auth/me', { signal })),
   staleTime: 300_000,
+  refetchInterval: false,
 });

@@ -492,7 +492,7 @@ export interface components {
       code?: string;
       errors?: {
         field?: string;
-        message: string;
+        problem: string;
       }[];
     };
     TokenRequest: {

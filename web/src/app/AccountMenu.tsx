@@ -38,12 +38,12 @@ export function AccountMenu({ narrow = false }: { narrow?: boolean }) {
       trigger={
         <button
           type="button"
-          aria-label="Account"
           className={cx(
             'flex items-center gap-2.5 rounded-lg text-left transition-colors hover:bg-sunken data-[state=open]:bg-sunken',
             narrow ? 'size-9 justify-center' : 'h-12 w-full px-2',
           )}
         >
+          <span className="sr-only">Account</span>
           <span
             aria-hidden
             className="grid size-7 shrink-0 place-items-center rounded-full bg-accent-soft text-2xs font-semibold text-accent"

@@ -9,6 +9,7 @@ import { TipProvider } from '@/ui/Tip';
 import { AccountMenu } from './AccountMenu';
 import { LiveIndicator } from './LiveIndicator';
 import { Logo } from './Logo';
+import { Trouble } from './Trouble';
 
 const PAGES = [
   { to: '/', label: 'Overview', icon: LayoutDashboard, exact: true },
@@ -87,6 +88,7 @@ export function Shell() {
             ))}
           </nav>
         </div>
+        <Trouble />
       </TipProvider>
     </LiveProvider>
   );

@@ -9,12 +9,18 @@ import { asProblem } from '@/api/problem';
 
 import { makeRouter } from './router';
 
-const MAX_RETRIES = 4;
+const MAX_RETRIES = 3;
+/** How often what could not be read is asked for again. */
+const AFTER_FAILURE_MS = 5_000;
+/** How often what is shown is read again though nothing was announced: midnight comes without a push. */
+const QUIET_MS = 30_000;
 
 /** What passes by itself is tried again, no sooner than the gateway asked; what does not is shown at once. */
 const client = new QueryClient({
   defaultOptions: {
     queries: {
+      refetchInterval: ({ state }) =>
+        state.status === 'error' && asProblem(state.error).passing ? AFTER_FAILURE_MS : QUIET_MS,
       staleTime: 10_000,
       retry: (failures, error) => asProblem(error).passing && failures < MAX_RETRIES,
       retryDelay: (failures, error) =>

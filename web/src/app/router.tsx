@@ -22,10 +22,10 @@ const root = createRootRouteWithContext<{ client: QueryClient }>()({
 const signIn = createRoute({
   getParentRoute: () => root,
   path: '/sign-in',
-  validateSearch: (search: Record<string, unknown>): { back?: string } => {
+  validateSearch: (search: Record<string, unknown>): { back?: string | undefined } => {
     // Only a path of this app: `//host` and the like would lead away.
     const back = search.back;
-    return typeof back === 'string' && /^\/(?![/\\])/.test(back) ? { back } : {};
+    return typeof back === 'string' && /^\/(?![/\\])/.test(back) ? { back } : { back: undefined };
   },
   beforeLoad: ({ search }) => {
     if (session.get() !== null) throw redirect({ to: search.back ?? '/', replace: true });

@@ -1,5 +1,6 @@
 import { useQuery } from '@tanstack/react-query';
 
+import { asProblem } from '@/api/problem';
 import { overviewQuery, RANGES, timeseriesQuery } from '@/api/queries';
 import { useBusinessClock, useTick, type BusinessClock } from '@/app/clock';
 import { PageHeader } from '@/app/PageHeader';
@@ -28,7 +29,7 @@ export function OverviewPage() {
       <PageHeader title="Overview">
         <Clock clock={clock} />
       </PageHeader>
-      {overview.error && !overview.data && (
+      {overview.error && !overview.data && !asProblem(overview.error).passing && (
         <Failed
           error={overview.error}
           retry={() => void overview.refetch()}

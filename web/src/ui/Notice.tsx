@@ -52,7 +52,7 @@ export function Failed({
       {problem.detail !== undefined && (
         <p className="max-w-80 text-sm text-balance text-ink-2">{problem.detail}</p>
       )}
-      {problem.retryAfterSeconds !== undefined && (
+      {problem.retryAfterSeconds !== undefined && problem.retryAfterSeconds > 0 && (
         <p className="text-xs text-ink-3">Worth trying again in {problem.retryAfterSeconds} s.</p>
       )}
       {retry && (
