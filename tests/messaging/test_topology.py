@@ -72,11 +72,7 @@ def test_routing_keys_follow_class_and_topic() -> None:
     sent = RecordSent(enrollment_id=uuid4(), execution=1, attempt=1, dispatch_id=uuid4(), sent_at=NOW)
     cases = [
         (pause().message, "tendril.commands", "command.enrollment.pause"),
-        (
-            RecordSent(enrollment_id=uuid4(), execution=1, attempt=1, dispatch_id=uuid4(), sent_at=NOW),
-            "tendril.commands",
-            "outcome.record_sent",
-        ),
+        (sent, "tendril.commands", "outcome.record_sent"),
         (
             RecordSignal(enrollment_id=uuid4(), execution=1, signal="clicked", at=NOW),
             "tendril.commands",
