@@ -78,7 +78,9 @@ def allowed(permission: Permission) -> Callable[[Principal], Awaitable[Principal
 def changing(permission: Permission) -> Callable[[Request, Principal], Awaitable[Change]]:
     """A dependency: a change by a principal that may make it, with its idempotency key."""
 
-    async def prepare(request: Request, principal: Principal = Depends(allowed(permission))) -> Change:
+    check = allowed(permission)
+
+    async def prepare(request: Request, principal: Principal = Depends(check)) -> Change:
         return await change_of(request, principal, parts_of(request).idempotency)
 
     return prepare
