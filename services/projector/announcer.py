@@ -1,0 +1,216 @@
+"""Announces what changed: after each commit, coalesced per room, at most ten times a second. A push is a hint;
+clients fetch again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from services.projector.event import Event
+from services.projector.telemetry import PUSHES_LOST
+from services.projector.views import View
+from shared.clock import Clock
+from shared.messaging.push import Push, enrollment_room, lead_room, organization_room, sequence_room, tasks_room
+
+log = structlog.get_logger()
+
+FLUSH_SECONDS = 0.1
+#: With more ids than this a room is only told that the view changed.
+MOST_IDS = 100
+#: Activity items per organization and second; beyond it the feed is sampled, and ``changed`` tells the rest.
+ACTIVITIES_PER_SECOND = 20
+SEND_TIMEOUT_SECONDS = 5.0
+#: Rooms of single leads and enrollments in one flush. A storm beyond it tells only the wide rooms; ``lag`` brings the
+#: narrow ones back.
+MOST_ROOMS = 5_000
+
+Names = Callable[[Sequence[Event]], Awaitable[Mapping[str, str | None]]]
+
+
+class Sender(Protocol):
+    """Where pushes go."""
+
+    async def send(self, pushes: Sequence[Push]) -> None:
+        """Send them."""
+
+
+class Announcer:
+    """Gathers commits and sends them on. ``names`` finds names of leads and sequences for the activity feed."""
+
+    def __init__(self, sender: Sender, views: Sequence[View], clock: Clock, names: Names) -> None:
+        self._sender = sender
+        self._clock = clock
+        self._names = names
+        self._views_of: dict[str, list[str]] = {}
+        for view in views:
+            for topic in view.handlers:
+                self._views_of.setdefault(topic, []).append(view.name)
+        self._changed: dict[str, dict[str, set[str]]] = {}
+        self._cursors: dict[str, str] = {}
+        self._activities: dict[str, deque[Event]] = {}
+        self._allowance: dict[str, float] = {}
+        self._heads: dict[int, int] = {}
+        self._partitions = 16
+        self._resync = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._task = asyncio.create_task(self._run(), name="announcer")
+
+    async def close(self) -> None:
+        """Send what is left and end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self._flush()
+
+    def resync(self) -> None:
+        """Something may have been missed: everybody fetches again."""
+        self._resync = True
+
+    def committed(self, partition: int, head: int, events: Sequence[Event]) -> None:
+        """These events are in the views now."""
+        self._heads[partition] = head
+        for event in events:
+            self._note(event)
+
+    def _note(self, event: Event) -> None:
+        views = self._views_of.get(event.topic)
+        if views is None:
+            return
+        organization_id, cursor = event.organization_id, f"{event.partition:02d}-{event.position}"
+        rooms = [organization_room(organization_id)]
+        if event.sequence_id is not None:
+            rooms.append(sequence_room(organization_id, event.sequence_id))
+        elif event.topic.startswith("sequence."):
+            rooms.append(sequence_room(organization_id, event.subject))
+        if event.topic.startswith("task."):
+            rooms.append(tasks_room(organization_id))
+        narrow: list[str] = []
+        if len(self._cursors) < MOST_ROOMS:
+            if event.lead_id is not None:
+                narrow.append(lead_room(organization_id, event.lead_id))
+            enrollment_id = event.subject if event.topic.startswith("enrollment.") else event.data.get("enrollment_id")
+            if enrollment_id is not None:
+                narrow.append(enrollment_room(organization_id, enrollment_id))
+            for room in narrow:
+                self._cursors[room] = cursor
+        for room in (*rooms, *narrow):
+            changed = self._changed.setdefault(room, {})
+            for view in views:
+                ids = changed.setdefault(view, set())
+                document_id = _document_id(view, event)
+                if document_id is not None and len(ids) <= MOST_IDS:
+                    ids.add(document_id)
+        if "timeline" in views:
+            self._activities.setdefault(organization_id, deque(maxlen=ACTIVITIES_PER_SECOND)).append(event)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        if not self._changed and not self._resync:
+            return
+        changed, self._changed = self._changed, {}
+        cursors, self._cursors = self._cursors, {}
+        resync, self._resync = self._resync, False
+        try:
+            pushes: list[Push] = [("resync", {}, None)] if resync else []
+            pushes += await self._activity_pushes()
+            heads = [self._heads.get(partition, 0) for partition in range(self._partitions)]
+            for room, views in changed.items():
+                cursor: Any = cursors.get(room, heads)
+                for view, ids in views.items():
+                    data: dict[str, Any] = {"view": view, "cursor": cursor}
+                    if 0 < len(ids) <= MOST_IDS:
+                        data["ids"] = sorted(ids)
+                    pushes.append(("changed", data, room))
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                await self._sender.send(pushes)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            self._lost("connection closed")
+        except Exception as error:  # noqa: BLE001 - whatever stops a hint, the views are right and clients are told later
+            self._lost(repr(error))
+
+    def _lost(self, why: str) -> None:
+        PUSHES_LOST.inc()
+        self._resync = True
+        log.warning("pushes_lost", error=why)
+
+    async def _activity_pushes(self) -> list[Push]:
+        gathered, self._activities = self._activities, {}
+        shown: list[Event] = []
+        for organization_id, events in gathered.items():
+            allowance = min(
+                self._allowance.get(organization_id, ACTIVITIES_PER_SECOND) + ACTIVITIES_PER_SECOND * FLUSH_SECONDS,
+                ACTIVITIES_PER_SECOND,
+            )
+            taken = list(events)[-int(allowance) :] if allowance >= 1 else []
+            self._allowance[organization_id] = allowance - len(taken)
+            shown += taken
+        for organization_id in [each for each in self._allowance if each not in gathered]:
+            del self._allowance[organization_id]
+        names = await self._names(shown) if shown else {}
+        return [("activity", activity_of(event, names), organization_room(event.organization_id)) for event in shown]
+
+
+def activity_of(event: Event, names: Mapping[str, str | None]) -> dict[str, Any]:
+    """An item of the activity feed."""
+    data = event.data
+    return {
+        "id": str(event.position),
+        "at": event.at.isoformat(),
+        "kind": event.kind,
+        "lead_id": event.lead_id,
+        "lead_name": names.get(event.lead_id) if event.lead_id else None,
+        "enrollment_id": event.subject if event.topic.startswith("enrollment.") else data.get("enrollment_id"),
+        "sequence_id": event.sequence_id,
+        "sequence_name": names.get(event.sequence_id) if event.sequence_id else None,
+        "step_id": data.get("step_id"),
+        "detail": {field: data[field] for field in _TOLD if data.get(field) is not None},
+        "position": event.position,
+    }
+
+
+#: What of a payload goes into an activity item: short, never personal.
+_TOLD = (
+    "channel",
+    "execution",
+    "attempt",
+    "signal",
+    "reason",
+    "outcome",
+    "before",
+    "after",
+    "source",
+    "kind",
+    "added",
+    "removed",
+    "version",
+)
+
+
+def _document_id(view: str, event: Event) -> str | None:
+    """The id of the document that an event changes in a view; None where an id would help nobody."""
+    match view:
+        case "leads":
+            return event.lead_id
+        case "messages":
+            enrollment_id = event.subject if event.topic.startswith("enrollment.") else event.data.get("enrollment_id")
+            return f"{enrollment_id}-{event.data.get('execution')}"
+        case "organizations":
+            return event.organization_id
+        case "timeline" | "statistics" | "sequence_versions":
+            return None
+        case _:
+            return event.subject

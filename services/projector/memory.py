@@ -1,0 +1,92 @@
+"""Documents in plain dicts: carries out the same orders as MongoDB does, for tests of views and of batches."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from services.projector.ops import Derivation, FirstOf, Join, Ops, Stage, Union
+
+
+class MemoryDocuments:
+    """The documents of one view by id."""
+
+    def __init__(self) -> None:
+        self.documents: dict[Any, dict[str, Any]] = {}
+
+    def carry_out(self, ops: Ops) -> None:
+        """Apply the orders of one batch."""
+        for document_id, document in ops.documents.items():
+            for stage in document.stages:
+                self._stage(document_id, stage)
+            for name, how in document.derived.items():
+                self.documents[document_id][name] = _derived(self.documents[document_id], how)
+        for field, value, fields in ops.wheres:
+            for found in self.documents.values():
+                if found.get(field) == value:
+                    found.update(deepcopy(fields))
+
+    def _stage(self, document_id: Any, stage: Stage) -> None:
+        if stage.insert is not None:
+            if document_id in self.documents:
+                raise ValueError(f"document {document_id!r} exists")
+            self.documents[document_id] = deepcopy(stage.insert)
+            return
+        if stage.remove:
+            self.documents.pop(document_id, None)
+            return
+        if not stage.paths:
+            return
+        document = self.documents.get(document_id)
+        if document is None:
+            document = self.documents[document_id] = {"_id": document_id, **deepcopy(stage.on_insert)}
+        _change(document, stage)
+
+
+def _change(document: dict[str, Any], stage: Stage) -> None:
+    for path, value in stage.set.items():
+        holder, name = _holder(document, path)
+        holder[name] = deepcopy(value)
+    for path, by in stage.inc.items():
+        holder, name = _holder(document, path)
+        holder[name] = holder.get(name, 0) + by
+    for bounds, better in ((stage.high, max), (stage.low, min)):
+        for path, value in bounds.items():
+            holder, name = _holder(document, path)
+            holder[name] = value if holder.get(name) is None else better(holder[name], value)
+    for path, values in stage.add.items():
+        holder, name = _holder(document, path)
+        array = holder.setdefault(name, [])
+        array.extend(deepcopy([value for value in values if value not in array]))
+    for path, values in stage.removed.items():
+        holder, name = _holder(document, path)
+        if name in holder:
+            holder[name] = [value for value in holder[name] if value not in values]
+    for path in stage.unset:
+        holder, name = _holder(document, path)
+        holder.pop(name, None)
+
+
+def _holder(document: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    *above, name = path.split(".")
+    for step in above:
+        document = document.setdefault(step, {})
+    return document, name
+
+
+def _value(document: dict[str, Any], path: str) -> Any:
+    value: Any = document
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _derived(document: dict[str, Any], how: Derivation) -> Any:
+    values = [_value(document, path) for path in how.paths]
+    match how:
+        case Union():
+            return sorted({member for value in values for member in value or ()})
+        case Join():
+            return " ".join(value for value in values if value).strip() or None
+        case FirstOf():
+            return next((value for value in values if value is not None), None)

@@ -1,0 +1,246 @@
+"""Enrollments: where each lead stands in its sequence, what comes next, and what has been done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from services.projector.event import Event, moment
+from services.projector.ops import Document, Ops
+from services.projector.views.ignored import LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.view import Keys, View, on
+
+_COUNTED = ("sent", "opened", "clicked", "replied", "bounced", "failed", "skipped")
+
+
+def kind_of_channel(channel: str) -> str:
+    """The kind of step that sends on a channel; the null channel stands in for e-mail."""
+    return "email" if channel == "null" else channel
+
+
+class Enrollments(View):
+    """A document per enrollment. ``steps`` is keyed by execution, because a map can be changed entry by entry."""
+
+    name = "enrollments"
+    version = 1
+    indexes: ClassVar[tuple[Keys, ...]] = (
+        (("organization_id", 1), ("started_at", -1), ("_id", 1)),
+        (("organization_id", 1), ("status", 1), ("started_at", -1)),
+        (("sequence_id", 1), ("status", 1), ("started_at", -1)),
+        (("lead_id", 1), ("started_at", -1)),
+    )
+    ignored = LEAD | TASK | SEQUENCE | ORGANIZATION | {"engagement.signal_received.v1"}
+
+    @on("enrollment.started.v1")
+    def started(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        document = self.of_subject(event, ops)
+        document.set(
+            {
+                "lead_id": data["lead_id"],
+                "sequence_id": data["sequence_id"],
+                "version": data["version"],
+                "status": "active" if data.get("plan") else "pending",
+                "reason": None,
+                "by": data.get("by"),
+                "current_step": None,
+                "waiting_for": None if data.get("plan") else {"kind": "start", "until": None, "why": None},
+                "next": None,
+                "counts": dict.fromkeys(_COUNTED, 0),
+                "started_at": event.at,
+                "ended_at": None,
+                "steps": {},
+            }
+        )
+        _plan(document, data.get("plan"))
+
+    @on("enrollment.activated.v1")
+    def activated(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.set({"status": "active"})
+        _plan(document, event.data["plan"])
+
+    @on("enrollment.step_postponed.v1")
+    def postponed(self, event: Event, ops: Ops) -> None:
+        _plan(self.of_subject(event, ops), event.data["plan"])
+
+    @on("enrollment.step_due.v1")
+    def due(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        path = f"steps.{data['execution']}"
+        document = self.of_subject(event, ops)
+        document.set(
+            {
+                "current_step": data["step_id"],
+                "next": None,
+                "waiting_for": {"kind": "dispatch", "until": moment(data["valid_until"]), "why": None},
+            }
+        )
+        if data["attempt"] == 1:
+            step = {
+                "step_id": data["step_id"],
+                "kind": kind_of_channel(data["channel"]),
+                "status": "due",
+                "attempts": 1,
+                "at": moment(data["due_at"]),
+                "why": None,
+                "dispatch_id": data["dispatch_id"],
+                "signals": {},
+            }
+            document.set({path: step})
+        else:
+            document.set(
+                {f"{path}.status": "due", f"{path}.attempts": data["attempt"], f"{path}.at": moment(data["due_at"])}
+            )
+
+    @on("enrollment.step_sent.v1")
+    def sent(self, event: Event, ops: Ops) -> None:
+        document = self._step(event, ops, "sent", at=moment(event.data["sent_at"]), why=None)
+        document.inc("counts.sent")
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.step_deferred.v1")
+    def deferred(self, event: Event, ops: Ops) -> None:
+        document = self._step(event, ops, "deferred", at=event.at, why=event.data["reason"])
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.step_failed.v1")
+    def failed(self, event: Event, ops: Ops) -> None:
+        document = self._step(event, ops, "failed", at=event.at, why=event.data["reason"])
+        document.inc("counts.failed")
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.step_stop_requested.v1")
+    def stop_requested(self, event: Event, ops: Ops) -> None:
+        self._step(event, ops, "stopping", at=event.at, why=event.data["reason"])
+
+    @on("enrollment.step_stopped.v1")
+    def stopped(self, event: Event, ops: Ops) -> None:
+        document = self._step(event, ops, "stopped", at=event.at, why=event.data["reason"])
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.step_in_doubt.v1")
+    def in_doubt(self, event: Event, ops: Ops) -> None:
+        document = self._step(event, ops, "in_doubt", at=event.at, why=event.data["reason"])
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.step_settled.v1")
+    def settled(self, event: Event, ops: Ops) -> None:
+        was_sent = event.data["outcome"] == "sent"
+        document = self._step(event, ops, "sent" if was_sent else "failed", at=event.at, why=event.data["by"])
+        document.inc("counts.sent" if was_sent else "counts.failed")
+
+    @on("enrollment.watchdog_rang.v1")
+    def watchdog_rang(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({f"steps.{event.data['execution']}.reminders": event.data["round"]})
+
+    @on("enrollment.step_skipped.v1")
+    def skipped(self, event: Event, ops: Ops) -> None:
+        document = self._entry(event, ops, "skipped", why=event.data["why"])
+        document.inc("counts.skipped")
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.step_taken.v1")
+    def taken(self, event: Event, ops: Ops) -> None:
+        document = self._entry(event, ops, "taken", why=event.data.get("why"), arm=event.data.get("arm"))
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.step_handed_to_person.v1")
+    def handed_to_person(self, event: Event, ops: Ops) -> None:
+        document = self._entry(event, ops, "waiting", why=None, task_id=event.data["task_id"])
+        _plan(document, event.data["plan"])
+
+    @on("enrollment.step_done_by_person.v1")
+    def done_by_person(self, event: Event, ops: Ops) -> None:
+        document = self._step(event, ops, "done", at=event.at, why=event.data["outcome"])
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.engagement_noted.v1")
+    def engaged(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        document = self.of_subject(event, ops)
+        document.set({f"steps.{data['execution']}.signals.{data['signal']}": moment(data["at"])})
+        document.inc(f"counts.{data['signal']}")
+
+    @on("enrollment.paused.v1")
+    def paused(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        waiting = {
+            "kind": "pause",
+            "until": moment(data.get("until")),
+            "why": data.get("why") or {"rule": data["reason"], "inputs": {}},
+        }
+        self.of_subject(event, ops).set(
+            {"status": "paused", "reason": data["reason"], "waiting_for": waiting, "next": None}
+        )
+
+    @on("enrollment.resumed.v1")
+    def resumed(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.set(
+            {"status": "active", "reason": None, "waiting_for": {"kind": "answer", "until": None, "why": None}}
+        )
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.completed.v1")
+    def completed(self, event: Event, ops: Ops) -> None:
+        self._ended(event, ops, "completed", None)
+
+    @on("enrollment.exited.v1")
+    def exited(self, event: Event, ops: Ops) -> None:
+        self._ended(event, ops, "exited", event.data["reason"])
+
+    def _ended(self, event: Event, ops: Ops, status: str, reason: str | None) -> None:
+        fields = {
+            "status": status,
+            "reason": reason,
+            "ended_at": event.at,
+            "current_step": None,
+            "waiting_for": None,
+            "next": None,
+        }
+        self.of_subject(event, ops).set(fields)
+
+    def _step(self, event: Event, ops: Ops, status: str, *, at: Any, why: Any) -> Document:
+        """Moves an execution's entry on."""
+        path = f"steps.{event.data['execution']}"
+        document = self.of_subject(event, ops)
+        document.set({f"{path}.status": status, f"{path}.at": at, f"{path}.why": why})
+        return document
+
+    def _entry(self, event: Event, ops: Ops, status: str, **more: Any) -> Document:
+        """The entry of an execution that sends nothing, whole."""
+        data = event.data
+        document = self.of_subject(event, ops)
+        entry = {
+            "step_id": data["step_id"],
+            "kind": data["kind"],
+            "status": status,
+            "attempts": 0,
+            "at": event.at,
+            "signals": {},
+            **more,
+        }
+        document.set({f"steps.{data['execution']}": entry, "current_step": data["step_id"]})
+        return document
+
+
+def _plan(document: Document, plan: Mapping[str, Any] | None) -> None:
+    """What comes next. Without a plan nothing changes here: the event that ended or paused says so itself."""
+    if plan is None:
+        return
+    at, blocked_on = moment(plan.get("at")), plan.get("blocked_on")
+    waiting: dict[str, Any] = {
+        "kind": "time" if blocked_on is None else blocked_on.partition(":")[0],
+        "until": at,
+        "why": plan.get("why"),
+    }
+    if blocked_on is not None:
+        waiting["on"] = blocked_on
+    document.set(
+        {
+            "current_step": plan["step_id"],
+            "next": {"step_id": plan["step_id"], "execution": plan["execution"], "at": at},
+            "waiting_for": waiting,
+        }
+    )

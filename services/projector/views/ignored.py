@@ -1,0 +1,89 @@
+"""Event topics by aggregate, for views that have nothing to do with some of them. A topic made later must be added
+by hand, so that somebody thinks of it.
+"""
+
+from __future__ import annotations
+
+LEAD = frozenset(
+    {
+        "lead.captured.v1",
+        "lead.details_merged.v1",
+        "lead.identity_clashed.v1",
+        "lead.matched.v1",
+        "lead.not_matched.v1",
+        "lead.scored.v1",
+        "lead.tagged.v1",
+        "lead.unsubscribed.v1",
+        "lead.resubscribed.v1",
+        "lead.address_suppressed.v1",
+        "lead.booked_meeting.v1",
+        "lead.won.v1",
+        "lead.replied.v1",
+        "lead.joined_sequence.v1",
+        "lead.left_sequence.v1",
+        "lead.erased.v1",
+    }
+)
+ENROLLMENT = frozenset(
+    {
+        "enrollment.started.v1",
+        "enrollment.activated.v1",
+        "enrollment.step_postponed.v1",
+        "enrollment.step_due.v1",
+        "enrollment.step_sent.v1",
+        "enrollment.step_deferred.v1",
+        "enrollment.step_failed.v1",
+        "enrollment.step_stop_requested.v1",
+        "enrollment.step_stopped.v1",
+        "enrollment.step_in_doubt.v1",
+        "enrollment.step_settled.v1",
+        "enrollment.watchdog_rang.v1",
+        "enrollment.step_skipped.v1",
+        "enrollment.step_taken.v1",
+        "enrollment.step_handed_to_person.v1",
+        "enrollment.step_done_by_person.v1",
+        "enrollment.engagement_noted.v1",
+        "enrollment.paused.v1",
+        "enrollment.resumed.v1",
+        "enrollment.completed.v1",
+        "enrollment.exited.v1",
+    }
+)
+ENGAGEMENT = frozenset({"engagement.signal_received.v1"})
+TASK = frozenset(
+    {
+        "task.opened.v1",
+        "task.completed.v1",
+        "task.skipped.v1",
+        "task.snoozed.v1",
+        "task.assigned.v1",
+        "task.withdrawn.v1",
+    }
+)
+SEQUENCE = frozenset(
+    {
+        "sequence.drafted.v1",
+        "sequence.edited.v1",
+        "sequence.submitted.v1",
+        "sequence.approved.v1",
+        "sequence.rejected.v1",
+        "sequence.published.v1",
+        "sequence.paused.v1",
+        "sequence.resumed.v1",
+        "sequence.archived.v1",
+    }
+)
+ORGANIZATION = frozenset(
+    {
+        "organization.founded.v1",
+        "organization.settings_set.v1",
+        "organization.member_added.v1",
+        "organization.member_set.v1",
+        "organization.api_key_issued.v1",
+        "organization.api_key_revoked.v1",
+        "organization.sender_set.v1",
+        "organization.address_suppressed.v1",
+        "organization.address_unsuppressed.v1",
+    }
+)
+EVERYTHING = LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE | ORGANIZATION

@@ -1,0 +1,180 @@
+"""Leads: who they are, what they agreed to, and where they stand in their sequences."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from services.projector.event import Event, moment
+from services.projector.ops import Derivation, Document, Join, Ops, Union
+from services.projector.views.ignored import ENGAGEMENT, ENROLLMENT, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.plain import plain_fields
+from services.projector.views.view import Keys, View, on
+from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
+from shared.persistence.search import tokens
+
+_SEARCHED = ("first_name", "last_name", "company", "email", "phone", "external_id")
+_DERIVED: dict[str, Derivation] = {
+    "name": Join(("first_name", "last_name")),
+    "search": Union(tuple(f"tokens.{field}" for field in _SEARCHED)),
+}
+#: Signals by which a lead shows that it is there.
+_LIVELY = frozenset({"opened", "clicked", "replied"})
+
+
+class Leads(View):
+    """A document per lead. Personal fields are None once the lead is erased."""
+
+    name = "leads"
+    version = 1
+    indexes: ClassVar[tuple[Keys, ...]] = (
+        (("organization_id", 1), ("captured_at", -1), ("_id", 1)),
+        (("organization_id", 1), ("search", 1), ("captured_at", -1)),
+        (("organization_id", 1), ("status", 1), ("captured_at", -1)),
+        (("organization_id", 1), ("score", -1), ("_id", 1)),
+        (("organization_id", 1), ("name", 1), ("_id", 1)),
+        (("organization_id", 1), ("last_activity_at", -1), ("_id", 1)),
+        (("organization_id", 1), ("tags", 1), ("captured_at", -1)),
+        (("organization_id", 1), ("source", 1), ("captured_at", -1)),
+        (("organization_id", 1), ("funnel_id", 1), ("captured_at", -1)),
+        (("organization_id", 1), ("email", 1)),
+    )
+    ignored = (
+        ENGAGEMENT
+        | TASK
+        | SEQUENCE
+        | ORGANIZATION
+        | (
+            ENROLLMENT
+            - {
+                "enrollment.engagement_noted.v1",
+                "enrollment.paused.v1",
+                "enrollment.resumed.v1",
+                "enrollment.activated.v1",
+            }
+        )
+        | {"lead.identity_clashed.v1", "lead.matched.v1", "lead.not_matched.v1"}
+    )
+
+    @on("lead.captured.v1")
+    def captured(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        document = self.of_subject(event, ops)
+        document.set(
+            {
+                "lead_id": event.subject,
+                **{field: data.get(field) for field in (*PERSONAL_FIELDS, *PLAIN_FIELDS)},
+                "funnel_id": data.get("funnel_id"),
+                "score": data.get("score") or 0,
+                "tags": list(dict.fromkeys(data.get("tags") or ())),
+                "consent": dict(data.get("consent") or {}),
+                "custom_fields": plain_fields(data.get("custom_fields")),
+                "tokens": {field: tokens(data.get(field)) for field in _SEARCHED},
+                "owner": None,
+                "unsubscribed": {},
+                "unsubscribed_sequences": {},
+                "suppressed": {},
+                "enrollments": {},
+                "captured_at": event.at,
+                "last_activity_at": event.at,
+                "meeting_at": None,
+                "converted": False,
+                "erased": False,
+            }
+        )
+        document.derive(_DERIVED)
+
+    @on("lead.details_merged.v1")
+    def merged(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        fields: dict[str, Any] = {
+            field: data[field] for field in (*PERSONAL_FIELDS, *PLAIN_FIELDS) if data.get(field) is not None
+        }
+        fields |= {f"tokens.{field}": tokens(data[field]) for field in _SEARCHED if data.get(field) is not None}
+        fields |= {f"consent.{name}": given for name, given in (data.get("consent") or {}).items()}
+        fields |= {f"custom_fields.{name}": value for name, value in plain_fields(data.get("custom_fields")).items()}
+        document = self.of_subject(event, ops)
+        document.set(fields)
+        document.derive(_DERIVED)
+
+    @on("lead.scored.v1")
+    def scored(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({"score": event.data["after"]})
+
+    @on("lead.tagged.v1")
+    def tagged(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.add_to_set("tags", event.data.get("added") or ())
+        document.remove_from_set("tags", event.data.get("removed") or ())
+
+    @on("lead.unsubscribed.v1")
+    def unsubscribed(self, event: Event, ops: Ops) -> None:
+        sequence_id = event.data.get("sequence_id")
+        path = f"unsubscribed_sequences.{sequence_id}" if sequence_id else f"unsubscribed.{event.data['channel']}"
+        self.of_subject(event, ops).set({path: moment(event.data["at"])})
+
+    @on("lead.resubscribed.v1")
+    def resubscribed(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.unset(f"unsubscribed.{event.data['channel']}")
+        document.set({"unsubscribed_sequences": {}})
+
+    @on("lead.address_suppressed.v1")
+    def suppressed(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({f"suppressed.{event.data['channel']}": event.data["reason"]})
+
+    @on("lead.booked_meeting.v1")
+    def booked_meeting(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.set({"meeting_at": moment(event.data.get("at"))})
+        document.max("last_activity_at", event.at)
+
+    @on("lead.won.v1")
+    def won(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.set({"converted": True})
+        document.max("last_activity_at", event.at)
+
+    @on("lead.replied.v1")
+    def replied(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).max("last_activity_at", event.at)
+
+    @on("enrollment.engagement_noted.v1")
+    def engaged(self, event: Event, ops: Ops) -> None:
+        if event.data["signal"] in _LIVELY and event.lead_id:
+            ops.document(event, event.lead_id).max("last_activity_at", event.at)
+
+    @on("lead.joined_sequence.v1")
+    def joined(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        entry = {"sequence_id": data["sequence_id"], "version": data["version"], "status": "active"}
+        self.of_subject(event, ops).set({f"enrollments.{data['enrollment_id']}": entry})
+
+    @on("lead.left_sequence.v1")
+    def left(self, event: Event, ops: Ops) -> None:
+        path = f"enrollments.{event.data['enrollment_id']}"
+        document = self.of_subject(event, ops)
+        document.set({f"{path}.status": event.data["how"], f"{path}.reason": event.data.get("reason")})
+
+    @on("enrollment.paused.v1")
+    def paused(self, event: Event, ops: Ops) -> None:
+        self._status(event, ops, "paused")
+
+    @on("enrollment.resumed.v1", "enrollment.activated.v1")
+    def goes_on(self, event: Event, ops: Ops) -> None:
+        self._status(event, ops, "active")
+
+    @on("lead.erased.v1")
+    def erased(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.set(dict.fromkeys(PERSONAL_FIELDS))
+        document.set({"custom_fields": {}, "tokens": {}, "erased": True})
+        document.derive(_DERIVED)
+
+    def _status(self, event: Event, ops: Ops, status: str) -> None:
+        document = self._lead(event, ops)
+        if document is not None:
+            document.set({f"enrollments.{event.subject}.status": status})
+
+    @staticmethod
+    def _lead(event: Event, ops: Ops) -> Document | None:
+        return ops.document(event, event.lead_id) if event.lead_id else None

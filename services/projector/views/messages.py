@@ -1,0 +1,140 @@
+"""Messages: every execution handed to a channel, what became of it and what came back."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from services.projector.event import Event, moment
+from services.projector.ops import Document, Ops
+from services.projector.views.ignored import LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.view import Keys, View, on
+
+#: Signal -> field that holds the moment of the first one that counts.
+_FIRST = {
+    "delivered": "delivered_at",
+    "opened": "first_opened_at",
+    "clicked": "clicked_at",
+    "replied": "replied_at",
+    "bounced": "bounced_at",
+    "complained": "complained_at",
+    "unsubscribed": "unsubscribed_at",
+}
+#: Signal -> counter of hits by people and by machines.
+_HITS = {"opened": ("opens", "machine_opens"), "clicked": ("clicks", "machine_clicks")}
+MACHINE = 0.5  #: from this confidence on a hit counts as a machine's
+
+
+class Messages(View):
+    """A document per execution of a message step; its id is ``<enrollment_id>-<execution>``. It holds nothing
+    personal.
+    """
+
+    name = "messages"
+    version = 1
+    indexes: ClassVar[tuple[Keys, ...]] = (
+        (("organization_id", 1), ("due_at", -1), ("_id", 1)),
+        (("organization_id", 1), ("status", 1), ("due_at", -1)),
+        (("lead_id", 1), ("due_at", -1)),
+        (("enrollment_id", 1), ("execution", 1)),
+        (("sequence_id", 1), ("due_at", -1)),
+    )
+    ignored = (
+        LEAD
+        | TASK
+        | SEQUENCE
+        | ORGANIZATION
+        | {
+            "enrollment.started.v1",
+            "enrollment.activated.v1",
+            "enrollment.step_postponed.v1",
+            "enrollment.step_skipped.v1",
+            "enrollment.step_taken.v1",
+            "enrollment.step_handed_to_person.v1",
+            "enrollment.step_done_by_person.v1",
+            "enrollment.paused.v1",
+            "enrollment.resumed.v1",
+            "enrollment.completed.v1",
+            "enrollment.exited.v1",
+        }
+    )
+
+    @on("enrollment.step_due.v1")
+    def due(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        document = _message(event, ops)
+        if data["attempt"] > 1:
+            document.set({"status": "due", "attempts": data["attempt"], "due_at": moment(data["due_at"])})
+            return
+        document.set(
+            {
+                "dispatch_id": data["dispatch_id"],
+                "lead_id": event.lead_id,
+                "enrollment_id": event.subject,
+                "sequence_id": data["sequence_id"],
+                "version": data["version"],
+                "step_id": data["step_id"],
+                "execution": data["execution"],
+                "channel": data["channel"],
+                "status": "due",
+                "attempts": 1,
+                "due_at": moment(data["due_at"]),
+                "sent_at": None,
+                "error": None,
+            }
+        )
+
+    @on("enrollment.step_sent.v1")
+    def sent(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        fields = {
+            "status": "sent",
+            "sent_at": moment(data["sent_at"]),
+            "message_id": data.get("message_id"),
+            "error": None,
+        }
+        _message(event, ops).set(fields)
+
+    @on("enrollment.step_deferred.v1")
+    def deferred(self, event: Event, ops: Ops) -> None:
+        _message(event, ops).set({"status": "deferred", "error": event.data["reason"]})
+
+    @on("enrollment.step_failed.v1")
+    def failed(self, event: Event, ops: Ops) -> None:
+        _message(event, ops).set({"status": "failed", "error": event.data["reason"]})
+
+    @on("enrollment.step_stop_requested.v1")
+    def stop_requested(self, event: Event, ops: Ops) -> None:
+        _message(event, ops).set({"stop_requested": event.data["reason"]})
+
+    @on("enrollment.step_stopped.v1")
+    def stopped(self, event: Event, ops: Ops) -> None:
+        _message(event, ops).set({"status": "stopped", "error": event.data["reason"]})
+
+    @on("enrollment.step_in_doubt.v1")
+    def in_doubt(self, event: Event, ops: Ops) -> None:
+        _message(event, ops).set({"status": "in_doubt", "error": event.data["reason"], "in_doubt_at": event.at})
+
+    @on("enrollment.step_settled.v1")
+    def settled(self, event: Event, ops: Ops) -> None:
+        status = "sent" if event.data["outcome"] == "sent" else "failed"
+        _message(event, ops).set({"status": status, "settled_by": event.data["by"]})
+
+    @on("enrollment.watchdog_rang.v1")
+    def watchdog_rang(self, event: Event, ops: Ops) -> None:
+        _message(event, ops).set({"reminders": event.data["round"]})
+
+    @on("enrollment.engagement_noted.v1")
+    def engaged(self, event: Event, ops: Ops) -> None:
+        _message(event, ops).set({_FIRST[event.data["signal"]]: moment(event.data["at"])})
+
+    @on("engagement.signal_received.v1")
+    def hit(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        counters = _HITS.get(data["signal"])
+        if counters is not None:
+            document = ops.document(event, f"{data['enrollment_id']}-{data['execution']}")
+            document.inc(counters[(data.get("machine") or 0.0) >= MACHINE], data.get("count") or 1)
+
+
+def _message(event: Event, ops: Ops) -> Document:
+    return ops.document(event, f"{event.subject}-{event.data['execution']}")

@@ -1,0 +1,119 @@
+"""Organizations: settings, members, API keys, senders, addresses suppressed by hand. Sign-in reads it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from services.projector.event import Event, moment
+from services.projector.ops import Ops
+from services.projector.views.ignored import ENGAGEMENT, ENROLLMENT, LEAD, SEQUENCE, TASK
+from services.projector.views.plain import plain_fields
+from services.projector.views.view import Keys, View, on
+
+_SETTINGS = ("name", "timezone", "postal_address", "windows", "limits")
+
+
+class Organizations(View):
+    """A document per organization; its id is the organization's own word."""
+
+    name = "organizations"
+    version = 1
+    indexes: ClassVar[tuple[Keys, ...]] = ((("member_emails", 1),), (("key_hashes", 1),))
+    ignored = LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE
+
+    @on("organization.founded.v1")
+    def founded(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        ops.document(event, event.organization_id).set(
+            {
+                "name": data["name"],
+                "timezone": data["timezone"],
+                "postal_address": data["postal_address"],
+                "windows": [],
+                "limits": {},
+                "score_rules": {},
+                "members": {},
+                "member_emails": [],
+                "api_keys": {},
+                "key_hashes": [],
+                "senders": {},
+                "suppressions": {},
+                "founded_at": event.at,
+            }
+        )
+
+    @on("organization.settings_set.v1")
+    def settings_set(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        document = ops.document(event, event.organization_id)
+        document.set({field: data[field] for field in _SETTINGS if data.get(field) is not None})
+        if data.get("score_rules") is not None:
+            document.set({"score_rules": plain_fields(data["score_rules"])})
+
+    @on("organization.member_added.v1")
+    def member_added(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        member = {
+            "email": data["email"],
+            "name": data["name"],
+            "role": data["role"],
+            "active": True,
+            "password_hash": data.get("password_hash"),
+            "added_at": event.at,
+        }
+        document = ops.document(event, event.organization_id)
+        document.set({f"members.{data['member_id']}": member})
+        document.add_to_set("member_emails", [data["email"].strip().casefold()])
+
+    @on("organization.member_set.v1")
+    def member_set(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        path = f"members.{data['member_id']}"
+        changed = {
+            f"{path}.{field}": data[field]
+            for field in ("role", "password_hash", "active")
+            if data.get(field) is not None
+        }
+        ops.document(event, event.organization_id).set(changed)
+
+    @on("organization.api_key_issued.v1")
+    def api_key_issued(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        key = {
+            "name": data["name"],
+            "role": data["role"],
+            "scopes": list(data["scopes"]),
+            "secret_hash": data["secret_hash"],
+            "revoked": False,
+            "issued_at": event.at,
+        }
+        document = ops.document(event, event.organization_id)
+        document.set({f"api_keys.{data['key_id']}": key})
+        document.add_to_set("key_hashes", [data["secret_hash"]])
+
+    @on("organization.api_key_revoked.v1")
+    def api_key_revoked(self, event: Event, ops: Ops) -> None:
+        ops.document(event, event.organization_id).set({f"api_keys.{event.data['key_id']}.revoked": True})
+
+    @on("organization.sender_set.v1")
+    def sender_set(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        sender = {field: data[field] for field in ("name", "email", "limits", "active")}
+        ops.document(event, event.organization_id).set({f"senders.{data['sender_id']}": sender})
+
+    @on("organization.address_suppressed.v1")
+    def address_suppressed(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        entry = {
+            "channel": data["channel"],
+            "address_hash": data["address_hash"],
+            "reason": data["reason"],
+            "at": moment(data["at"]),
+        }
+        path = f"suppressions.{data['channel']}_{data['address_hash']}"
+        ops.document(event, event.organization_id).set({path: entry})
+
+    @on("organization.address_unsuppressed.v1")
+    def address_unsuppressed(self, event: Event, ops: Ops) -> None:
+        document = ops.document(event, event.organization_id)
+        document.unset(f"suppressions.{event.data['channel']}_{event.data['address_hash']}")

@@ -1,0 +1,141 @@
+"""Sequences with their approval life, and their frozen versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from services.projector.event import Event
+from services.projector.ops import Derivation, Document, FirstOf, Ops
+from services.projector.views.ignored import ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.plain import plain
+from services.projector.views.view import Keys, View, on
+
+#: What a list shows of a definition: the running one, else the draft.
+_SHOWN = ("name", "description", "category", "audience", "settings", "trigger")
+_DERIVED: dict[str, Derivation] = {
+    "status": FirstOf(("life", "draft_status")),
+    "definition": FirstOf(("draft", "published")),
+    "steps_count": FirstOf(("published_steps_count", "draft_steps_count")),
+    **{field: FirstOf((f"published.{field}", f"draft.{field}")) for field in _SHOWN},
+}
+
+
+class Sequences(View):
+    """A document per sequence. ``status`` is its life once published, the draft's before; ``definition`` the draft
+    if there is one, else the running one.
+    """
+
+    name = "sequences"
+    version = 1
+    indexes: ClassVar[tuple[Keys, ...]] = (
+        (("organization_id", 1), ("created_at", -1), ("_id", 1)),
+        (("organization_id", 1), ("status", 1), ("created_at", -1)),
+        (("organization_id", 1), ("category", 1), ("created_at", -1)),
+        (("organization_id", 1), ("name", 1), ("_id", 1)),
+    )
+    ignored = LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION
+
+    @on("sequence.drafted.v1")
+    def drafted(self, event: Event, ops: Ops) -> None:
+        document = self._drafted(event, ops)
+        document.set(
+            {
+                "sequence_id": event.subject,
+                "life": None,
+                "version": None,
+                "versions": [],
+                "published": None,
+                "published_steps_count": None,
+                "created_at": event.at,
+                "created_by": event.actor,
+            }
+        )
+
+    @on("sequence.edited.v1")
+    def edited(self, event: Event, ops: Ops) -> None:
+        self._drafted(event, ops)
+
+    @on("sequence.submitted.v1")
+    def submitted(self, event: Event, ops: Ops) -> None:
+        self._changed(event, ops, {"draft_status": "pending"})
+
+    @on("sequence.approved.v1")
+    def approved(self, event: Event, ops: Ops) -> None:
+        self._changed(event, ops, {"draft_status": "approved", "feedback": None})
+
+    @on("sequence.rejected.v1")
+    def rejected(self, event: Event, ops: Ops) -> None:
+        self._changed(event, ops, {"draft_status": "rejected", "feedback": event.data["feedback"]})
+
+    @on("sequence.published.v1")
+    def published(self, event: Event, ops: Ops) -> None:
+        definition = plain(event.data["definition"])
+        fields = {
+            "life": "active",
+            "draft": None,
+            "draft_steps_count": None,
+            "draft_status": "approved",
+            "has_draft": False,
+            "published": definition,
+            "published_steps_count": count_steps(definition["steps"]),
+            "version": event.data["version"],
+        }
+        document = self._changed(event, ops, fields)
+        document.add_to_set("versions", [{"version": event.data["version"], "published_at": event.at}])
+
+    @on("sequence.paused.v1")
+    def paused(self, event: Event, ops: Ops) -> None:
+        self._changed(event, ops, {"life": "paused"})
+
+    @on("sequence.resumed.v1")
+    def resumed(self, event: Event, ops: Ops) -> None:
+        self._changed(event, ops, {"life": "active"})
+
+    @on("sequence.archived.v1")
+    def archived(self, event: Event, ops: Ops) -> None:
+        self._changed(event, ops, {"life": "archived"})
+
+    def _drafted(self, event: Event, ops: Ops) -> Document:
+        definition = plain(event.data["definition"])
+        fields = {
+            "draft": definition,
+            "draft_steps_count": count_steps(definition["steps"]),
+            "draft_status": "draft",
+            "has_draft": True,
+            "feedback": None,
+        }
+        return self._changed(event, ops, fields)
+
+    def _changed(self, event: Event, ops: Ops, fields: Mapping[str, Any]) -> Document:
+        document = self.of_subject(event, ops)
+        document.set(fields)
+        document.derive(_DERIVED)
+        return document
+
+
+class SequenceVersions(View):
+    """A document per published version; its id is ``<sequence_id>-<version>``. It never changes."""
+
+    name = "sequence_versions"
+    version = 1
+    indexes: ClassVar[tuple[Keys, ...]] = ((("sequence_id", 1), ("version", -1)),)
+    ignored = LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION | (SEQUENCE - {"sequence.published.v1"})
+
+    @on("sequence.published.v1")
+    def published(self, event: Event, ops: Ops) -> None:
+        version = event.data["version"]
+        ops.document(event, f"{event.subject}-{version}").set(
+            {
+                "sequence_id": event.subject,
+                "version": version,
+                "definition": plain(event.data["definition"]),
+                "published_at": event.at,
+                "published_by": event.actor,
+            }
+        )
+
+
+def count_steps(steps: Sequence[Mapping[str, Any]]) -> int:
+    """All steps, those in the arms of conditions included."""
+    return sum(1 + count_steps(step.get("then") or ()) + count_steps(step.get("else") or ()) for step in steps)

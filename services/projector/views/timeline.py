@@ -1,0 +1,119 @@
+"""Timeline: what happened with a lead, one entry per event worth showing; read by organization it is the activity
+feed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from services.projector.event import Event
+from services.projector.ops import Ops
+from services.projector.views.ignored import ORGANIZATION, SEQUENCE
+from services.projector.views.plain import plain
+from services.projector.views.view import Keys, View, on
+
+#: Topic -> what of its payload is shown.
+_SHOWN: dict[str, tuple[str, ...]] = {
+    "lead.captured.v1": ("funnel_id", "source", "score"),
+    "lead.details_merged.v1": ("funnel_id",),
+    "lead.identity_clashed.v1": ("other_lead_id", "kinds"),
+    "lead.matched.v1": ("sequence_id", "version", "why"),
+    "lead.not_matched.v1": ("why", "refused"),
+    "lead.scored.v1": ("before", "after", "why"),
+    "lead.tagged.v1": ("added", "removed", "why"),
+    "lead.unsubscribed.v1": ("source",),
+    "lead.resubscribed.v1": ("source",),
+    "lead.address_suppressed.v1": ("reason",),
+    "lead.booked_meeting.v1": ("at",),
+    "lead.won.v1": ("value", "currency"),
+    "lead.replied.v1": (),
+    "lead.erased.v1": (),
+    "enrollment.started.v1": ("version", "by", "why"),
+    "enrollment.activated.v1": (),
+    "enrollment.step_postponed.v1": ("plan",),
+    "enrollment.step_sent.v1": ("attempt",),
+    "enrollment.step_deferred.v1": ("reason", "fault", "attempt"),
+    "enrollment.step_failed.v1": ("reason", "bounce"),
+    "enrollment.step_stop_requested.v1": ("reason",),
+    "enrollment.step_stopped.v1": ("reason",),
+    "enrollment.step_in_doubt.v1": ("reason",),
+    "enrollment.step_settled.v1": ("outcome", "by"),
+    "enrollment.step_skipped.v1": ("kind", "why"),
+    "enrollment.step_taken.v1": ("kind", "arm", "why"),
+    "enrollment.step_handed_to_person.v1": ("kind", "task_id"),
+    "enrollment.step_done_by_person.v1": ("task_id", "outcome"),
+    "enrollment.engagement_noted.v1": ("signal", "link"),
+    "enrollment.paused.v1": ("reason", "why", "until"),
+    "enrollment.resumed.v1": (),
+    "enrollment.completed.v1": (),
+    "enrollment.exited.v1": ("reason", "why"),
+    "task.opened.v1": ("kind", "due_at", "assignee"),
+    "task.completed.v1": ("outcome",),
+    "task.skipped.v1": (),
+    "task.withdrawn.v1": ("reason",),
+}
+#: Topic -> what of it is personal and is cleared when the lead is erased.
+_PERSONAL: dict[str, tuple[str, ...]] = {
+    "lead.replied.v1": ("subject", "text"),
+    "lead.booked_meeting.v1": ("place",),
+    "task.opened.v1": ("title",),
+    "task.completed.v1": ("note",),
+    "task.skipped.v1": ("note",),
+}
+
+
+class Timeline(View):
+    """A document per event, with the event's position as its id. ``personal`` is None when there is nothing
+    personal, or not any more.
+    """
+
+    name = "timeline"
+    version = 1
+    indexes: ClassVar[tuple[Keys, ...]] = (
+        (("organization_id", 1), ("position", -1)),
+        (("lead_id", 1), ("position", -1)),
+    )
+    ignored = (
+        SEQUENCE
+        | ORGANIZATION
+        | {
+            "enrollment.step_due.v1",  # what became of it follows
+            "enrollment.watchdog_rang.v1",
+            "lead.joined_sequence.v1",  # the enrollment's own event says it
+            "lead.left_sequence.v1",
+            "engagement.signal_received.v1",  # raw hits; the first that counts is shown
+            "task.snoozed.v1",
+            "task.assigned.v1",
+        }
+    )
+
+    @on(*(topic for topic in _SHOWN if topic != "lead.erased.v1"))
+    def happened(self, event: Event, ops: Ops) -> None:
+        topic, data, get = event.topic, event.data, event.data.get
+        personal: dict[str, Any] | None = None
+        if topic in _PERSONAL:
+            personal = {field: data[field] for field in _PERSONAL[topic] if get(field) is not None} or None
+        ops.insert(
+            event.position,
+            {
+                "organization_id": event.organization_id,
+                "partition": event.partition,
+                "position": event.position,
+                "lead_id": event.lead_id,
+                "at": event.at,
+                "kind": event.kind,
+                "enrollment_id": event.subject if topic.startswith("enrollment.") else get("enrollment_id"),
+                "sequence_id": event.sequence_id,
+                "step_id": get("step_id"),
+                "execution": get("execution"),
+                "channel": get("channel"),
+                "actor": event.actor,
+                "detail": {field: plain(data[field]) for field in _SHOWN[topic] if get(field) is not None},
+                "personal": personal,
+            },
+        )
+
+    @on("lead.erased.v1")
+    def erased(self, event: Event, ops: Ops) -> None:
+        self.happened(event, ops)
+        ops.set_where("lead_id", event.subject, {"personal": None})
