@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tendril.embedded.errors import EmbeddedError, with_log_tail
 
@@ -41,6 +42,7 @@ class ServerProcess:
         """Start the child as `user` (None = whoever we are). Raises EmbeddedError when it cannot be started."""
         if self.running:
             raise EmbeddedError(f"{self.name} runs already")
+        as_user: dict[str, Any] = {} if user is None else {"user": user, "group": _group_of(user), "extra_groups": []}
         with self.log.open("ab") as log:
             try:
                 self._child = await asyncio.create_subprocess_exec(
@@ -50,10 +52,8 @@ class ServerProcess:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
-                    user=user,
-                    group=None if user is None else _group_of(user),
-                    extra_groups=None if user is None else [],
                     cwd=cwd,
+                    **as_user,
                 )
             except OSError as error:
                 raise EmbeddedError(f"{self.name} cannot be started: {error}") from error
