@@ -26,6 +26,7 @@ from shared.persistence.eventstore import (
     StaleVersion,
     StoreUnavailable,
 )
+from shared.persistence.eventstore import batch as batch_module
 from shared.persistence.eventstore import clerk as clerk_module
 from shared.persistence.eventstore import postgres as postgres_module
 from tests.eventstore.builders import activated, captured, timer
@@ -201,6 +202,25 @@ def test_a_connection_lost_inside_an_append_is_told_and_nothing_is_repeated(
     monkeypatch.undo()
     assert other.append([activated(new_id())]) == [1]
     assert store.append([activated(new_id())]) == [2]
+
+
+def test_a_connection_lost_while_committing_leaves_the_outcome_unknown(
+    open_shared: Opener, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, message = open_shared(), InboxRow("demo", "tendril.commands", "message-1", b"{}")
+    events, effects = [activated(new_id())], Effects(inbox=[message])
+
+    def lose(point: str) -> None:
+        if point == "store.before_commit":
+            cut_off(postgres_url)
+
+    monkeypatch.setattr(batch_module, "crash_point", lose)
+    with pytest.raises(StoreUnavailable) as raised:
+        store.append(events, effects)
+    assert raised.value.outcome_unknown
+    monkeypatch.undo()
+    assert store.inbox([message[:3]]) == {}
+    assert store.append(events, effects) == [1]
 
 
 def test_a_clerk_is_alone_until_it_goes(open_shared: Opener) -> None:
