@@ -136,7 +136,7 @@ def render(template: str, values: dict[str, Any], *, html: bool) -> str:
             if name is None:
                 raise BrokenContent(f"a template cannot be rendered: {_plain(error)}") from None
             if name in missing or len(missing) >= MOST_MISSING:
-                raise MissingValues(sorted({*missing, name})) from None
+                raise MissingValues(_deepest([*missing, name])) from None
             missing.append(name)
             values = _with_stand_in(values, name)
         except (TypeError, ValueError, ArithmeticError, RecursionError, AttributeError, KeyError, IndexError) as error:
@@ -144,8 +144,13 @@ def render(template: str, values: dict[str, Any], *, html: bool) -> str:
             raise BrokenContent(f"a template cannot be rendered: {type(error).__name__}") from None
         else:
             if missing:
-                raise MissingValues(sorted(missing))
+                raise MissingValues(_deepest(missing))
             return text
+
+
+def _deepest(names: list[str]) -> list[str]:
+    """Without names that are only the way to another."""
+    return sorted({name for name in names if not any(other.startswith(f"{name}.") for other in names)})
 
 
 def _missing_name(error: LiquidError) -> str | None:

@@ -23,9 +23,10 @@ from services.dispatcher.rendering import Rendered
 from shared.events.dispatch import DressedStep
 
 _FORBIDDEN = re.compile(r"[\r\n\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029]")
-_MESSAGE_ID = re.compile(r"^<[^<>\s]{1,900}>$")
+_MESSAGE_ID = re.compile(r"^<[!-;=?-~]{1,900}>$")
 _LOCAL = re.compile(r"^[^\s<>()\[\]\\,;:@\"\x00-\x1f\x7f]{1,64}$")
 _DOMAIN = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*$")
+_TOKEN_HEADERS = ("Message-ID", "In-Reply-To", "References", "List-Unsubscribe")
 #: A References header keeps the first and the last of a long thread.
 MOST_REFERENCES = 20
 
@@ -154,17 +155,27 @@ def _with_mime(message: Outbound) -> Outbound:
     mail = EmailMessage(policy=policy)
     try:
         for name, value in message.headers.items():
-            mail[name] = value
+            if name not in _TOKEN_HEADERS:
+                mail[name] = value
         mail.set_content(message.text, cte=_encoding(message.text))
         if message.html is not None:
             mail.add_alternative(message.html, subtype="html", cte=_encoding(message.html))
-        raw = mail.as_bytes()
+        raw = _token_headers(message.headers) + mail.as_bytes()
     except (ValueError, IndexError, UnicodeError) as error:
         raise BrokenContent(f"the message cannot be written as mail: {type(error).__name__}") from None
     return Outbound(
         message.message_id, message.to, message.envelope_sender, message.sender, message.subject,
         message.html, message.text, message.headers, raw,
     )  # fmt: skip
+
+
+def _token_headers(headers: dict[str, str]) -> bytes:
+    """Headers of ids and addresses, folded between them only: the library would encode the long ones beyond recognition."""
+    lines = []
+    for name in _TOKEN_HEADERS:
+        if name in headers:
+            lines.append(f"{name}: " + "\r\n ".join(headers[name].split(" ")))
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
 
 def _encoding(content: str) -> str:

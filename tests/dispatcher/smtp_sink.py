@@ -42,6 +42,8 @@ class Sink:
         self.extensions = extensions
         self.mails: list[Mail] = []
         self.connections = 0
+        self.dropped = 0  #: lines dropped in the middle of the content
+        self._said = ""
         self.verbs: list[str] = []
         self.at_dot: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._server: asyncio.Server | None = None
@@ -105,9 +107,8 @@ class Sink:
                 return
             if verb == "quit":
                 return
-            if verb == "data" and (self.script.answers.get("data") is None or self.script.answers.get("goes_on")):
-                if not await self._content(reader, writer, sender, to):
-                    return
+            if verb == "data" and self._said.startswith("354") and not await self._content(reader, writer, sender, to):
+                return
 
     async def _content(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sender: str, to: str) -> bool:
         wanted = self.script.take("content")
@@ -115,6 +116,7 @@ class Sink:
         if wanted == "drop":
             await reader.readline()
             writer.transport.abort()
+            self.dropped += 1
             return False
         if wanted is not None:
             writer.write(f"{wanted}\r\n".encode())
@@ -153,6 +155,7 @@ class Sink:
             return False
         if wanted == "hang":
             await asyncio.Event().wait()
-        writer.write(f"{wanted or usual}\r\n".encode())
+        self._said = wanted or usual
+        writer.write(f"{self._said}\r\n".encode())
         await writer.drain()
         return not (wanted or "").startswith("421")

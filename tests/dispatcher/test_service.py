@@ -55,7 +55,12 @@ class World:
 @pytest.fixture
 def settings(amqp_url: str, mongo_url: str, tmp_path: Path) -> Settings:
     return load_settings(
-        {}, amqp_url=amqp_url, mongo_url=mongo_url, home=tmp_path, secret_keys="0123456789abcdef0123", inbound_domain="in.example"
+        {},
+        amqp_url=amqp_url,
+        mongo_url=mongo_url,
+        home=tmp_path,
+        secret_keys="0123456789abcdef0123",
+        inbound_domain="in.example",
     )
 
 

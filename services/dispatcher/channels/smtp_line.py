@@ -151,6 +151,7 @@ class SmtpLine:
         try:
             self._expect_silence()
             await hand_over()
+            await asyncio.sleep(0)  # what the network has brought meanwhile is seen before the dot, not after it
             self._expect_silence()
         except BaseException:
             self.close()  # content without a dot: the server drops it
