@@ -69,7 +69,7 @@ class BatchWorld:
         self.now: datetime = clock.now()
         self.wall_now: datetime = clock.wall()
         self.decided: dict[UUID, Known] = {}
-        self.base_versions: dict[UUID, int] = {}
+        self._read: dict[UUID, Known] = {}
         self._catalogues: dict[str, list[CatalogueEntry]] = {}
         self._identities: dict[IdentityKey, UUID | None] = {}
         self._suppressions: dict[tuple[str, str, str], str | None] = {}
@@ -166,6 +166,11 @@ class BatchWorld:
             key = (back[0], back[1], back[2])
             self._quotas[key] = max(0, self.quota_used(*key) - 1)
 
+    @property
+    def base_versions(self) -> dict[UUID, int]:
+        """The version at which each aggregate was read; 0 where there was none."""
+        return {aggregate_id: known.version for aggregate_id, known in self._read.items()}
+
     def version_of(self, aggregate_id: UUID) -> int:
         return self._known(aggregate_id).version
 
@@ -173,6 +178,7 @@ class BatchWorld:
         decided = self.decided.get(aggregate_id)
         if decided is not None:
             return decided
-        known = self._states.get(aggregate_id)
-        self.base_versions.setdefault(aggregate_id, known.version)
+        known = self._read.get(aggregate_id)
+        if known is None:
+            known = self._read[aggregate_id] = self._states.get(aggregate_id)
         return known

@@ -213,11 +213,12 @@ class Committer:
 
     def _commit_together(self, batch: list[Pending]) -> bool:
         for _ in range(MAX_ROUNDS):
-            self._name_organizations(batch)
-            todo = self._not_yet_answered([pending for pending in batch if not pending.settled])
-            if not todo:
-                return False
-            decided = self._decide(todo)
+            with self._store.reading_together():
+                self._name_organizations(batch)
+                todo = self._not_yet_answered([pending for pending in batch if not pending.settled])
+                if not todo:
+                    return False
+                decided = self._decide(todo)
             if stale := self._states.refresh(list(decided.silent_reads)):
                 CONFLICTS.labels("stale_read").inc()
                 self._states.drop(stale)

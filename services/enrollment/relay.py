@@ -156,7 +156,8 @@ class Relay:
     def _compose(self, events: Sequence[dict[str, Any]]) -> Page:
         due = [event for event in events if event["type"] in DRESSED_TOPICS and not event["data"].get("stopping")]
         if due:
-            self._dresser.prepare(due)
+            with self._store.reading_together():
+                self._dresser.prepare(due)
         stops: list[Outgoing] = []
         by_partition: dict[str, list[dict[str, Any]]] = {}
         by_key: dict[str, list[dict[str, Any]]] = {}

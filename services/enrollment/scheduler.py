@@ -7,7 +7,6 @@ and forgotten: whether it still means anything is decided there, on the state.
 from __future__ import annotations
 
 import asyncio
-from uuid import uuid4
 
 import structlog
 
@@ -86,7 +85,7 @@ class Scheduler:
 
     def _command(self, timer: TimerRow) -> Envelope:
         return Envelope(
-            id=f"timer-{uuid4().hex}",
+            id=f"timer-{timer.aggregate_id.hex}-{timer.execution}-{timer.attempt}",
             message=WakeTimer(
                 enrollment_id=timer.aggregate_id,
                 execution=timer.execution,

@@ -107,14 +107,14 @@ def _sent(state: Enrollment, event: StepSent, _at: datetime) -> Enrollment:
     thread = (
         (*state.thread, event.message_id) if event.message_id and event.message_id not in state.thread else state.thread
     )
-    state = replace(state, executions=executions, thread=thread, sent=state.sent + 1)
+    known: dict[str, Any] = {"executions": executions, "thread": thread, "sent": state.sent + 1}
     if left_behind:
-        return state  # a late answer for a step that the enrollment has left behind
-    return _concluded(state, event.step_id, event.plan, event.sent_at)
+        return replace(state, **known)  # a late answer for a step that the enrollment has left behind
+    return _concluded(state, event.step_id, event.plan, event.sent_at, **known)
 
 
 def _concluded(
-    state: Enrollment, step_id: str, plan: Plan | None, moment: datetime, arm: str | None = None
+    state: Enrollment, step_id: str, plan: Plan | None, moment: datetime, *, arm: str | None = None, **more: Any
 ) -> Enrollment:
     """The enrollment has done with a step and goes on to what is planned, if anything."""
     return replace(
@@ -127,6 +127,7 @@ def _concluded(
         again=False,
         previous_at=moment,
         last_execution=_highest(state, plan),
+        **more,
     )
 
 
@@ -200,7 +201,7 @@ def _skipped(state: Enrollment, event: StepSkipped, at: datetime) -> Enrollment:
 
 
 def _taken(state: Enrollment, event: StepTaken, at: datetime) -> Enrollment:
-    return _concluded(state, event.step_id, event.plan, at, event.arm)
+    return _concluded(state, event.step_id, event.plan, at, arm=event.arm)
 
 
 def _handed(state: Enrollment, event: StepHandedToPerson, _at: datetime) -> Enrollment:

@@ -70,13 +70,12 @@ class MemoryWorld:
         return self._versions.get((sequence_id, version))
 
     def catalogue(self, organization_id: str) -> list[CatalogueEntry]:
+        states = (self.sequence(sequence_id) for sequence_id, _ in self._versions)
+        found = {state.id: state for state in states if state is not None and state.organization_id == organization_id}
         return [
             CatalogueEntry(state.id, state.version, state.published)
-            for state in self.states.values()
-            if isinstance(state, Sequence)
-            and state.organization_id == organization_id
-            and state.status == "active"
-            and state.published is not None
+            for state in found.values()
+            if state.status == "active" and state.published is not None
         ]
 
     def lead_by_identity(self, organization_id: str, kind: str, normalised: str) -> UUID | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple, TypeVar, cast
 from uuid import UUID
 
@@ -212,6 +213,7 @@ class Work:
                 return self.find_organization()
 
 
+@lru_cache(maxsize=4_096)
 def organization_aggregate(organization_id: str) -> UUID:
     """The aggregate id of an organization."""
     return derived_id("organization", organization_id)

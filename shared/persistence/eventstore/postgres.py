@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from threading import Lock
 from typing import Any, NoReturn, cast
@@ -23,6 +23,7 @@ from shared.persistence.eventstore.errors import StoreUnavailable, SyncFailed
 from shared.persistence.eventstore.recorder import ClerkLock
 from shared.persistence.eventstore.tables.schema import postgres_statements
 from shared.persistence.eventstore.tables.session import Rows, Session, Write, unnest
+from shared.persistence.eventstore.together import Together
 from shared.persistence.eventstore.wakeup import Wakeup
 
 LOCK_TIMEOUT_SECONDS = 5
@@ -143,6 +144,7 @@ class PostgresRecorder(PostgresApplicationRecorder):
 
     def __init__(self, dsn: str, *, name: str = "tendril") -> None:
         self.wakeup = Wakeup()
+        self._together = Together(self._reading)
         self._listener: Listener | None = None
         self._listener_lock = Lock()
         datastore = _Datastore(dsn, name)
@@ -177,8 +179,14 @@ class PostgresRecorder(PostgresApplicationRecorder):
     def _insert_events(self, curs: Any, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:  # type: ignore[override]
         return write_batch(PostgresSession(curs), stored_events, kwargs["batch"])
 
+    def reading(self) -> AbstractContextManager[Session]:
+        return self._together.reading()
+
+    def reading_together(self) -> AbstractContextManager[None]:
+        return self._together.opened()
+
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def _reading(self) -> Iterator[Session]:
         with self._transaction() as cursor:
             yield PostgresSession(cursor)
 

@@ -41,6 +41,9 @@ class Recorder(Protocol):
     def reading(self) -> AbstractContextManager[Session]:
         """A transaction that reads, on a connection of its own."""
 
+    def reading_together(self) -> AbstractContextManager[None]:
+        """Until its end, every ``reading`` of this thread shares one transaction."""
+
     def writing(self, *, durable: bool = True) -> AbstractContextManager[Session]:
         """A transaction that writes side tables. ``durable`` False lets a crash of the machine undo it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 from uuid import UUID
@@ -20,6 +20,7 @@ from shared.persistence.eventstore.recorder import ClerkLock
 from shared.persistence.eventstore.sqlite_connections import Datastore, lock_file, translated
 from shared.persistence.eventstore.tables.schema import sqlite_statements
 from shared.persistence.eventstore.tables.session import Rows, Session, Write
+from shared.persistence.eventstore.together import Together
 from shared.persistence.eventstore.wakeup import Wakeup
 
 
@@ -86,6 +87,7 @@ class SqliteRecorder(SQLiteApplicationRecorder):
 
     def __init__(self, path: Path) -> None:
         self.wakeup = Wakeup()
+        self._together = Together(self._reading)
         self._path = path
         self._lock_file = lock_file(path)
         try:
@@ -110,8 +112,14 @@ class SqliteRecorder(SQLiteApplicationRecorder):
     def _insert_events(self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
         return write_batch(SqliteSession(c.sqlite_cursor), stored_events, kwargs["batch"])
 
+    def reading(self) -> AbstractContextManager[Session]:
+        return self._together.reading()
+
+    def reading_together(self) -> AbstractContextManager[None]:
+        return self._together.opened()
+
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def _reading(self) -> Iterator[Session]:
         with translated(), self.datastore.raw_transaction(commit=False) as cursor:
             yield SqliteSession(cursor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -131,6 +132,10 @@ class EventStore(SideTables):
             fresh[lead_id] = LeadCipher(key)
             made.append(row)
         return {**ciphers, **fresh}, fresh, made
+
+    def reading_together(self) -> AbstractContextManager[None]:
+        """Until its end, all reads of this thread share one transaction: for a batch of decisions. Appends go beside it."""
+        return self._recorder.reading_together()
 
     # --- the log ------------------------------------------------------------------------------------------------
 
