@@ -14,6 +14,7 @@ from services.enrollment.domain.memory_world import MemoryWorld
 from services.enrollment.domain.rows import TIMER, Timer
 from services.enrollment.domain.work import Change
 from shared.events.definition import SequenceDefinition
+from shared.events.engagement import RecordSignal
 from shared.events.enrollment import (
     RecordDeferred,
     RecordInDoubt,
@@ -22,7 +23,6 @@ from shared.events.enrollment import (
     RecordStopped,
     RecordUndressed,
 )
-from shared.events.engagement import RecordSignal
 from shared.events.lead import LeadBody, LeadCreated
 from shared.events.message import Event, Message
 from shared.events.organization import FoundOrganization, SetSender
@@ -43,7 +43,9 @@ def days(amount: int) -> dict[str, Any]:
     return {"amount": amount, "unit": "days"}
 
 
-def definition(steps: Sequence[dict[str, Any]], *, settings: dict[str, Any] | None = None, trigger: dict[str, Any] | None = None) -> SequenceDefinition:
+def definition(
+    steps: Sequence[dict[str, Any]], *, settings: dict[str, Any] | None = None, trigger: dict[str, Any] | None = None
+) -> SequenceDefinition:
     return SequenceDefinition.model_validate(
         {"name": "Test", "settings": settings or {}, "trigger": trigger or {}, "steps": list(steps)}
     )
@@ -66,7 +68,9 @@ class Scenario:
         self.world = MemoryWorld(T)
         self.world.send(FoundOrganization(name="Demo"))
         self.world.send(SetSender(sender_id="default", name="Demo", email="demo@example.com"))
-        self.world.send(DraftSequence(sequence_id=SEQUENCE, definition=definition(steps, settings=settings), activate=True))
+        self.world.send(
+            DraftSequence(sequence_id=SEQUENCE, definition=definition(steps, settings=settings), activate=True)
+        )
         self.decision: Decision | None = None
         self.error: DomainError | None = None
         self.lead_id = UUID(int=0)
@@ -122,7 +126,13 @@ class Scenario:
 
     def signal(self, signal: str, execution: int = 1, **more: Any) -> RecordSignal:
         return RecordSignal.model_validate(
-            {"enrollment_id": self.enrollment_id, "execution": execution, "signal": signal, "at": self.world.now, **more}
+            {
+                "enrollment_id": self.enrollment_id,
+                "execution": execution,
+                "signal": signal,
+                "at": self.world.now,
+                **more,
+            }
         )
 
     # --- when and then ------------------------------------------------------------------------------------------------

@@ -14,10 +14,9 @@ from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.flow import PERSON_KINDS, Node, task_config
 from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
 from services.enrollment.domain.organization import DEFAULT_SENDER
-from services.enrollment.domain.planning import Scene, blocked, fit, plan_after, scene_of
+from services.enrollment.domain.planning import BY_DELAY, Scene, blocked, fit, plan_after, scene_of
 from services.enrollment.domain.reach import UNSUBSCRIBED, barrier
 from services.enrollment.domain.scoring import change_score
-from services.enrollment.domain.windows import next_open
 from services.enrollment.domain.work import Work
 from shared.events.definition import ConditionConfig, ExitConfig, ScoreConfig, StepKind, TagConfig
 from shared.events.enrollment import StepDue, StepHandedToPerson, StepPostponed, StepSkipped, StepTaken
@@ -122,7 +121,7 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
     plan, now, channel = state.plan, work.now, node.channel
     assert plan is not None
     assert channel is not None
-    at, slots, why = fit(scene, state, node, now, Why(rule="delay"))
+    at, slots, why, window_end = fit(scene, state, node, now, BY_DELAY)
     if at > now:
         moved = Plan(
             step_id=plan.step_id,
@@ -135,11 +134,8 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
         )
         return _postpone(work, state, moved)
     valid_until = now + VALIDITY
-    hours = scene.hours
-    if hours:
-        _opening, end = next_open(now, hours, scene.zone)
-        if end is not None and end < valid_until:
-            valid_until = end
+    if window_end is not None and window_end < valid_until:
+        valid_until = window_end
     step_id = node.step.step_id
     return work.on_enrollment(
         state,

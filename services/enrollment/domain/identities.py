@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Literal
 
 IdentityKind = Literal["external_id", "email", "phone"]
@@ -13,6 +14,7 @@ _EMAIL = re.compile(r"^[^@\s\x00-\x1f<>,;:\"()\[\]\\]{1,64}@[^@\s\x00-\x1f<>,;:\
 _PHONE_SIGNS = re.compile(r"[\s()./\-]")
 
 
+@lru_cache(maxsize=16_384)
 def normalise_email(text: str) -> str | None:
     """NFC, trimmed, case-folded, the domain in IDNA form; None when it is no address."""
     address = unicodedata.normalize("NFC", text).strip().casefold()

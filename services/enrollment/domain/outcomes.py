@@ -142,7 +142,7 @@ def deferred(work: Work, outcome: RecordDeferred) -> None:
             if outcome.retry_at is not None:
                 again_at = max(again_at, min(outcome.retry_at, work.now + LONGEST_WISH))
             why = Why(rule="retry" if outcome.fault else "deferred", inputs={"reason": outcome.reason})
-            plan = plan_at(scene, state, node, execution=flight.execution, due=again_at, why=why)
+            plan = plan_at(scene, state, node, execution=flight.execution, due=again_at, why=why, held=flight.quotas)
     work.on_enrollment(
         state,
         StepDeferred(
@@ -248,6 +248,7 @@ def stopped(work: Work, outcome: RecordStopped) -> None:
                 execution=state.last_execution + 1,
                 due=again_at,
                 why=Why(rule="stopped", inputs={"reason": outcome.reason}),
+                held=flight.quotas if flight is not None and not flight.deferred else None,
             )
     work.on_enrollment(
         state,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.enrollment.domain.enrollment import Enrollment
@@ -153,14 +154,17 @@ def plan_at(
     *,
     execution: int,
     due: datetime,
-    not_before: datetime | None = None,
     why: Why = BY_DELAY,
+    held: Sequence[QuotaSlot] | None = None,
 ) -> Plan:
-    """A step at the first moment, from ``due`` and ``not_before`` (default now) on, that its rules allow."""
-    at = max(due, not_before or scene.work.now)
+    """A step at the first moment, from ``due`` and now on, that its rules allow.
+
+    ``held`` are slots of limits that are the enrollment's own: those its plan reserves when nothing else is said.
+    """
+    at = max(due, scene.work.now)
     reserved: list[QuotaSlot] = []
     if node.is_message:
-        at, reserved, why = fit(scene, state, node, at, why)
+        at, reserved, why, _end = fit(scene, state, node, at, why, held)
     return Plan(
         step_id=node.step.step_id,
         execution=execution,
@@ -172,30 +176,37 @@ def plan_at(
     )
 
 
+class Fit(NamedTuple):
+    """The moment, the slots it takes, the rule that moved it last, and the end of its window (None = no end)."""
+
+    at: datetime
+    slots: list[QuotaSlot]
+    why: Why
+    window_end: datetime | None
+
+
 def fit(
-    scene: Scene, state: Enrollment, node: Node, moment: datetime, why: Why
-) -> tuple[datetime, list[QuotaSlot], Why]:
-    """The first moment from ``moment`` on that is inside every window and has a slot in every limit; the slots; the
-    rule that moved it last.
-    """
+    scene: Scene, state: Enrollment, node: Node, moment: datetime, why: Why, held: Sequence[QuotaSlot] | None = None
+) -> Fit:
+    """The first moment from ``moment`` on that is inside every window and has a slot in every limit."""
     hours = scene.hours
     limits = limits_of(scene.version, scene.organization, node)
     if not hours and not limits:
-        return moment, [], why
-    held = state.plan.reserved if state.plan is not None else ()
+        return Fit(moment, [], why, None)
+    if held is None:
+        held = state.plan.reserved if state.plan is not None else ()
     for _ in range(MOST_SLOTS_TRIED):
-        opening, _end = next_open(moment, hours, scene.zone)
+        opening, end = next_open(moment, hours, scene.zone)
         if opening > moment:
             why = Why(rule="window", inputs={"zone": scene.zone.key, "from": moment.isoformat()})
             moment = opening
-        slots = slots_free(scene.work.world, scene.work.organization_id, limits, moment, held)
+        slots = slots_free(scene.work.world, scene.work.organization_id, limits, moment, held) if limits else []
         if not isinstance(slots, Full):
-            return moment, slots, why
-        why = Why(
-            rule="quota", inputs={"scope": slots.limit.scope, "unit": slots.limit.unit, "limit": slots.limit.most}
-        )
+            return Fit(moment, slots, why, end)
+        limit = slots.limit
+        why = Why(rule="quota", inputs={"scope": limit.scope, "unit": limit.unit, "limit": limit.most})
         moment = slots.again_at
-    return moment, [], why
+    return Fit(moment, [], why, None)
 
 
 def blocked(state: Enrollment, plan: Plan, blocker: str, rule: str) -> Plan:

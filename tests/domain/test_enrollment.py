@@ -1,0 +1,506 @@
+"""Enrollments: orders, outcomes and what happens when a step is due."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.enrollment.domain.enrollment import Fate, Status
+from services.enrollment.domain.errors import EnrollmentClosed, UnknownTarget
+from shared.events.enrollment import (
+    CancelEnrollment,
+    EnrollmentExited,
+    EnrollmentPaused,
+    EnrollmentResumed,
+    PauseEnrollment,
+    RecordDeferred,
+    RecordInDoubt,
+    RecordRejected,
+    RecordSent,
+    RecordStopped,
+    RecordUndressed,
+    ResolveDispatch,
+    ResumeEnrollment,
+    StepDeferred,
+    StepDue,
+    StepFailed,
+    StepInDoubt,
+    StepPostponed,
+    StepSent,
+    StepSettled,
+    StepSkipped,
+    StepStopped,
+    StepStopRequested,
+    StepTaken,
+    WakeTimer,
+    WatchdogRang,
+)
+from shared.events.lead import EraseLead, TagLead
+from shared.events.organization import SetOrganization, SetSender, SuppressAddress
+from shared.events.sequence import ActivateSequence, ArchiveSequence, DeactivateSequence
+from shared.events.task import CompleteTask, TaskOpened, TaskWithdrawn
+from shared.events.why import TimerClass
+from tests.domain.scenario import SEQUENCE, Scenario, T, days, email
+
+HOURS = [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "09:00", "end": "17:00"}]
+
+
+def in_flight(steps: Any = None, **more: Any) -> Scenario:
+    """The first message is in flight."""
+    return (Scenario(steps, **more) if steps is not None else Scenario(**more)).wake()
+
+
+def pause(scenario: Scenario, **more: Any) -> Scenario:
+    return scenario.when(PauseEnrollment(enrollment_id=scenario.enrollment_id, **more))
+
+
+def resume(scenario: Scenario) -> Scenario:
+    return scenario.when(ResumeEnrollment(enrollment_id=scenario.enrollment_id))
+
+
+# --- the calm way ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_automatic_step_that_goes_well_is_two_events() -> None:
+    scenario = Scenario().wake().then("StepDue").sent().then("StepSent")
+    plan = scenario.event(StepSent).plan
+    assert (plan.step_id, plan.execution, plan.at) == ("second", 2, T + timedelta(days=3))
+    scenario.wake().then("StepDue").sent().then("StepSent", "EnrollmentCompleted", "LeadLeftSequence")
+    assert scenario.timer is None
+
+
+def test_a_delay_counts_from_the_moment_it_was_sent() -> None:
+    scenario = in_flight().later(hours=2).sent(sent_at=T + timedelta(hours=1))
+    assert scenario.event(StepSent).plan.at == T + timedelta(days=3, hours=1)
+
+
+def test_a_delay_can_count_from_the_enrollment_and_move_to_a_time_of_day() -> None:
+    second = email("second", delay={"amount": 2, "unit": "days", "from": "enrollment", "at": "08:30"})
+    scenario = in_flight([email("first"), second], lead={"email": "a@example.com", "timezone": "Europe/Berlin"})
+    assert scenario.later(hours=5).sent().event(StepSent).plan.at.isoformat() == "2026-11-23T07:30:00+00:00"
+
+
+def test_a_delay_can_count_from_a_field_of_the_lead() -> None:
+    second = email("second", delay={"amount": 1, "unit": "days", "from": "field", "field": "custom_fields.demo_on"})
+    scenario = in_flight(
+        [email("first"), second], lead={"email": "a@example.com", "custom_fields": {"demo_on": "2026-12-01"}}
+    )
+    assert scenario.sent().event(StepSent).plan.at.isoformat() == "2026-12-02T00:00:00+00:00"
+
+
+def test_steps_that_take_effect_at_once_follow_in_one_decision() -> None:
+    steps = [
+        email("first"),
+        {
+            "step_id": "fork",
+            "kind": "condition",
+            "config": {"when": {"field": "lead.score", "op": "gte", "value": 50}},
+            "then": [{"step_id": "warm", "kind": "tag", "config": {"add": ["warm"]}}],
+            "else": [{"step_id": "cold", "kind": "tag", "config": {"add": ["cold"]}}],
+        },
+        email("idle", active=False),
+        {"step_id": "wait", "kind": "wait"},
+        {"step_id": "plus", "kind": "score", "config": {"add": 7}},
+        email("second", delay=days(1)),
+    ]
+    scenario = in_flight(steps).sent()
+    scenario.then(
+        "StepSent", "StepTaken", "StepTaken", "LeadTagged", "StepSkipped", "StepTaken", "StepTaken", "LeadScored"
+    )
+    fork = next(event for event in scenario.events if isinstance(event, StepTaken))
+    assert (fork.arm, fork.why and fork.why.inputs) == ("else", {"lead.score gte": 0})
+    assert scenario.state.plan is not None
+    assert scenario.state.plan.step_id == "second"
+    lead = scenario.world.lead(scenario.lead_id)
+    assert lead is not None
+    assert (lead.tags, lead.score) == (frozenset({"cold"}), 7)
+
+
+def test_an_exit_step_ends_the_enrollment() -> None:
+    scenario = in_flight([email("first"), {"step_id": "out", "kind": "exit", "config": {"reason": "enough"}}]).sent()
+    scenario.then("StepSent", "StepTaken", "EnrollmentExited", "LeadLeftSequence")
+    assert scenario.state.reason == "enough"
+
+
+# --- when a step is due ---------------------------------------------------------------------------------------------------
+
+
+def test_a_step_waits_for_its_window_and_knows_it_beforehand() -> None:
+    steps = [email("first"), email("second", delay={"amount": 30, "unit": "hours"})]
+    scenario = in_flight(steps, settings={"windows": HOURS}).sent()
+    plan = scenario.event(StepSent).plan
+    assert plan.at.isoformat() == "2026-11-23T09:00:00+00:00"  # Saturday afternoon becomes Monday morning
+    assert (plan.due_at, plan.why.rule) == (T + timedelta(hours=30), "window")
+
+
+def test_a_late_timer_outside_the_window_postpones() -> None:
+    scenario = Scenario(settings={"windows": HOURS}).later(hours=9).wake().then("StepPostponed")
+    assert scenario.event(StepPostponed).plan.at.isoformat() == "2026-11-23T09:00:00+00:00"
+
+
+def test_valid_until_is_the_end_of_the_window_or_an_hour() -> None:
+    scenario = in_flight(settings={"windows": HOURS})
+    assert scenario.event(StepDue).valid_until == T + timedelta(hours=1)
+    late = Scenario(settings={"windows": HOURS}).later(hours=7, minutes=30).wake()
+    assert late.event(StepDue).valid_until == T + timedelta(hours=8)
+
+
+def test_hours_of_the_organization_hold_as_well() -> None:
+    scenario = Scenario(enrolled=False)
+    scenario.when(SetOrganization.model_validate({"windows": [{"start": "12:00", "end": "13:00"}]}))
+    scenario.create(email="ada@example.com")
+    assert scenario.state.plan is not None
+    assert scenario.state.plan.at == T + timedelta(hours=3)
+
+
+def test_waiting_for_a_limit_reserves_the_earliest_free_slot() -> None:
+    scenario = Scenario(settings={"limits": {"per_day": 2, "per_minute": 1}})
+    moments = [scenario.state.plan.at if scenario.state.plan else None]
+    for name in ("b", "c"):
+        scenario.create(email=f"{name}@example.com")
+        assert scenario.state.plan is not None
+        moments.append(scenario.state.plan.at)
+    assert moments == [T, T + timedelta(minutes=1), T.replace(day=21, hour=0)]
+
+
+def test_a_cancelled_step_gives_its_slot_back() -> None:
+    scenario = Scenario(settings={"limits": {"per_day": 1}})
+    scenario.when(CancelEnrollment(enrollment_id=scenario.enrollment_id))
+    assert set(scenario.world.quotas.values()) == {0}
+    assert scenario.create(email="b@example.com").state.plan is not None
+    assert scenario.state.plan.at == T  # type: ignore[union-attr]  # said by the line before
+
+
+def test_a_deferred_step_gives_its_slot_back_and_takes_another() -> None:
+    scenario = in_flight(settings={"limits": {"per_day": 1}}).later(minutes=5)
+    scenario.when(scenario.outcome(RecordDeferred, fault=False))
+    assert list(scenario.world.quotas.values()) == [1]  # its own slot of the day is free to it again
+    assert scenario.event(StepDeferred).plan.at == T + timedelta(minutes=6)
+
+
+def test_a_suppressed_address_is_passed_over() -> None:
+    scenario = Scenario()
+    scenario.when(SuppressAddress(address="@example.com")).then("AddressSuppressed")
+    scenario.wake()
+    assert scenario.event(StepSkipped).why.rule == "suppression"
+
+
+@pytest.mark.parametrize(("fields", "rule"), [({"consent": {"email": False}}, "consent")])
+def test_a_lead_without_consent_is_passed_over(fields: dict[str, Any], rule: str) -> None:
+    scenario = Scenario().create(email="ada@example.com", **fields).wake()
+    assert scenario.event(StepSkipped).why.rule == rule
+
+
+def test_a_step_is_passed_over_by_its_own_conditions() -> None:
+    scenario = in_flight([email("first", conditions={"has_tag": "vip"}), email("second", delay=days(1))])
+    scenario.then("StepSkipped")
+    assert scenario.event(StepSkipped).why.inputs == {"tag vip": False}
+    assert scenario.event(StepSkipped).plan.at == T + timedelta(days=1)
+
+
+def test_a_paused_sequence_holds_its_leads_and_gives_up_nobody() -> None:
+    scenario = Scenario().when(DeactivateSequence(sequence_id=SEQUENCE)).wake().then("StepPostponed")
+    assert scenario.state.plan is not None
+    assert (scenario.state.plan.at, scenario.state.plan.blocked_on) == (None, f"sequence:{SEQUENCE}")
+    assert scenario.timer is not None
+    assert scenario.timer.due_at is None
+    scenario.when(ActivateSequence(sequence_id=SEQUENCE)).then("SequenceResumed").wake().then("StepDue")
+
+
+def test_an_archived_sequence_lets_those_inside_finish() -> None:
+    Scenario().when(ArchiveSequence(sequence_id=SEQUENCE)).wake().then("StepDue")
+
+
+def test_a_step_without_an_active_sender_is_blocked_by_name() -> None:
+    off = SetSender(sender_id="default", name="Demo", email="demo@example.com", active=False)
+    scenario = Scenario().when(off).wake().then("StepPostponed")
+    assert scenario.state.plan is not None
+    assert scenario.state.plan.blocked_on == "sender:default"
+    scenario.when(off.model_copy(update={"active": True})).wake().then("StepDue")
+
+
+def test_a_timer_that_the_state_has_left_behind_does_nothing() -> None:
+    scenario = in_flight()
+    stale = WakeTimer(enrollment_id=scenario.enrollment_id, execution=1, attempt=1, timer_class=TimerClass.FIRST_TOUCH)
+    scenario.when(stale).nothing()
+    assert scenario.timer is not None
+    assert scenario.timer.timer_class == TimerClass.WATCHDOG
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cls", [RecordSent, RecordDeferred, RecordRejected, RecordStopped, RecordInDoubt, RecordUndressed]
+)
+def test_an_outcome_that_comes_twice_changes_nothing(cls: type[Any]) -> None:
+    scenario = in_flight()
+    more = {"sent_at": T} if cls is RecordSent else {}
+    outcome = scenario.outcome(cls, 1, 1, **more)
+    scenario.when(outcome)
+    assert scenario.events
+    scenario.when(outcome).nothing()
+
+
+def test_an_outcome_for_what_never_was_is_refused() -> None:
+    scenario = in_flight()
+    unknown = scenario.outcome(RecordSent, sent_at=T).model_copy(update={"execution": 9})
+    scenario.when(unknown).refused(UnknownTarget)
+
+
+def test_a_fault_waits_and_counts_against_the_retries() -> None:
+    scenario = in_flight(settings={"max_retries": 1, "retry_delay_minutes": 15})
+    scenario.when(scenario.outcome(RecordDeferred))
+    plan = scenario.event(StepDeferred).plan
+    assert (plan.execution, plan.at) == (1, T + timedelta(minutes=15))
+    scenario.wake()
+    assert (scenario.event(StepDue).execution, scenario.event(StepDue).attempt) == (1, 2)
+    scenario.when(scenario.outcome(RecordDeferred)).then("StepFailed")
+    assert scenario.event(StepFailed).plan.step_id == "second"
+
+
+def test_a_mere_wait_counts_against_no_retry() -> None:
+    scenario = in_flight(settings={"max_retries": 0})
+    for attempt in range(1, 6):
+        scenario.when(scenario.outcome(RecordDeferred, fault=False, reason="stale")).then("StepDeferred")
+        scenario.wake()
+        assert scenario.event(StepDue).attempt == attempt + 1
+
+
+def test_a_late_send_of_an_attempt_left_behind_counts_as_sent() -> None:
+    scenario = in_flight()
+    scenario.when(scenario.outcome(RecordDeferred)).when(scenario.outcome(RecordSent, 1, 1, sent_at=T)).then("StepSent")
+    assert scenario.event(StepSent).plan.step_id == "second"
+
+
+@pytest.mark.parametrize(
+    ("policy", "names"),
+    [
+        ("continue", ["StepFailed"]),
+        ("pause", ["StepFailed", "EnrollmentPaused"]),
+        ("exit", ["StepFailed", "EnrollmentExited", "LeadLeftSequence"]),
+    ],
+)
+def test_the_failure_policy_decides_after_a_rejection(policy: str, names: list[str]) -> None:
+    scenario = in_flight([email("first", on_failure=policy), email("second", delay=days(3))])
+    scenario.when(scenario.outcome(RecordRejected))
+    assert scenario.names == names
+
+
+def test_a_bad_address_stops_and_is_suppressed() -> None:
+    scenario = in_flight()
+    scenario.when(scenario.outcome(RecordRejected, bounce=True))
+    scenario.then("StepFailed", "EnrollmentExited", "LeadLeftSequence", "LeadAddressSuppressed")
+    assert scenario.world.suppression("demo", "email", "ada@example.com") == "bounce"
+
+
+def test_a_missing_value_holds_the_step_until_someone_fills_it_in() -> None:
+    scenario = in_flight()
+    scenario.when(scenario.outcome(RecordUndressed, missing=["first_name"])).then("StepFailed", "EnrollmentPaused")
+    assert scenario.state.reason == "missing_value"
+    plan = resume(scenario).event(EnrollmentResumed).plan
+    assert (plan.step_id, plan.execution) == ("first", 2)
+
+
+# --- in doubt -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_send_in_doubt_counts_as_sent_and_goes_on() -> None:
+    scenario = in_flight()
+    scenario.when(scenario.outcome(RecordInDoubt)).then("StepInDoubt")
+    assert scenario.event(StepInDoubt).plan.step_id == "second"
+
+
+def test_a_send_in_doubt_holds_where_the_sequence_says_so() -> None:
+    scenario = in_flight(settings={"on_in_doubt": "hold"})
+    scenario.when(scenario.outcome(RecordInDoubt)).then("StepInDoubt", "EnrollmentPaused")
+    scenario.when(scenario.outcome(RecordSent, 1, 1, sent_at=T)).then("StepSettled", "EnrollmentResumed")
+    assert scenario.event(EnrollmentResumed).plan.step_id == "second"
+
+
+def test_a_person_settles_a_send_in_doubt_and_may_have_it_sent_again() -> None:
+    scenario = in_flight(settings={"on_in_doubt": "hold"})
+    scenario.when(scenario.outcome(RecordInDoubt))
+    order = ResolveDispatch(enrollment_id=scenario.enrollment_id, execution=1, outcome="not_sent")
+    scenario.when(order, actor="member:7").then("StepSettled", "EnrollmentResumed")
+    assert scenario.event(StepSettled).by == "member:7"
+    assert (scenario.event(EnrollmentResumed).plan.step_id, scenario.event(EnrollmentResumed).plan.execution) == (
+        "first",
+        2,
+    )
+    scenario.when(order).nothing()
+
+
+@pytest.mark.parametrize("signal", ["delivered", "opened", "replied", "clicked"])
+def test_a_signal_settles_a_send_in_doubt(signal: str) -> None:
+    scenario = in_flight()
+    scenario.when(scenario.outcome(RecordInDoubt)).when(scenario.signal(signal))
+    assert (scenario.event(StepSettled).outcome, scenario.event(StepSettled).by) == ("sent", signal)
+    scenario.when(scenario.outcome(RecordSent, 1, 1, sent_at=T)).nothing()
+
+
+def test_a_machine_settles_nothing() -> None:
+    scenario = in_flight()
+    scenario.when(scenario.outcome(RecordInDoubt)).when(scenario.signal("opened", machine=0.9)).then("SignalReceived")
+
+
+# --- stops ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_with_a_step_in_flight_asks_for_a_stop_and_waits() -> None:
+    scenario = pause(in_flight()).then("StepStopRequested", "EnrollmentPaused")
+    assert scenario.event(StepStopRequested).reason == "paused"
+    pause(scenario).nothing()
+    resume(scenario).then(EnrollmentResumed(plan=None))
+    assert scenario.state.in_flight is not None
+
+
+def test_a_step_sent_in_spite_of_a_pause_counts_as_sent() -> None:
+    scenario = pause(in_flight()).sent()
+    scenario.then(lambda event: isinstance(event, StepSent) and event.plan is None)
+    assert (scenario.state.status, scenario.state.sent) == (Status.PAUSED, 1)
+    assert resume(scenario).event(EnrollmentResumed).plan.step_id == "second"
+
+
+def test_only_a_confirmed_stop_gets_a_new_execution() -> None:
+    scenario = resume(pause(in_flight()))
+    scenario.when(scenario.outcome(RecordStopped)).then("StepStopped")
+    plan = scenario.event(StepStopped).plan
+    assert (plan.step_id, plan.execution) == ("first", 2)
+
+
+def test_pause_resume_and_a_late_answer_never_make_a_second_copy() -> None:
+    scenario = resume(pause(in_flight())).sent().then("StepSent")
+    assert scenario.event(StepSent).plan.step_id == "second"
+    after_stop = resume(pause(in_flight()))
+    after_stop.when(after_stop.outcome(RecordStopped, 1)).when(after_stop.outcome(RecordSent, 1, 1, sent_at=T))
+    assert after_stop.event(StepSent).plan.step_id == "second"
+
+
+def test_a_deferral_does_not_answer_a_stop() -> None:
+    scenario = pause(in_flight())
+    scenario.when(scenario.outcome(RecordDeferred)).then(lambda event: event.plan is None)
+    assert scenario.state.in_flight is not None
+    scenario.when(scenario.outcome(RecordStopped)).then("StepStopped")
+    assert resume(scenario).event(EnrollmentResumed).plan.execution == 2
+
+
+def test_a_send_after_an_exit_is_recorded_and_changes_nothing_else() -> None:
+    scenario = in_flight()
+    scenario.when(CancelEnrollment(enrollment_id=scenario.enrollment_id))
+    scenario.then("StepStopRequested", "EnrollmentExited", "LeadLeftSequence")
+    scenario.sent().then("StepSent")
+    assert (scenario.state.status, scenario.state.sent, scenario.timer) == (Status.EXITED, 1, None)
+
+
+def test_a_pause_until_a_moment_ends_by_itself() -> None:
+    scenario = pause(Scenario(), until=T + timedelta(hours=5)).then("EnrollmentPaused")
+    scenario.wake().then("EnrollmentResumed")
+    assert scenario.world.now == T + timedelta(hours=5)
+
+
+def test_repeated_orders_record_nothing() -> None:
+    scenario = Scenario()
+    resume(scenario).nothing()
+    pause(scenario).then("EnrollmentPaused")
+    pause(scenario).nothing()
+    order = CancelEnrollment(enrollment_id=scenario.enrollment_id)
+    scenario.when(order).then("EnrollmentExited", "LeadLeftSequence").when(order).nothing()
+    resume(scenario).refused(EnrollmentClosed)
+
+
+# --- watchdogs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_watchdog_asks_again_and_fails_only_after_three_rounds_in_silence() -> None:
+    scenario = in_flight()
+    waits = []
+    for number in (1, 2, 3):
+        before = scenario.world.wall_now
+        scenario.wake().then("WatchdogRang")
+        assert scenario.event(WatchdogRang).round == number
+        waits.append(scenario.world.wall_now - before)
+    assert waits == [timedelta(minutes=15), timedelta(minutes=30), timedelta(minutes=60)]
+    scenario.wake().then("StepFailed")
+    assert scenario.event(StepFailed).reason == "unanswered"
+
+
+def test_silence_while_nobody_consumes_the_queue_fails_nothing() -> None:
+    scenario = in_flight()
+    scenario.world.consumed = False
+    for _ in range(9):
+        scenario.wake().then("WatchdogRang")
+    scenario.sent().then("StepSent")
+
+
+def test_a_stop_is_asked_for_as_long_as_it_takes() -> None:
+    scenario = pause(in_flight())
+    for _ in range(9):
+        scenario.wake()
+        assert scenario.event(WatchdogRang).stopping == "paused"
+
+
+def test_a_late_send_after_silence_counts_and_disturbs_nothing() -> None:
+    scenario = in_flight()
+    for _ in range(4):
+        scenario.wake()
+    plan = scenario.state.plan
+    scenario.when(scenario.outcome(RecordSent, 1, 1, sent_at=T)).then("StepSent")
+    assert scenario.state.plan == plan
+    assert scenario.state.executions[1].fate == Fate.SENT
+
+
+# --- people -------------------------------------------------------------------------------------------------------------
+
+CALL = {"step_id": "call", "kind": "task", "config": {"title": "Call", "due_in_hours": 4}}
+
+
+def test_a_task_step_waits_for_a_person() -> None:
+    scenario = Scenario([CALL, email("after", delay=days(1))])
+    opened = scenario.event(TaskOpened)
+    assert opened.due_at == T + timedelta(hours=4)
+    task_id = scenario.state.task_id
+    assert task_id is not None
+    assert scenario.timer is not None
+    assert scenario.timer.blocked_on == f"task:{task_id}"
+    done = CompleteTask(task_id=task_id, outcome="connected")
+    scenario.when(done).then("TaskCompleted", "StepDoneByPerson").when(done).nothing()
+    assert scenario.state.plan is not None
+    assert scenario.state.plan.at == T + timedelta(days=1)
+
+
+def test_a_task_done_in_a_pause_is_remembered() -> None:
+    scenario = pause(Scenario([CALL, email("after")]))
+    scenario.when(CompleteTask(task_id=scenario.state.task_id or scenario.lead_id)).then(
+        "TaskCompleted", "StepDoneByPerson"
+    )
+    assert resume(scenario).event(EnrollmentResumed).plan.step_id == "after"
+
+
+def test_the_end_withdraws_an_open_task() -> None:
+    scenario = Scenario([CALL, email("after")])
+    scenario.when(CancelEnrollment(enrollment_id=scenario.enrollment_id))
+    assert scenario.event(TaskWithdrawn).reason == "cancelled"
+
+
+def test_erasing_a_lead_ends_everything() -> None:
+    scenario = in_flight()
+    scenario.when(EraseLead(lead_id=scenario.lead_id))
+    scenario.then("StepStopRequested", "EnrollmentExited", "LeadLeftSequence", "LeadErased")
+    assert scenario.event(EnrollmentExited).reason == "erased"
+    assert scenario.world.identities == {}
+    scenario.when(EraseLead(lead_id=scenario.lead_id)).nothing()
+    scenario.when(TagLead(lead_id=scenario.lead_id, add=["x"]))
+    assert scenario.error is not None
+
+
+def test_another_organization_finds_nothing() -> None:
+    scenario = Scenario()
+    scenario.when(PauseEnrollment(enrollment_id=scenario.enrollment_id), organization_id="other").refused(UnknownTarget)
+
+
+def test_pausing_for_another_reason_holds_anew() -> None:
+    scenario = pause(Scenario(), until=T + timedelta(hours=1))
+    pause(scenario).then(EnrollmentPaused(reason="by_hand"))
