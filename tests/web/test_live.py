@@ -60,7 +60,7 @@ async def test_what_happens_shows_without_a_reload(overview: Overview, place: Pl
     await expect(overview.feed(name=person.name, kind="enrollment.step_sent")).to_be_visible(timeout=LIVE_MS)
     await overview.today_is_more_than("enrolled", enrolled)
     await overview.today_is_more_than("sent", sent)
-    await expect(overview.page.get_by_role("table", name="Enrollments that changed last")).to_contain_text(person.name)
+    await expect(overview.page.get_by_role("table", name="Enrollments, newest first")).to_contain_text(person.name)
 
 
 async def test_a_paused_feed_stands_still_and_counts_what_is_new(overview: Overview, place: Place) -> None:

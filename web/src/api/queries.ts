@@ -17,16 +17,18 @@ export const overviewQuery = queryOptions({
 });
 
 /** `now` is asked when the request is made, so that a range always ends with the present business hour or day. */
-export const timeseriesQuery = (range: Range, now: () => Date) =>
+export const timeseriesQuery = (range: Range, { now, speed }: { now: () => Date; speed: number }) =>
   queryOptions({
     queryKey: ['timeseries', range],
     queryFn: ({ signal }) => {
       const { bucket, stepMs, count } = RANGES[range];
-      const end = Math.floor(now().getTime() / stepMs) * stepMs + stepMs;
-      const from = new Date(end - stepMs * count).toISOString();
-      const to = new Date(end).toISOString();
-      return body(api.GET('/api/v1/metrics/timeseries', { params: { query: { bucket, from, to } }, signal }));
+      const to = now();
+      const from = new Date(to.getTime() - stepMs * (count - 1)).toISOString();
+      const query = { bucket, from, to: to.toISOString() };
+      return body(api.GET('/api/v1/metrics/timeseries', { params: { query }, signal }));
     },
+    // The present hour passes without an announcement, and faster in a demo.
+    refetchInterval: Math.min(30_000, Math.max(2_000, RANGES[range].stepMs / speed)),
   });
 
 export const activitiesQuery = queryOptions({
@@ -41,8 +43,7 @@ export const sequencesQuery = queryOptions({
 
 export const recentEnrollmentsQuery = queryOptions({
   queryKey: ['enrollments', 'recent'],
-  queryFn: ({ signal }) =>
-    body(api.GET('/api/v1/enrollments', { params: { query: { limit: 8, sort: '-updated_at' } }, signal })),
+  queryFn: ({ signal }) => body(api.GET('/api/v1/enrollments', { params: { query: { limit: 8 } }, signal })),
 });
 
 export const mailboxQuery = infiniteQueryOptions({

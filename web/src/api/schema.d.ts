@@ -510,10 +510,13 @@ export interface components {
       expires_in: number;
     };
     Me: {
+      id: string;
+      /** @enum {string} */
+      kind: 'member' | 'api_key';
       organization_id: string;
-      member_id?: string;
-      email: string;
-      name?: string | null;
+      email?: string | null;
+      name: string;
+      permissions: string[];
       /** @enum {string} */
       role: 'admin' | 'coach' | 'operator' | 'viewer';
     };
@@ -575,11 +578,11 @@ export interface components {
       at: string;
       kind: string;
       lead_id: string | null;
-      lead_name: string | null;
-      sequence_id: string | null;
-      sequence_name: string | null;
-      step_id: string | null;
-      step_name: string | null;
+      lead_name?: string | null;
+      sequence_id?: string | null;
+      sequence_name?: string | null;
+      step_id?: string | null;
+      step_name?: string | null;
       detail: {
         [key: string]: unknown;
       };
@@ -589,31 +592,29 @@ export interface components {
       next_cursor: string | null;
     };
     SequenceStats: {
-      enrolled: number;
-      active: number;
-      paused?: number;
-      completed: number;
+      rates: components['schemas']['Rates'];
+      enrolled?: number;
+      completed?: number;
       exited?: number;
-      sent: number;
-      opened: number;
-      clicked: number;
-      replied: number;
+      sent?: number;
+      opened?: number;
+      clicked?: number;
+      replied?: number;
       bounced?: number;
       unsubscribed?: number;
-      open_rate: number;
-      click_rate: number;
-      reply_rate: number;
     };
     SequenceSummary: {
       id: string;
+      sequence_id: string;
       name: string;
       description?: string;
       category?: string;
       /** @enum {string} */
       status: 'draft' | 'pending' | 'approved' | 'rejected' | 'active' | 'paused' | 'archived';
-      version?: number | null;
-      steps: number;
-      updated_at?: string | null;
+      version: number | null;
+      steps_count: number | null;
+      /** Format: date-time */
+      created_at?: string;
       stats: components['schemas']['SequenceStats'];
     };
     SequencePage: {
@@ -623,29 +624,28 @@ export interface components {
     EnrollmentSummary: {
       id: string;
       lead_id: string;
-      lead_name?: string | null;
+      lead_name: string | null;
       sequence_id: string;
-      sequence_name?: string | null;
       version: number;
       /** @enum {string} */
       status: 'pending' | 'active' | 'paused' | 'completed' | 'exited';
-      reason?: string | null;
-      current_step?: string | null;
-      current_step_name?: string | null;
+      reason: string | null;
+      current_step: string | null;
       waiting_for?: {
         kind: string;
         until?: string | null;
         why?: string | null;
       } | null;
       next?: {
-        [key: string]: unknown;
+        step_id: string;
+        at?: string | null;
       } | null;
       counts?: {
         [key: string]: number;
       };
       started_at?: string | null;
-      updated_at?: string | null;
-      position?: string;
+      ended_at?: string | null;
+      position?: string | null;
     };
     EnrollmentPage: {
       items: components['schemas']['EnrollmentSummary'][];

@@ -23,7 +23,8 @@ export function AccountMenu({ narrow = false }: { narrow?: boolean }) {
   const theme = useThemeChoice();
   const client = useQueryClient();
   const navigate = useNavigate();
-  const name = me?.name ?? me?.email;
+  // A member without a name has an empty one, an API key no address.
+  const name = me && (me.name || (me.email ?? me.id));
 
   const signOut = () => {
     session.signOut();
@@ -73,7 +74,7 @@ export function AccountMenu({ narrow = false }: { narrow?: boolean }) {
         </button>
       }
     >
-      <MenuLabel>{me === undefined ? 'Account' : me.email}</MenuLabel>
+      <MenuLabel>{me?.email ?? 'Account'}</MenuLabel>
       <MenuLine />
       <MenuLabel>Theme</MenuLabel>
       <MenuRadioGroup value={theme} onValueChange={(value) => chooseTheme(value as ThemeChoice)}>

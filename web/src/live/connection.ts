@@ -38,9 +38,9 @@ export function connect(
   };
 
   let retry: ReturnType<typeof setTimeout> | undefined;
-  const retryLater = () => {
+  const retryLater = (ms: number) => {
     clearTimeout(retry);
-    retry = setTimeout(() => socket.connect(), 3_000);
+    retry = setTimeout(() => socket.connect(), ms);
   };
 
   socket.on('connect', () => {
@@ -52,11 +52,11 @@ export function connect(
   socket.on('disconnect', (reason) => {
     report({ type: 'lost' });
     // The client library comes back by itself, except when the server closed the line (a token that ended).
-    if (reason === 'io server disconnect') retryLater();
+    if (reason === 'io server disconnect') retryLater(300);
   });
   socket.on('connect_error', () => {
     report({ type: 'lost' });
-    if (!socket.active) retryLater();
+    if (!socket.active) retryLater(3_000);
   });
   socket.on('changed', (message) => {
     report({ type: 'changed', cursor: message.cursor });

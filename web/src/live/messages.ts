@@ -17,7 +17,8 @@ export interface ClientEvents {
 
 export interface Changed {
   view: string;
-  ids: string[];
+  /** Absent when too many changed, or when an id would help nobody. */
+  ids?: string[];
   /** Whole documents as the API shows them, when the push carries them. */
   documents?: { id: string }[] | null;
   cursor: WireCursor;

@@ -74,7 +74,9 @@ export function merge(fresh: readonly Activity[], known: readonly Activity[]): r
   const seen = new Set(known.map((item) => item.id));
   const added = fresh.filter((item) => !seen.has(item.id) && seen.add(item.id));
   if (added.length === 0) return known;
-  return [...added, ...known].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, KEPT);
+  return [...added, ...known]
+    .sort((a, b) => Date.parse(b.at) - Date.parse(a.at) || Number(b.id) - Number(a.id))
+    .slice(0, KEPT);
 }
 
 /** Puts pushed documents in the place of those a list already shows; a list never grows by a push. */

@@ -15,7 +15,7 @@ import { Failed } from '@/ui/Notice';
 import { Segmented } from '@/ui/Segmented';
 import { Skeleton } from '@/ui/Skeleton';
 
-import { axis, filled } from './chartPoints';
+import { axis } from './axis';
 import { MEASURES, type Measure } from './measures';
 
 const RANGE_OPTIONS = (Object.keys(RANGES) as Range[]).map((value) => ({
@@ -27,10 +27,8 @@ const RANGE_OPTIONS = (Object.keys(RANGES) as Range[]).map((value) => ({
 export function ActivityChart({ clock }: { clock: BusinessClock }) {
   const [range, setRange] = useState<Range>('24h');
   const [hidden, setHidden] = useState<ReadonlySet<Measure>>(new Set());
-  const { data, error, refetch } = useQuery({ ...timeseriesQuery(range, clock.now), enabled: clock.known });
-  const { stepMs, count: buckets } = RANGES[range];
-  const points =
-    data && filled(data.items, stepMs, buckets, Math.floor(clock.now().getTime() / stepMs) * stepMs + stepMs);
+  const { data, error, refetch } = useQuery({ ...timeseriesQuery(range, clock), enabled: clock.known });
+  const points = data?.items;
 
   const toggle = (key: Measure) =>
     setHidden((before) => {
@@ -80,6 +78,11 @@ export function ActivityChart({ clock }: { clock: BusinessClock }) {
   );
 }
 
+/** A day is named by its noon: its midnight may be another day's in the reader's zone. */
+function noonOf(day: TimeseriesPoint): Date {
+  return new Date(Date.parse(day.at) + 12 * 3_600_000);
+}
+
 const LEFT = 38;
 const TOP = 8;
 const BOTTOM = 24;
@@ -101,10 +104,9 @@ function Plot({
   const x = scaleLinear({ domain: [0, points.length - 1], range: [LEFT, Math.max(LEFT, width - 6)] });
   const y = scaleLinear({ domain: [0, top], range: [height - BOTTOM, TOP] });
   const hourly = RANGES[range].bucket === 'hour';
-  const label = (point: TimeseriesPoint) => {
-    const at = new Date(point.at);
-    return hourly ? clockTime(at) : dayOfMonth(at);
-  };
+  const label = (point: TimeseriesPoint) =>
+    hourly ? clockTime(new Date(point.at)) : dayOfMonth(noonOf(point));
+  const when = (point: TimeseriesPoint) => (hourly ? moment(new Date(point.at)) : shortDay(noonOf(point)));
   const every = Math.max(1, Math.ceil(points.length / Math.max(2, Math.floor((width - LEFT) / 68))));
   const choose = (at: number) => setChosen(Math.min(points.length - 1, Math.max(0, at)));
 
@@ -125,7 +127,7 @@ function Plot({
   const readout =
     read === undefined
       ? `${points.length} points. Use the arrow keys to read them.`
-      : `${moment(new Date(read.at))}: ${shown.map(({ key: measure, label: name }) => `${name} ${read[measure]}`).join(', ')}`;
+      : `${when(read)}: ${shown.map(({ key: measure, label: name }) => `${name} ${read[measure]}`).join(', ')}`;
 
   return (
     <div ref={parentRef} className="relative h-full min-w-0">
@@ -227,9 +229,7 @@ function Plot({
           className="pointer-events-none absolute top-1 z-10 min-w-40 rounded-lg bg-raised px-3 py-2 text-xs shadow-float"
           style={x(chosen) > width / 2 ? { right: width - x(chosen) + 12 } : { left: x(chosen) + 12 }}
         >
-          <p className="mb-1 font-medium">
-            {hourly ? moment(new Date(read.at)) : shortDay(new Date(read.at))}
-          </p>
+          <p className="mb-1 font-medium">{when(read)}</p>
           {shown.map(({ key: measure, label: name, colour }) => (
             <p key={measure} className="flex items-center gap-2 text-ink-2">
               <span className="size-1.5 rounded-full" style={{ background: colour }} />

@@ -1,8 +1,9 @@
 import { useQuery } from '@tanstack/react-query';
 import { UserRoundPlus } from 'lucide-react';
+import { useMemo } from 'react';
 
 import type { EnrollmentSummary } from '@/api/client';
-import { recentEnrollmentsQuery } from '@/api/queries';
+import { recentEnrollmentsQuery, sequencesQuery } from '@/api/queries';
 import { clockTime, moment, shortDay, words } from '@/format/format';
 import { Badge, type Tone } from '@/ui/Badge';
 import { Card, CardHeader } from '@/ui/Card';
@@ -17,23 +18,22 @@ const TONES: Readonly<Record<EnrollmentSummary['status'], Tone>> = {
   exited: 'neutral',
 };
 
-/** What an enrollment waits for, or why it ended. */
-function standing({
-  status,
-  reason,
-  waiting_for: wait,
-  current_step_name: name,
-  current_step: step,
-}: EnrollmentSummary): string {
-  if (status === 'exited' || status === 'paused') return reason ? words(reason) : '';
-  if (status === 'completed') return 'Every step done';
-  const at = name ?? step;
-  const until = wait?.until ? moment(new Date(wait.until)) : undefined;
-  if (at && until) return `${at}, ${until}`;
-  return at ?? (wait?.why ? words(wait.why) : '');
+/** An enrollment with the name of its sequence, which the list of sequences knows. */
+interface Row extends EnrollmentSummary {
+  sequence: string;
 }
 
-const COLUMNS: readonly Column<EnrollmentSummary>[] = [
+/** What an enrollment waits for, or why it ended. */
+function standing({ status, reason, waiting_for: wait, next, current_step: step }: Row): string {
+  if (status === 'exited' || status === 'paused') return reason ? words(reason) : '';
+  if (status === 'completed') return 'Every step done';
+  const name = next?.step_id ?? step;
+  const until = next?.at ?? wait?.until;
+  if (name && until) return `${words(name)}, ${moment(new Date(until))}`;
+  return name ? words(name) : wait?.why ? words(wait.why) : '';
+}
+
+const COLUMNS: readonly Column<Row>[] = [
   {
     id: 'lead',
     header: 'Lead',
@@ -41,7 +41,7 @@ const COLUMNS: readonly Column<EnrollmentSummary>[] = [
     cell: ({ row: { original } }) => (
       <div className="max-w-56 min-w-24">
         <p className="truncate font-medium">{original.lead_name ?? 'No name'}</p>
-        <p className="truncate text-xs text-ink-3">{original.sequence_name}</p>
+        <p className="truncate text-xs text-ink-3">{original.sequence}</p>
       </div>
     ),
   },
@@ -60,24 +60,26 @@ const COLUMNS: readonly Column<EnrollmentSummary>[] = [
   },
   {
     id: 'at',
-    header: 'Last change',
-    accessorFn: (row) => row.updated_at ?? '',
-    cell: ({ row: { original } }) => (
-      <time dateTime={original.updated_at ?? undefined} className="whitespace-nowrap">
-        {original.updated_at && (
-          <>
-            {clockTime(new Date(original.updated_at))}
-            <span className="block text-xs text-ink-3">{shortDay(new Date(original.updated_at))}</span>
-          </>
-        )}
-      </time>
-    ),
+    header: 'Enrolled',
+    accessorFn: (row) => row.started_at ?? '',
+    cell: ({ row: { original } }) =>
+      original.started_at && (
+        <time dateTime={original.started_at} className="whitespace-nowrap">
+          {clockTime(new Date(original.started_at))}
+          <span className="block text-xs text-ink-3">{shortDay(new Date(original.started_at))}</span>
+        </time>
+      ),
     look: { numeric: true },
   },
 ];
 
 export function EnrollmentsTable() {
   const { data, error, refetch } = useQuery(recentEnrollmentsQuery);
+  const { data: sequences } = useQuery(sequencesQuery);
+  const rows = useMemo(() => {
+    const names = new Map(sequences?.items.map(({ id, name }) => [id, name]));
+    return data?.items.map((item) => ({ ...item, sequence: names.get(item.sequence_id) ?? '' }));
+  }, [data, sequences]);
   return (
     <Card aria-labelledby="enrollments" className="overflow-hidden">
       <CardHeader id="enrollments" title="Recent enrollments" />
@@ -85,9 +87,9 @@ export function EnrollmentsTable() {
         <Failed error={error} retry={() => void refetch()} />
       ) : (
         <DataTable
-          caption="Enrollments that changed last"
+          caption="Enrollments, newest first"
           columns={COLUMNS}
-          rows={data?.items}
+          rows={rows}
           loadingRows={6}
           empty={
             <Empty icon={UserRoundPlus} title="Nobody is enrolled yet">

@@ -26,7 +26,7 @@ export function LiveFeed() {
   const scroller = useRef<HTMLDivElement>(null);
 
   const current = useMemo(() => (data ? merge(arrived, data.items) : undefined), [arrived, data]);
-  const first = useFirst(data?.items);
+  const first = useFirst(current);
   const shown = held ?? current;
   const fresh = held && current ? countFresh(current, held) : 0;
 

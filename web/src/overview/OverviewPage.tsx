@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 
 import { asProblem } from '@/api/problem';
-import { overviewQuery, RANGES, timeseriesQuery } from '@/api/queries';
+import { overviewQuery, timeseriesQuery } from '@/api/queries';
 import { useBusinessClock, useTick, type BusinessClock } from '@/app/clock';
 import { PageHeader } from '@/app/PageHeader';
 import { clockTime, count, shortDay } from '@/format/format';
@@ -10,7 +10,6 @@ import { Skeleton } from '@/ui/Skeleton';
 import { Tip } from '@/ui/Tip';
 
 import { ActivityChart } from './ActivityChart';
-import { filled } from './chartPoints';
 import { EnrollmentsTable } from './EnrollmentsTable';
 import { LiveFeed } from './LiveFeed';
 import { SequencesTable } from './SequencesTable';
@@ -20,9 +19,7 @@ import { Totals } from './Totals';
 export function OverviewPage() {
   const clock = useBusinessClock();
   const overview = useQuery(overviewQuery);
-  const hours = useQuery({ ...timeseriesQuery('24h', clock.now), enabled: clock.known });
-  const { stepMs, count: buckets } = RANGES['24h'];
-  const end = Math.floor(clock.now().getTime() / stepMs) * stepMs + stepMs;
+  const hours = useQuery({ ...timeseriesQuery('24h', clock), enabled: clock.known });
 
   return (
     <div className="mx-auto grid w-full max-w-360 gap-4 px-4 py-4 lg:px-6 lg:py-5">
@@ -36,10 +33,7 @@ export function OverviewPage() {
           className="rounded-card bg-surface shadow-card"
         />
       )}
-      <TodayStrip
-        overview={overview.data}
-        hours={hours.data && filled(hours.data.items, stepMs, buckets, end)}
-      />
+      <TodayStrip overview={overview.data} hours={hours.data?.items} />
       <div className="grid grid-cols-1 gap-4 lg:grid-cols-[minmax(0,1fr)_20rem] desk:grid-cols-[minmax(0,1fr)_17.5rem_21rem]">
         <ActivityChart clock={clock} />
         {/* The feed has its own scroll, so that its length never moves what stands below. */}

@@ -28,8 +28,8 @@ const COLUMNS: readonly Column<SequenceSummary>[] = [
       <div className="min-w-36">
         <p className="font-medium">{original.name}</p>
         <p className="text-xs text-ink-3">
-          {plural(original.steps, 'step')}
-          {original.version !== null && original.version !== undefined && ` · version ${original.version}`}
+          {plural(original.steps_count ?? 0, 'step')}
+          {original.version !== null && ` · version ${original.version}`}
         </p>
       </div>
     ),
@@ -40,24 +40,24 @@ const COLUMNS: readonly Column<SequenceSummary>[] = [
     accessorFn: (row) => row.status,
     cell: ({ row: { original } }) => <Badge tone={TONES[original.status]}>{words(original.status)}</Badge>,
   },
-  figure('active', 'Active', (row) => row.stats.active),
+  figure('enrolled', 'Enrolled', (row) => row.stats.enrolled),
   figure('sent', 'Sent', (row) => row.stats.sent, 'sm'),
-  rate('open', 'Open rate', (row) => row.stats.open_rate, 'sm'),
-  rate('click', 'Click rate', (row) => row.stats.click_rate, 'md'),
-  rate('reply', 'Reply rate', (row) => row.stats.reply_rate, 'sm'),
+  rate('open', 'Open rate', (row) => row.stats.rates.open, 'sm'),
+  rate('click', 'Click rate', (row) => row.stats.rates.click, 'md'),
+  rate('reply', 'Reply rate', (row) => row.stats.rates.reply, 'sm'),
   figure('completed', 'Completed', (row) => row.stats.completed, 'md'),
 ];
 
 function figure(
   id: string,
   header: string,
-  accessorFn: (row: SequenceSummary) => number,
+  of: (row: SequenceSummary) => number | undefined,
   from?: 'sm' | 'md',
 ): Column<SequenceSummary> {
   return {
     id,
     header,
-    accessorFn,
+    accessorFn: (row) => of(row) ?? 0,
     cell: (cell) => count(cell.getValue() as number),
     look: { numeric: true, ...(from && { from }) },
   };
@@ -66,14 +66,15 @@ function figure(
 function rate(
   id: string,
   header: string,
-  accessorFn: (row: SequenceSummary) => number,
+  of: (row: SequenceSummary) => number | undefined,
   from?: 'sm' | 'md',
 ): Column<SequenceSummary> {
   return {
     id,
     header,
-    accessorFn,
-    cell: (cell) => (cell.row.original.stats.sent === 0 ? <Nothing /> : percent(cell.getValue() as number)),
+    accessorFn: (row) => of(row) ?? 0,
+    cell: (cell) =>
+      (cell.row.original.stats.sent ?? 0) === 0 ? <Nothing /> : percent(cell.getValue() as number),
     look: { numeric: true, ...(from && { from }) },
   };
 }

@@ -37,6 +37,6 @@ describe('tell', () => {
   });
 
   it('falls back on the step id', () => {
-    expect(tell({ ...activity('enrollment.step_sent'), step_name: null }).what).toBe('welcome');
+    expect(tell({ ...activity('enrollment.step_sent'), step_name: null }).what).toBe('Welcome');
   });
 });

@@ -146,12 +146,18 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   'task.completed': told(ClipboardList, 'ink-3', 'has a task done'),
 };
 
+/** A step without a name of its own is known by its id. */
+function nameOfStep({ step_id: id, step_name: name }: Activity): string | null {
+  if (name && name !== id) return name;
+  return id ? words(id) : null;
+}
+
 /** Says in words what an activity is. A kind this page does not know is named by its last word. */
 export function tell(activity: Activity): ActivityWords {
   const kind = activity.kind.replace(/\.v\d+$/, '');
-  const step = activity.step_name ?? activity.step_id;
+  const step = nameOfStep(activity);
   const teller = TELLERS[kind];
-  if (teller) return teller(activity, step, activity.sequence_name);
+  if (teller) return teller(activity, step, activity.sequence_name ?? null);
   return {
     icon: CircleCheck,
     tone: 'ink-3',
