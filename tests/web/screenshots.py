@@ -40,9 +40,7 @@ async def take(
     await context.close()
 
 
-async def main(url: str, email: str, password: str, folder: str) -> None:
-    to = Path(folder)
-    to.mkdir(parents=True, exist_ok=True)
+async def main(url: str, email: str, password: str, to: Path) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for size in ("desk", "phone"):
@@ -52,4 +50,6 @@ async def main(url: str, email: str, password: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:5]))
+    _, address, member, secret, folder = sys.argv
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    asyncio.run(main(address, member, secret, Path(folder)))
