@@ -15,6 +15,7 @@ from pymongo import IndexModel
 
 from services.projector.targets import Checkpoint, Target
 from services.projector.views import View
+from services.projector.views.view import Keys, Partial
 from shared.faults import crash_point
 from shared.persistence.mongo import Database, Document, MongoClient, is_duplicate_key
 from shared.persistence.views import CHECKPOINTS, GENERATIONS, JOBS, checkpoint_id, collection_name, target_key
@@ -107,7 +108,7 @@ class Generations:
 
     async def make_collection(self, view: View, generation: int) -> None:
         """The collection of a generation with its indexes; outside any transaction, as MongoDB wants it."""
-        models = [IndexModel(list(keys)) for keys in view.indexes]
+        models = [_index_model(index) for index in view.indexes]
         await self._database.collection(collection_name(view.name, generation)).create_indexes(models)
 
     async def begin(self, view: View, job_id: str, kind: str) -> None:
@@ -203,6 +204,13 @@ def checkpoint_of(document: Document) -> Checkpoint:
         positions={key: int(position) for key, position in document["positions"].items()},
         broken=dict(document.get("broken", {})),
     )
+
+
+def _index_model(index: Keys | Partial) -> IndexModel:
+    if isinstance(index, Partial):
+        name = f"{index.field}_{index.value}"
+        return IndexModel(list(index.keys), name=name, partialFilterExpression={index.field: index.value})
+    return IndexModel(list(index))
 
 
 async def _insert_if_missing(collection: Any, document: Document) -> None:

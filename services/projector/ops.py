@@ -75,6 +75,11 @@ class Stage:
         self.paths: dict[str, dict[str, Any]] = {}  # every path written -> the operator's dict that holds it
         self.parents: set[str] = set()  # every path above one that is written
 
+    @property
+    def closed(self) -> bool:
+        """Whether it makes or removes the document as a whole, so that changes belong to the next stage."""
+        return self.remove or self.insert is not None
+
 
 class Document:
     """Orders to one document."""
@@ -92,6 +97,10 @@ class Document:
             holder = stage.paths.get(path)
             if holder is stage.set:
                 holder[path] = value
+                continue
+            if holder is None and "." not in path and path not in stage.parents and not stage.closed:
+                stage.set[path] = value  # the common case, short of what the rest does for it
+                stage.paths[path] = stage.set
                 continue
             if holder is not None:
                 del holder[path], stage.paths[path]
@@ -209,8 +218,7 @@ class Document:
         """The stage that can take one more change, at ``path``: the last one, or a new one after it."""
         stage = self.stages[-1]
         if (
-            stage.remove
-            or stage.insert is not None
+            stage.closed
             or path in stage.paths
             or path in stage.parents
             or any(above in stage.paths for above in above_of(path))
@@ -246,7 +254,7 @@ class Ops:
         """A document that cannot exist yet."""
         document = self.documents.setdefault(document_id, Document())
         stage = document.stages[-1]
-        if stage.paths or stage.remove or stage.insert is not None:
+        if stage.paths or stage.closed:
             stage = Stage()
             document.stages.append(stage)
         stage.insert = {"_id": document_id, **fields}

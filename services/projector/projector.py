@@ -27,9 +27,12 @@ from shared.persistence.mongo import MongoClient, is_unavailable
 
 log = structlog.get_logger()
 
-#: A batch begins at most this often, so that a steady trickle is gathered; the first event after a pause waits for
-#: nothing.
+#: A batch begins at most this often, so that a trickle is gathered; the first event after a pause waits for nothing.
 GATHER_SECONDS = 0.05
+#: Under load batches grow: a commit costs as much as a hundred events, so it may take this share of the time, ...
+BUSY_SHARE = 0.25
+#: ... as long as events do not wait longer than this for it.
+LONGEST_GATHER_SECONDS = 0.25
 #: With this many events held, a batch begins at once.
 FULL_BATCH = 2_000
 #: Events of the log in one page.
@@ -206,11 +209,11 @@ class Projector:
     # --- batches ------------------------------------------------------------------------------------------------------
 
     async def _take_in(self) -> None:
-        began = float("-inf")
+        began, gather = float("-inf"), self._gather_seconds
         while True:
             await self._wake.wait()
             assert self.feed is not None
-            left = began + self._gather_seconds - self._clock.monotonic()
+            left = began + gather - self._clock.monotonic()
             if left > 0 and self.feed.pending_events < FULL_BATCH:
                 await asyncio.sleep(left)
             self._wake.clear()
@@ -220,6 +223,8 @@ class Projector:
                     await self._batch()
                     await self._built()
                     self._ask_for_pages()
+                spent = self._clock.monotonic() - began
+                gather = max(self._gather_seconds, min(spent / BUSY_SHARE, LONGEST_GATHER_SECONDS))
             except Fenced as error:
                 telemetry.FENCED.inc()
                 log.warning("fenced", error=str(error))

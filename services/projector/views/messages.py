@@ -7,7 +7,7 @@ from typing import ClassVar
 from services.projector.event import Event, moment
 from services.projector.ops import Document, Ops
 from services.projector.views.ignored import LEAD, ORGANIZATION, SEQUENCE, TASK
-from services.projector.views.view import Keys, View, on
+from services.projector.views.view import Keys, Partial, View, on
 
 #: Signal -> field that holds the moment of the first one that counts.
 _FIRST = {
@@ -31,12 +31,12 @@ class Messages(View):
 
     name = "messages"
     version = 1
-    indexes: ClassVar[tuple[Keys, ...]] = (
+    # Every index is paid for by every message: an enrollment's are found by the range of their ids, other filters
+    # narrow the organization's.
+    indexes: ClassVar[tuple[Keys | Partial, ...]] = (
         (("organization_id", 1), ("due_at", -1), ("_id", 1)),
-        (("organization_id", 1), ("status", 1), ("due_at", -1)),
         (("lead_id", 1), ("due_at", -1)),
-        (("enrollment_id", 1), ("execution", 1)),
-        (("sequence_id", 1), ("due_at", -1)),
+        Partial((("organization_id", 1), ("due_at", -1)), "status", "in_doubt"),
     )
     ignored = (
         LEAD

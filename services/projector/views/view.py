@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from services.projector.event import Event
@@ -10,6 +11,15 @@ from services.projector.ops import Document, Ops
 
 Handler = Callable[[Any, Event, Ops], None]
 Keys = Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """An index over only those documents in which ``field`` equals ``value``."""
+
+    keys: Keys
+    field: str
+    value: str
 
 
 def on(*topics: str) -> Callable[[Handler], Handler]:
@@ -32,7 +42,7 @@ class View:
 
     name: ClassVar[str]
     version: ClassVar[int]
-    indexes: ClassVar[Sequence[Keys]] = ()
+    indexes: ClassVar[Sequence[Keys | Partial]] = ()
     ignored: ClassVar[frozenset[str]] = frozenset()
     handlers: ClassVar[Mapping[str, Handler]] = {}
 
