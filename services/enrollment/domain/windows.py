@@ -21,6 +21,8 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 #: Days looked ahead for an opening before a rule counts as never open.
 HORIZON_DAYS = 800
+#: Near its end an opening is computed anew: one that goes on for days is only followed for some.
+NEAR_THE_END = timedelta(hours=2)
 #: Days whose openings one rule keeps computed, over all zones.
 KEPT_DAYS = 4_096
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -65,7 +67,7 @@ def is_day_off(day: date, country: str | None) -> bool:
 class Hours:
     """One set of rules: windows per weekday, weekends, holidays. Equal settings give equal answers in every process."""
 
-    __slots__ = ("_days", "country", "skip_weekends", "windows")
+    __slots__ = ("_days", "_openings", "country", "skip_weekends", "windows")
 
     def __init__(self, windows: Sequence[Window], *, skip_weekends: bool = False, country: str | None = None) -> None:
         kept = [window for window in windows if window.days]
@@ -76,11 +78,15 @@ class Hours:
         self.skip_weekends = skip_weekends
         self.country = country
         self._days: dict[tuple[str, int], tuple[Interval, ...]] = {}
+        self._openings: dict[str, Interval] = {}
 
     def opening(self, moment: datetime, zone: ZoneInfo) -> Interval | None:
         """The first stretch that is open at ``moment`` or after it, from ``moment`` on; touching stretches are one.
         None when there is none.
         """
+        last = self._openings.get(zone.key)
+        if last is not None and last[0] <= moment < last[1] - NEAR_THE_END:
+            return (moment, last[1])
         day = moment.astimezone(zone).toordinal()
         best: Interval | None = None
         found = 0
@@ -98,6 +104,7 @@ class Hours:
             for other_start, other_end in self.day(zone, day + offset):
                 if other_start <= end < other_end:
                     end = other_end
+        self._openings[zone.key] = (start, end)
         return (max(start, moment), end)
 
     def day(self, zone: ZoneInfo, ordinal: int) -> tuple[Interval, ...]:
