@@ -12,6 +12,14 @@ from typer.core import TyperGroup
 MODULES = {
     "up": "tendril.cli.up",
     "run": "tendril.cli.run",
+    "doctor": "tendril.cli.doctor",
+    "member": "tendril.cli.member",
+    "api-key": "tendril.cli.api_key",
+    "leads": "tendril.cli.leads",
+    "events": "tendril.cli.events",
+    "views": "tendril.cli.views",
+    "dead": "tendril.cli.dead",
+    "bench": "tendril.cli.bench",
 }
 
 

@@ -23,7 +23,10 @@ def one_line(error: BaseException) -> str | None:
     ours = type(error).__module__.startswith(OURS)
     if not (ours or names & OF_SERVERS or isinstance(error, OSError)):
         return None
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error)
+    if "pymongo.errors.PyMongoError" in names:
+        text = f"MongoDB: {text.split(' (configured', maxsplit=1)[0].split(', Timeout:', maxsplit=1)[0]}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     return lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"  # the end of a log: its last line says most

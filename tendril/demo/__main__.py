@@ -12,6 +12,7 @@ import uvloop
 from shared.clock import load_clock
 from shared.messaging.publisher import Publisher
 from shared.persistence.mongo import connect
+from shared.persistence.views import ViewReader
 from shared.settings import SettingsError, load_settings
 from shared.telemetry import configure_logging
 from tendril.demo.api import Api
@@ -20,7 +21,15 @@ from tendril.demo.progress import ProgressFile
 from tendril.demo.recipients import Recipients
 from tendril.mailbox import COLLECTION, database_of
 
+ORGANIZATION_ID = "demo"
+ADMIN_SECONDS = 60.0
+POLL_SECONDS = 0.2
+
 log = structlog.get_logger(__name__)
+
+
+class NobodyThere(Exception):
+    """The admin of the demo is missing. One line."""
 
 
 async def serve() -> None:
@@ -44,6 +53,7 @@ async def serve() -> None:
         loop.add_signal_handler(number, working.cancel)
     try:
         await publisher.start()
+        await admin_is_there(ViewReader(client, settings.database_prefix), settings.admin_email)
         await api.sign_in()
         await api.prepare()
         log.info("demo_ready", seed=progress.progress.seed, leads=progress.progress.next_lead)
@@ -53,6 +63,21 @@ async def serve() -> None:
     finally:
         progress.save()
         await asyncio.gather(publisher.close(), api.close(), client.close())
+
+
+async def admin_is_there(views: ViewReader, email: str) -> None:
+    """Returns once the view from which people sign in knows the first admin. Raises NobodyThere after a minute."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + ADMIN_SECONDS
+    while loop.time() < deadline:
+        organizations = await views.collection("organizations")
+        if await organizations.find_one({"_id": ORGANIZATION_ID, "member_emails": email.casefold()}):
+            return
+        await asyncio.sleep(POLL_SECONDS)
+    raise NobodyThere(
+        f"organization {ORGANIZATION_ID} has no member {email}: add one with tendril member add --organization "
+        f"{ORGANIZATION_ID} --email {email} --role admin --password …, as in TENDRIL_ADMIN_PASSWORD"
+    )
 
 
 if __name__ == "__main__":

@@ -34,21 +34,21 @@ class Api:
         await self._http.aclose()
 
     async def sign_in(self) -> None:
-        """Waits until the first admin is there, at most a minute. Raises ApiRefused."""
+        """Tried again while the gateway is away, at most a minute. Raises ApiRefused."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + SIGN_IN_SECONDS
-        problem = ""
-        while loop.time() < deadline:
+        while True:
             try:
                 answer = await self._http.post("auth/token", data=self._login)
-                if answer.is_success:
-                    self._token = answer.json()["access_token"]
-                    return
-                problem = _problem(answer)
             except httpx.TransportError as error:
-                problem = str(error)
-            await asyncio.sleep(POLL_SECONDS)
-        raise ApiRefused(f"the demo cannot sign in as {self._login['username']}: {problem}")
+                if loop.time() > deadline:
+                    raise ApiRefused(f"the gateway does not answer: {error}") from error
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            if not answer.is_success:
+                raise ApiRefused(f"the demo cannot sign in as {self._login['username']}: {_problem(answer)}")
+            self._token = answer.json()["access_token"]
+            return
 
     async def prepare(self) -> None:
         """Organization, sender and sequence; what is there already stays."""
