@@ -9,6 +9,7 @@ import { Failed } from '@/ui/Notice';
 import { Skeleton } from '@/ui/Skeleton';
 
 import { framed } from './framed';
+import { headerPairs } from './headers';
 
 const TAB =
   'h-8 border-b-2 border-transparent px-1 text-sm font-medium text-ink-2 hover:text-ink data-[state=active]:border-accent data-[state=active]:text-ink';
@@ -91,7 +92,7 @@ export function MessagePane() {
           </Tabs.Content>
           <Tabs.Content value="headers" className="min-h-0 flex-1 overflow-auto p-4 lg:p-6">
             <dl className="grid gap-x-4 gap-y-1 font-mono text-xs sm:grid-cols-[12rem_minmax(0,1fr)]">
-              {message.headers.map(([name, value], at) => (
+              {headerPairs(message.headers).map(([name, value], at) => (
                 <div key={at} className="contents">
                   <dt className="text-ink-3">{name}</dt>
                   <dd className="mb-1 wrap-anywhere">{value}</dd>
