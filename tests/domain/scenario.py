@@ -55,7 +55,9 @@ TWO_MAILS = (email("first"), email("second", delay=days(3)))
 
 
 class Scenario:
-    """A lead just enrolled at ``T`` in an active sequence. Steps of the story are methods that answer the scenario itself."""
+    """A lead just enrolled at ``T`` in an active sequence. Steps of the story are methods that answer the scenario
+    itself.
+    """
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ def resume(scenario: Scenario) -> Scenario:
     return scenario.when(ResumeEnrollment(enrollment_id=scenario.enrollment_id))
 
 
-# --- the calm way ---------------------------------------------------------------------------------------------------------
+# --- the calm way ---------------------------------------------------------------------------------------------------
 
 
 def test_an_automatic_step_that_goes_well_is_two_events() -> None:
@@ -124,7 +124,7 @@ def test_an_exit_step_ends_the_enrollment() -> None:
     assert scenario.state.reason == "enough"
 
 
-# --- when a step is due ---------------------------------------------------------------------------------------------------
+# --- when a step is due ---------------------------------------------------------------------------------------------
 
 
 def test_a_step_waits_for_its_window_and_knows_it_beforehand() -> None:
@@ -304,7 +304,7 @@ def test_a_missing_value_holds_the_step_until_someone_fills_it_in() -> None:
     assert (plan.step_id, plan.execution) == ("first", 2)
 
 
-# --- in doubt -----------------------------------------------------------------------------------------------------------
+# --- in doubt -------------------------------------------------------------------------------------------------------
 
 
 def test_a_send_in_doubt_counts_as_sent_and_goes_on() -> None:
@@ -411,7 +411,7 @@ def test_repeated_orders_record_nothing() -> None:
     resume(scenario).refused(EnrollmentClosed)
 
 
-# --- watchdogs ----------------------------------------------------------------------------------------------------------
+# --- watchdogs ------------------------------------------------------------------------------------------------------
 
 
 def test_a_watchdog_asks_again_and_fails_only_after_three_rounds_in_silence() -> None:
@@ -452,7 +452,7 @@ def test_a_late_send_after_silence_counts_and_disturbs_nothing() -> None:
     assert scenario.state.executions[1].fate == Fate.SENT
 
 
-# --- people -------------------------------------------------------------------------------------------------------------
+# --- people ---------------------------------------------------------------------------------------------------------
 
 CALL = {"step_id": "call", "kind": "task", "config": {"title": "Call", "due_in_hours": 4}}
 

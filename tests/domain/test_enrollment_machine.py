@@ -71,7 +71,9 @@ SIGNALS = ("delivered", "opened", "clicked", "replied", "bounced", "complained",
 
 
 class EnrollmentMachine(RuleBasedStateMachine):
-    """Nothing outside behaves: outcomes contradict each other, come twice and late; timers ring stale; orders come in any order."""
+    """Nothing outside behaves: outcomes contradict each other, come twice and late; timers ring stale; orders come in
+    any order.
+    """
 
     @initialize(
         hold=st.booleans(),
@@ -213,7 +215,9 @@ class EnrollmentMachine(RuleBasedStateMachine):
 
     @invariant()
     def something_moves_it_on(self) -> None:
-        """An active enrollment has a plan with a moment, a plan blocked by name, or a step in flight; and a timer row that says so."""
+        """An active enrollment has a plan with a moment, a plan blocked by name, or a step in flight; and a timer row
+        that says so.
+        """
         state, timer = self.state, self.scenario.timer
         if state.status == Status.ACTIVE:
             assert (state.plan is None) != (state.in_flight is None)
@@ -240,7 +244,9 @@ class EnrollmentMachine(RuleBasedStateMachine):
 
     @invariant()
     def history_is_sound(self) -> None:
-        """No StepDue after an exit or in a pause; none for a new execution while a stop is unanswered; sent once; numbers grow."""
+        """No StepDue after an exit or in a pause; none for a new execution while a stop is unanswered; sent once;
+        numbers grow.
+        """
         held, ended, awaiting = False, False, None
         newest, sent = (0, 0), set[int]()
         for change in self.scenario.log:

@@ -75,7 +75,11 @@ class SecondCopyMachine(RuleBasedStateMachine):
     # --- the dispatcher -------------------------------------------------------------------------------------------
 
     @precondition(lambda self: bool(self.orders))
-    @rule(data=st.data(), fate=st.sampled_from(["sent", "sent", "deferred", "waits", "rejected", "in_doubt"]), again=st.booleans())
+    @rule(
+        data=st.data(),
+        fate=st.sampled_from(["sent", "sent", "deferred", "waits", "rejected", "in_doubt"]),
+        again=st.booleans(),
+    )
     def order_arrives(self, data: st.DataObject, fate: str, again: bool) -> None:
         index = data.draw(st.integers(0, len(self.orders) - 1))
         position, order = self.orders[index] if again else self.orders.pop(index)
@@ -94,7 +98,7 @@ class SecondCopyMachine(RuleBasedStateMachine):
                 fate = "stopped"
             elif self.scenario.world.now >= order.valid_until:
                 fate = "waits"
-            if fate == "sent" or fate == "in_doubt":
+            if fate in {"sent", "in_doubt"}:
                 self.copies[order.step_id] = self.copies.get(order.step_id, 0) + 1
             row = self.rows[order.execution] = Row("deferred" if fate == "waits" else fate, order.attempt)
             self.answer(order, row, fault=fate == "deferred")

@@ -65,7 +65,9 @@ def inside(window: Window, day: date, minutes: int, closed: frozenset[date], ski
 def oracle(
     windows: list[Window], moment: datetime, zone: ZoneInfo, closed: frozenset[date], skip: bool, upto: int
 ) -> tuple[datetime | None, datetime | None]:
-    """The first open minute from ``moment`` on, and the first closed one after it; None for what lies beyond ``upto`` minutes."""
+    """The first open minute from ``moment`` on, and the first closed one after it; None for what lies beyond ``upto``
+    minutes.
+    """
     opened: datetime | None = None
     for step in range(upto):
         now = moment + step * MINUTE
