@@ -1,9 +1,9 @@
 """Dead letters as an operator of the machine sees them: of every organization, and of none.
 
 The gateway drains them into the collection ``dead_letters`` of its database. A document: ``_id``, ``message_id``,
-``queue`` (where it died), ``reason`` (a word), ``reasons`` (list of ``{"field", "problem"}``), ``died_at``, ``lead_id``,
-``organization_id``, ``exchange`` and ``routing_key`` (it was first published with; empty when not known), ``headers``,
-``content_type``, ``body`` (bytes).
+``queue`` (where it died), ``reason`` (a word), ``reasons`` (list of ``{"field", "problem"}``), ``died_at``,
+``lead_id``, ``organization_id``, ``exchange`` and ``routing_key`` (it was first published with; empty when not known),
+``headers``, ``content_type``, ``body`` (bytes).
 """
 
 from __future__ import annotations
