@@ -16,12 +16,14 @@ from services.enrollment.domain.work import Change
 from shared.events.definition import SequenceDefinition
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import (
+    PauseEnrollment,
     RecordDeferred,
     RecordInDoubt,
     RecordRejected,
     RecordSent,
     RecordStopped,
     RecordUndressed,
+    ResumeEnrollment,
 )
 from shared.events.lead import LeadBody, LeadCreated
 from shared.events.message import Event, Message
@@ -198,3 +200,16 @@ class Scenario:
     @property
     def log(self) -> list[Change]:
         return self.world.log
+
+
+def in_flight(steps: Any = None, **more: Any) -> Scenario:
+    """The first message is in flight."""
+    return (Scenario(steps, **more) if steps is not None else Scenario(**more)).wake()
+
+
+def pause(scenario: Scenario, **more: Any) -> Scenario:
+    return scenario.when(PauseEnrollment(enrollment_id=scenario.enrollment_id, **more))
+
+
+def resume(scenario: Scenario) -> Scenario:
+    return scenario.when(ResumeEnrollment(enrollment_id=scenario.enrollment_id))
