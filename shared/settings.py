@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     mongo_url: str | None = Field(None, description="mongodb://host:port/database or mongodb+srv://…")
     event_store: str | None = Field(None, description="sqlite:///path or postgresql://…")
     home: Path = Field(Path("var"), description="a folder")
+    host: str = Field("127.0.0.1", min_length=1, description="the address that servers listen on, 0.0.0.0 for all")
     gateway_port: Port = Field(8000, ge=1, le=65535, description="a port, 1 to 65535")
     tracker_port: Port = Field(8001, ge=1, le=65535, description="a port, 1 to 65535")
     inbound_smtp_port: Port = Field(8025, ge=1, le=65535, description="a port, 1 to 65535")

@@ -56,7 +56,7 @@ class TrackerService:
         await self._start_http()
         loop = asyncio.get_running_loop()
         self._smtp = await loop.create_server(
-            lambda: session(self.handler, self.settings.inbound_domain), HOST, self.settings.inbound_smtp_port
+            lambda: session(self.handler, self.settings.inbound_domain), self.settings.host, self.settings.inbound_smtp_port
         )
         self.listening["smtp"] = True
 
@@ -81,7 +81,7 @@ class TrackerService:
     async def _start_http(self) -> None:
         config = uvicorn.Config(
             self.door,
-            host=HOST,
+            host=self.settings.host,
             port=self.settings.tracker_port,
             loop="none",
             lifespan="off",
@@ -103,7 +103,6 @@ class TrackerService:
         self.listening["http"] = True
 
 
-HOST = "0.0.0.0"  # noqa: S104  # recipients come from everywhere
 
 
 async def build(settings: Settings, clock: Clock, *, publisher: Publisher | None = None) -> TrackerService:
