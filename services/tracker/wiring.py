@@ -56,7 +56,9 @@ class TrackerService:
         await self._start_http()
         loop = asyncio.get_running_loop()
         self._smtp = await loop.create_server(
-            lambda: session(self.handler, self.settings.inbound_domain), self.settings.host, self.settings.inbound_smtp_port
+            lambda: session(self.handler, self.settings.inbound_domain),
+            self.settings.host,
+            self.settings.inbound_smtp_port,
         )
         self.listening["smtp"] = True
 
@@ -101,8 +103,6 @@ class TrackerService:
                 raise OSError("the web server ended at its start")
             await asyncio.sleep(0.005)
         self.listening["http"] = True
-
-
 
 
 async def build(settings: Settings, clock: Clock, *, publisher: Publisher | None = None) -> TrackerService:
