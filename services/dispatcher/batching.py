@@ -19,7 +19,7 @@ class Batch(Generic[Item, Result]):
     """
 
     def __init__(
-        self, run: Callable[[list[Item]], Awaitable[Sequence[Result]]], *, most: int = 500, lanes: int = 2
+        self, run: Callable[[list[Item]], Awaitable[Sequence[Result]]], *, most: int = 500, lanes: int = 4
     ) -> None:
         if most < 1 or lanes < 1:
             raise ValueError(f"most and lanes must be 1 or more, got {most} and {lanes}")

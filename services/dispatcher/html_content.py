@@ -56,12 +56,25 @@ def inline_styles(html: str) -> str:
         raise BrokenContent(f"the style sheet cannot be read: {error}") from None
 
 
-def sanitise(html: str, rewrite: RewriteLink) -> str:
-    """Harmless HTML: no scripts, no foreign schemes, no styles that load or place anything; every web link through
-    ``rewrite``.
-    """
+class _Sanitiser:
+    """Made once, because making one costs far more than using it. One thread at a time, never re-entered."""
 
-    def attribute(tag: str, name: str, value: str) -> str | None:
+    def __init__(self) -> None:
+        self._rewrite: RewriteLink = str
+        self._cleaner = nh3.Cleaner(
+            tags=_TAGS,
+            attributes=_ATTRIBUTES,
+            clean_content_tags=_CLEAN_CONTENT,
+            attribute_filter=self._attribute,
+            url_schemes=_SCHEMES,
+            link_rel=None,
+        )
+
+    def clean(self, html: str, rewrite: RewriteLink) -> str:
+        self._rewrite = rewrite
+        return self._cleaner.clean(html)
+
+    def _attribute(self, tag: str, name: str, value: str) -> str | None:
         if name == "style":
             return None if _BAD_STYLE.search(value) else value
         if name not in _URL_ATTRIBUTES:
@@ -69,17 +82,17 @@ def sanitise(html: str, rewrite: RewriteLink) -> str:
         address = safe_address(value)
         if address is None:
             return None
-        return rewrite(address) if tag == "a" and is_web(address) else address
+        return self._rewrite(address) if tag == "a" and is_web(address) else address
 
-    return nh3.clean(
-        html,
-        tags=_TAGS,
-        attributes=_ATTRIBUTES,
-        clean_content_tags=_CLEAN_CONTENT,
-        attribute_filter=attribute,
-        url_schemes=_SCHEMES,
-        link_rel=None,
-    )
+
+_sanitiser = _Sanitiser()
+
+
+def sanitise(html: str, rewrite: RewriteLink) -> str:
+    """Harmless HTML: no scripts, no foreign schemes, no styles that load or place anything; every web link through
+    ``rewrite``.
+    """
+    return _sanitiser.clean(html, rewrite)
 
 
 def safe_address(value: str) -> str | None:

@@ -80,7 +80,7 @@ class MemoryLedger:
     async def take_back(self, claim: Claim, now: datetime) -> None:
         row = self._own(claim)
         if row is not None and row.state in (State.CLAIMED, State.HANDING_OVER):
-            self.rows[row.dispatch_id] = replace(row, state=State.CLAIMED, until=now)
+            self.rows[row.dispatch_id] = replace(row, state=State.CLAIMED, until=None)
 
     async def renew(self, claims: Sequence[Claim], now: datetime) -> None:
         for claim in claims:

@@ -110,7 +110,7 @@ class MongoLedger:
 
     async def take_back(self, claim: Claim, now: datetime) -> None:
         """See Ledger."""
-        update = {"$set": {"state": State.CLAIMED, "claim.until": now, "open": True}}
+        update = {"$set": {"state": State.CLAIMED, "claim.until": None, "times.taken_back": now, "open": True}}
         await self._store.change(Change(claim.dispatch_id, _own(claim, State.CLAIMED, State.HANDING_OVER), update))
 
     async def renew(self, claims: Sequence[Claim], now: datetime) -> None:

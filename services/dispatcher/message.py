@@ -13,6 +13,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
 
 import idna
@@ -141,6 +142,7 @@ def from_document(document: dict[str, Any]) -> Outbound:
     )
 
 
+@lru_cache(maxsize=256)
 def _mailbox(name: str, email: str) -> str:
     """``Name <address>``, quoted and encoded as needed."""
     checked(name, "the sender's name")
@@ -170,11 +172,10 @@ def _with_mime(message: Outbound) -> Outbound:
 
 
 def _token_headers(headers: dict[str, str]) -> bytes:
-    """Headers of ids and addresses, folded between them only: the library would encode the long ones beyond recognition."""
-    lines = []
-    for name in _TOKEN_HEADERS:
-        if name in headers:
-            lines.append(f"{name}: " + "\r\n ".join(headers[name].split(" ")))
+    """Headers of ids and addresses, folded between them only: the library would encode the long ones beyond
+    recognition.
+    """
+    lines = (f"{name}: " + "\r\n ".join(headers[name].split(" ")) for name in _TOKEN_HEADERS if name in headers)
     return "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -122,21 +122,23 @@ _KINDS: dict[str, type[Ending]] = {
     "undressed": UndressedEnding,
 }
 _NAMES = {cls: kind for kind, cls in _KINDS.items()}
+_FIELDS = {cls: tuple(field.name for field in fields(cls)) for cls in _NAMES}
 
 
 def ending_to_document(ending: Ending) -> dict[str, Any]:
     """As it is kept in a row."""
-    return {"kind": _NAMES[type(ending)], **asdict(ending)}
+    kind = type(ending)
+    return {"kind": _NAMES[kind], **{name: getattr(ending, name) for name in _FIELDS[kind]}}
 
 
 def ending_from_document(document: Mapping[str, Any] | None) -> Ending | None:
     """Back from a row; None for None. Raises KeyError for an unknown kind."""
     if document is None:
         return None
-    fields = {name: value for name, value in document.items() if name != "kind"}
-    if "missing" in fields:
-        fields["missing"] = tuple(fields["missing"])
-    return _KINDS[document["kind"]](**fields)
+    values = {name: value for name, value in document.items() if name != "kind"}
+    if "missing" in values:
+        values["missing"] = tuple(values["missing"])
+    return _KINDS[document["kind"]](**values)
 
 
 def state_after(ending: Ending) -> State:

@@ -36,7 +36,7 @@ class Preparer:
                 return from_document(claim.message)
             assert step.lead_id is not None, "steps without a lead are refused on arrival"
             links = StepLinks(self.tokens, self.tracking_url, step, step.lead_id)
-            rendered = render_step(dressed, links)
+            rendered = render_step(dressed, links, derive_text=mime)
             addresses = addresses_of(self.tokens, self.inbound_domain, step)
             return compose(dressed, rendered, addresses, links.unsubscribe, self.clock.now(), mime=mime)
         except MissingValues as error:

@@ -20,15 +20,18 @@ _BREAKS = re.compile(r"[\r\n\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """``html`` is None for a message of text only. ``text`` is never empty."""
+    """``html`` is None for a message of text only. ``text`` is empty only where none was derived."""
 
     subject: str
     html: str | None
     text: str
 
 
-def render_step(step: DressedStep, links: Links) -> Rendered:
-    """Raises MissingValues with the names missing in any part, or BrokenContent."""
+def render_step(step: DressedStep, links: Links, *, derive_text: bool = True) -> Rendered:
+    """``derive_text`` False leaves the text of a message that has only HTML empty, for channels that show none.
+
+    Raises MissingValues with the names missing in any part, or BrokenContent.
+    """
     values = values_of(step, links)
     parts, missing = _filled(step, values)
     if missing:
@@ -40,11 +43,11 @@ def render_step(step: DressedStep, links: Links) -> Rendered:
         raise BrokenContent(f"the subject is longer than {MOST_SUBJECT_CHARACTERS} characters")
     html, text = parts.get("html"), parts.get("text")
     if html is not None and html.strip():
-        body, own_text = _html_part(html, step, links, parts.get("preheader"))
+        body, own_text = _html_part(html, step, links, parts.get("preheader"), derive_text=derive_text)
     else:
         body, own_text = None, ""
     text = _text_part(text, step, links) if text is not None and text.strip() else own_text
-    if not text.strip():
+    if body is None and not text.strip():
         raise BrokenContent("the message has no content")
     return Rendered(subject, body, text)
 
@@ -80,7 +83,9 @@ def _filled(step: DressedStep, values: dict[str, Any]) -> tuple[dict[str, str], 
     return parts, missing
 
 
-def _html_part(html: str, step: DressedStep, links: Links, preheader: str | None) -> tuple[str, str]:
+def _html_part(
+    html: str, step: DressedStep, links: Links, preheader: str | None, *, derive_text: bool
+) -> tuple[str, str]:
     """The whole HTML document, and a text made of it."""
     targets: dict[str, str] = {}
 
@@ -91,7 +96,7 @@ def _html_part(html: str, step: DressedStep, links: Links, preheader: str | None
 
     body = sanitise(inline_styles(html), rewrite)
     body += _html_footer(body, step, links)
-    text = text_of(body)
+    text = text_of(body) if derive_text else ""
     for rewritten, target in targets.items():
         text = text.replace(rewritten, target)
     hidden = ""

@@ -1,4 +1,5 @@
-"""A raw SMTP sink that does what it is told: answers, delays, drops the line at any verb, swallows the answer after the dot.
+"""A raw SMTP sink that does what it is told: answers, delays, drops the line at any verb, swallows the answer after
+the dot.
 
 It imports no product code. What it keeps in ``mails`` was accepted whole: content up to the final dot.
 """
@@ -23,14 +24,14 @@ class Mail:
 class Script:
     """``answers``: verb (lower case; ``connect``, ``content`` and ``dot`` too) -> what to do instead of a plain yes.
 
-    A text is sent as the answer; ``drop`` closes the line there; ``hang`` says nothing more; ``swallow`` (dot) keeps the mail and closes.
-    A list is used up one by one, the last one stays; None in it means a plain yes.
+    A text is sent as the answer; ``drop`` closes the line there; ``hang`` says nothing more; ``swallow`` (dot) keeps
+    the mail and closes. A list is used up one by one, the last one stays; None in it means a plain yes.
     """
 
     answers: dict[str, Any] = field(default_factory=dict)
 
     def take(self, verb: str) -> str | None:
-        wanted = self.answers.get(verb)
+        wanted: str | list[str | None] | None = self.answers.get(verb)
         if isinstance(wanted, list):
             return wanted.pop(0) if len(wanted) > 1 else wanted[0]
         return wanted

@@ -1,7 +1,7 @@
 """The ledger under any interleaving of holders, stops, lapses, late answers and settlements.
 
-What must hold: a dispatch is accepted by the provider at most once unless a refusal came between; nothing is sent under a claim made after
-a stop was applied; a final state never changes; an answer given once is given for ever.
+What must hold: a dispatch is accepted by the provider at most once unless a refusal came between; nothing is sent
+under a claim made after a stop was applied; a final state never changes; an answer given once is given for ever.
 """
 
 from __future__ import annotations
