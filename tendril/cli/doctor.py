@@ -36,9 +36,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             line.append(f"{mark} ", style=style)
             line.append(f"{check.name:<14}", style="bold")
             line.append(check.finding)
-            out.print(line)
+            out.print(line, soft_wrap=True)
             if check.mend:
-                out.print(Text(f"{'':<16}→ {check.mend}", style="yellow"))
+                out.print(Text(f"{'':<16}→ {check.mend}", style="yellow"), soft_wrap=True)
     if not _well(checks):
         raise typer.Exit(1)
 

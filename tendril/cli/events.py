@@ -20,7 +20,7 @@ from shared.persistence.views import VIEW_NAMES, ViewReader
 from shared.settings import Settings
 from tendril.cli.links import CONNECT_SECONDS, Broker, broker, mongo
 from tendril.cli.output import at as short_time
-from tendril.cli.output import out, progress_bar, show_json, show_line
+from tendril.cli.output import out, progress_bar, show_json, show_line, show_text
 from tendril.cli.parts import new_app
 from tendril.cli.views import run_job
 from tendril.place import settings_here
@@ -239,4 +239,4 @@ def _print(event: dict[str, Any]) -> None:
         line.append(f"unreadable: {event['unreadable']}", style="red")
     details = ", ".join(f"{name}={value}" for name, value in event["data"].items() if value not in (None, [], {}))
     line.append(details[:MAX_DETAIL], style="dim")
-    out.print(line)
+    show_text(line)

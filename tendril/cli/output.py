@@ -11,6 +11,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -39,6 +40,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
         out.print(table)
     else:
         out.print(empty)
+
+
+def show_text(line: Text) -> None:
+    """One line: cut to the width of a terminal, whole in a pipe."""
+    out.print(line, no_wrap=True, overflow="ellipsis", crop=out.is_terminal, soft_wrap=not out.is_terminal)
 
 
 def progress_bar() -> Progress:

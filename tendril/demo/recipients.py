@@ -117,16 +117,12 @@ class Recipients:
                 await self._tell(reaction, "lead.converted", {"value": 1_450, "currency": "EUR"})
 
     async def _send(self, sender: str, recipient: str, source: bytes) -> None:
-        async with self._smtp:
-            await aiosmtplib.send(
-                source,
-                sender=sender,
-                recipients=[recipient],
-                hostname="127.0.0.1",
-                port=self._smtp_port,
-                start_tls=False,
-                timeout=10,
-            )
+        """``sender`` is empty for a report that must not be answered."""
+        async with (
+            self._smtp,
+            aiosmtplib.SMTP(hostname="127.0.0.1", port=self._smtp_port, start_tls=False, timeout=10) as door,
+        ):
+            await door.sendmail(sender, [recipient], source)
 
     async def _tell(self, reaction: Reaction, key: str, more: dict[str, Any]) -> None:
         """As the calendar's or the shop's own message."""

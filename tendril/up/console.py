@@ -28,7 +28,7 @@ class Lines:
 
     def say(self, text: str, style: str = "") -> None:
         """A line of `up` itself."""
-        self.console.print(Text(text, style=style))
+        self.console.print(Text(text, style=style), soft_wrap=True)
 
     def of_service(self, name: str, line: str) -> None:
         """One line of a service's log, when it is worth a look and not one of too many."""
@@ -39,7 +39,7 @@ class Lines:
         shown.append(time.strftime("%H:%M:%S "), style="dim")
         shown.append(f"{name:<11}", style=self._colour(name))
         shown.append(text[:MAX_WIDTH], style=LEVEL_COLOURS.get(level, ""))
-        self.console.print(shown)
+        self.console.print(shown, soft_wrap=True)
 
     def _colour(self, name: str) -> str:
         return self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
