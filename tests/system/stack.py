@@ -32,6 +32,8 @@ from tests.system.sink import Sink
 ORGANIZATION = "demo"
 ADMIN = ("admin@demo.example", "a long enough password")
 START_SECONDS = 60.0
+#: A person's browser: what calls itself a script counts as a machine.
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 @dataclass
@@ -84,7 +86,7 @@ class Stack:
         self._secret_key = secrets.token_urlsafe(32)
         self._token: str | None = None
         self._amqp: aio_pika.abc.AbstractRobustConnection | None = None
-        self.http = httpx.AsyncClient(timeout=20.0)
+        self.http = httpx.AsyncClient(timeout=20.0, headers={"User-Agent": BROWSER})
 
     # --- life -----------------------------------------------------------------------------------------------------------
 
@@ -145,9 +147,7 @@ class Stack:
         env = {key: value for key, value in os.environ.items() if not key.startswith("TENDRIL_")}
         env.update(
             TENDRIL_AMQP_URL=self.rabbit.url,
-            TENDRIL_MONGO_URL=self.mongo.url.rstrip("/") + "/tendril"
-            if self.mongo.url.count("/") < 4
-            else self.mongo.url,
+            TENDRIL_MONGO_URL=self.mongo.url,
             TENDRIL_EVENT_STORE=self.event_store or f"sqlite:///{self.home / 'tendril.db'}",
             TENDRIL_HOME=str(self.home),
             TENDRIL_GATEWAY_PORT=str(self.gateway_port),

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import smtplib
+from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.support.waiting import eventually
 from tests.system.checking import verify_all
 from tests.system.sequences import email, mail_then_later, sequence
 from tests.system.stack import ORGANIZATION, Stack, lead, running_stack
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     async with running_stack(tmp_path_factory.mktemp("thread")) as running:
         yield running
 
@@ -199,6 +201,6 @@ async def test_every_view_equals_a_replay(stack: Stack) -> None:
     await verify_all(stack)
 
 
-def test_the_home_holds_no_plain_address(stack: Stack) -> None:
+async def test_the_home_holds_no_plain_address(stack: Stack) -> None:
     for path in Path(stack.home).glob("tendril.db*"):
         assert b"lead1@example.com" not in path.read_bytes()
