@@ -14,16 +14,12 @@ from services.enrollment.domain.world import CatalogueEntry
 from services.enrollment.states import Known, States
 from shared.clock import Clock
 from shared.events.sequence import SequencePublished
+from shared.identity import domain_of
 from shared.ids import derived_id
 from shared.persistence.eventstore import Effects, EventStore, IdentityKey
 
 if TYPE_CHECKING:
     from services.enrollment.domain.handling import Decision
-
-
-def domain_of(address: str) -> str:
-    """``@example.com`` of an e-mail address: how a whole domain is suppressed."""
-    return "@" + address.rpartition("@")[2]
 
 
 class Versions:

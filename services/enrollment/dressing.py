@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from services.enrollment.batch_world import Versions, domain_of
+from services.enrollment.batch_world import Versions
 from services.enrollment.domain.identities import normalise_address
 from services.enrollment.domain.lead import Lead
 from services.enrollment.states import States
@@ -18,6 +18,7 @@ from shared.events.definition import EmailConfig
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue, WatchdogRang
 from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
+from shared.identity import domain_of
 from shared.ids import derived_id
 from shared.persistence.eventstore import EventStore
 

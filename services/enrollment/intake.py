@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
 import structlog
 
 from services.enrollment.committer import Committer
+from services.enrollment.spelling import spelled
 from services.enrollment.telemetry import DEAD
 from shared.events.envelope import Envelope
 from shared.events.errors import InvalidMessage
-from shared.events.lead import InboundLead
 from shared.events.query import Answer, Problem
 from shared.messaging.consumers import Delivery, Subscription, dead_letter
 from shared.messaging.errors import DependencyAway
@@ -60,16 +59,32 @@ class Intake:
         return handle
 
     async def _take(self, queue: str, exchange: str | None, delivery: Delivery) -> None:
-        envelopes = [named(envelope) for envelope in delivery.envelopes]
+        readable = await self._readable(queue, delivery)
         answers = await asyncio.gather(
-            *(self._committer.enqueue(envelope, exchange=exchange) for envelope in envelopes), return_exceptions=True
+            *(self._committer.enqueue(envelope, exchange=exchange) for envelope in readable), return_exceptions=True
         )
         for answer in answers:
             if isinstance(answer, StoreUnavailable):
                 raise DependencyAway("event store") from answer
             if isinstance(answer, BaseException) and len(answers) == 1:
                 raise answer
-        await self._conclude(queue, delivery, envelopes, answers)
+        await self._conclude(queue, delivery, readable, answers)
+
+    async def _readable(self, queue: str, delivery: Delivery) -> list[Envelope]:
+        """The envelopes as the domain expects them; one that cannot be read so is answered or set aside."""
+        readable = []
+        for envelope in delivery.envelopes:
+            try:
+                readable.append(spelled(envelope))
+            except InvalidMessage as error:
+                problem = Problem(
+                    code="invalid", title="The message has errors", detail=str(error), status=422, errors=error.reasons
+                )
+                if delivery.reply_to is not None:
+                    await delivery.reply(Answer(ok=False, problem=problem))
+                else:
+                    await self._refused(queue, delivery, envelope, problem)
+        return readable
 
     async def _conclude(
         self, queue: str, delivery: Delivery, envelopes: Sequence[Envelope], answers: Sequence[Answer | BaseException]
@@ -104,16 +119,3 @@ class Intake:
             reasons or [{"field": "", "problem": detail}],
             code,
         )
-
-
-def named(envelope: Envelope) -> Envelope:
-    """A funnel's message names its organization in the body; the envelope gets it from there. Raises InvalidMessage
-    when the two differ."""
-    if not isinstance(envelope.message, InboundLead):
-        return envelope
-    organization_id = envelope.message.organization_id
-    if envelope.organization_id not in (None, organization_id):
-        raise InvalidMessage(
-            [{"field": "organization_id", "problem": "differs from the event's organizationid"}], message_id=envelope.id
-        )
-    return replace(envelope, organization_id=organization_id)
