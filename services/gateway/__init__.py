@@ -1,1 +1,1 @@
-"""The gateway service."""
+"""The gateway: HTTP API, sign-in, Socket.IO server, and the web app's files."""

@@ -1,78 +1,109 @@
-"""The HTTP application: routes, problem documents, limits."""
+"""The HTTP application: routes, problem documents, limits, headers."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
-from services.gateway import problems
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute
+
+from services.gateway import problems, webapp
 from services.gateway.parts import Parts
-from services.gateway.problems import ProblemDocument, TooLarge
-from services.gateway.routes import auth, enrollments, leads, metrics, sequences, tasks
+from services.gateway.routes import (
+    auth,
+    enrollments,
+    leads,
+    messages,
+    metrics,
+    operations,
+    organization,
+    sequences,
+    tasks,
+)
+from services.gateway.shapes import Problem
+from shared.telemetry import histogram, telemetry_page
 
 API = "/api/v1"
-MAX_BODY_BYTES = 1 << 20
+DIST = Path(__file__).resolve().parents[2] / "web" / "dist"
+_MODULES = (auth, organization, sequences, enrollments, leads, tasks, messages, metrics, operations)
+_PROBLEM = {
+    "description": "A problem document (RFC 9457).",
+    "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 
-_CODES = (400, 401, 403, 404, 409, 413, 422, 429, 503)
-
-
-class BodyLimit:
-    """Refuses a request body over ``MAX_BODY_BYTES``, whether or not its length was announced."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > MAX_BODY_BYTES:
-            await _refuse(scope, receive, send)
-            return
-        taken = 0
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > MAX_BODY_BYTES:
-                raise TooLarge(f"A body may have {MAX_BODY_BYTES} bytes.")
-            return message
-
-        await self._app(scope, counted, send)
+_seconds = histogram("http_seconds", "Answering a request", ["method", "route", "status"])
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    problem = TooLarge(f"A body may have {MAX_BODY_BYTES} bytes.")
-    await problems.answer(problem.document(), problem.headers)(scope, receive, send)
-
-
-def build_app(parts: Parts | None, *routers: APIRouter) -> FastAPI:
-    """The application with the routes of this module and ``routers``. Without ``parts`` it only describes itself
-    (OpenAPI).
-    """
+def create_app(parts: Parts | None, readiness: Callable[[], dict[str, bool]] = dict, dist: Path = DIST) -> FastAPI:
+    """The application. Without ``parts`` it only describes itself."""
     app = FastAPI(
         title="Tendril",
         version="1",
-        summary="Event-sourced lead nurturing",
-        description="Lists take `limit`, `cursor`, `sort` and filters. Changes take `Idempotency-Key` and answer with "
-        "`Tendril-Position`; a query given that as `min_position` waits until the view has the change.",
-        responses={code: {"model": ProblemDocument, "content": {problems.CONTENT_TYPE: {}}} for code in _CODES},
+        description="Lead-nurture sequences: what is happening, and orders to change it.",
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
     )
     app.state.parts = parts
-    problems.install(app)
-    app.add_middleware(BodyLimit)
-    api = APIRouter(prefix=API)
-    for router in (
-        auth.router,
-        sequences.router,
-        enrollments.router,
-        leads.router,
-        tasks.router,
-        metrics.router,
-        *routers,
-    ):
-        api.include_router(router)
+    api = APIRouter(prefix=API, responses={"default": _PROBLEM})
+    for module in _MODULES:
+        api.include_router(module.router)
     app.include_router(api)
+    app.include_router(_signs_of_life(readiness))
+    app.include_router(webapp.router_for(dist))
+    problems.install(app)
+    app.middleware("http")(_measured)
+    app.add_middleware(problems.BodyLimit)
+    _describe(app)
     return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """A name that stays: the area's module and the function."""
+    return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.name}"
+
+
+def _describe(app: FastAPI) -> None:
+    """Adds the problem document to the schemas; validation errors are such documents too."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = make()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(schema.pop("$defs", {}))
+            schemas["Problem"] = schema
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            for path in document["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to change the document
+
+
+def _signs_of_life(readiness: Callable[[], dict[str, bool]]) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    async def page(request: Request) -> Response:
+        line, content_type, body = telemetry_page(request.url.path, readiness)
+        return Response(body, int(line.partition(" ")[0]), media_type=content_type)
+
+    for path in ("/healthz", "/readyz", "/metrics"):
+        router.add_api_route(path, page)
+    return router
+
+
+async def _measured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    began = time.perf_counter()
+    response = await call_next(request)
+    route = request.scope.get("route")
+    path = getattr(route, "path", "none")
+    _seconds.labels(request.method, path, str(response.status_code)).observe(time.perf_counter() - began)
+    webapp.secure(request.url.path, response)
+    return response

@@ -1,25 +1,27 @@
-"""Changes: commands sent to the write side with request-reply, for the domain's answer and a cursor."""
+"""Changes are orders to the write side, sent over RabbitMQ; the caller gets the domain's own answer."""
 
 from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
 
-from fastapi.responses import JSONResponse
-
-from services.gateway.principals import Principal
-from services.gateway.problems import Refused
+from services.gateway.access import Principal
+from services.gateway.errors import Refused
 from shared.clock import Clock
-from shared.events.envelope import Envelope
-from shared.events.message import Command
-from shared.events.query import Answer
-from shared.ids import new_id
+from shared.events import Envelope, Message
+from shared.events.query import Answer, Problem
+from shared.ids import derived_id, new_id
 from shared.messaging.requests import Requester
 from shared.messaging.topology import exchange_of, routing_key_of
 from shared.telemetry import current_traceparent
 
-POSITION_HEADER = "Tendril-Position"
-TIMEOUT_SECONDS = 10.0
+SOURCE = "gateway"
+#: How long a caller waits for the domain's answer.
+ANSWER_SECONDS = 10.0
+#: Fields that name the aggregate an order is for, the nearest first.
+_TARGETS = ("task_id", "enrollment_id", "sequence_id", "lead_id")
+
+_UNEXPLAINED = Problem(code="refused", title="Refused", detail="the order was refused")
 
 
 class Commands:
@@ -30,37 +32,44 @@ class Commands:
         self._clock = clock
 
     async def send(
-        self,
-        principal: Principal,
-        command: Command,
-        *,
-        message_id: str | None = None,
-        subject: UUID | None = None,
-        lead_id: UUID | None = None,
+        self, principal: Principal, message: Message, command_id: str, *, lead_id: UUID | None = None
     ) -> Answer:
-        """The answer to an accepted order. ``message_id`` makes a repeat recognisable. Raises Refused, BrokerAway,
-        RequestTimeout.
-        """
+        """The answer to an order that was carried out. Raises Refused, BrokerAway, RequestTimeout."""
+        return await self.send_as(principal.actor, principal.organization_id, message, command_id, lead_id=lead_id)
+
+    async def send_as(
+        self, actor: str, organization_id: str, message: Message, command_id: str, *, lead_id: UUID | None = None
+    ) -> Answer:
+        """The same on behalf of an actor, e.g. ``system``."""
         envelope = Envelope(
-            id=message_id or new_id().hex,
-            message=command,
-            source="tendril/gateway",
+            id=command_id,
+            message=message,
+            source=SOURCE,
             time=self._clock.now(),
-            organization_id=principal.organization_id,
-            subject=subject,
-            lead_id=lead_id,
+            organization_id=organization_id,
+            subject=_subject(message, organization_id),
+            lead_id=lead_id or getattr(message, "lead_id", None),
             traceparent=current_traceparent(),
-            actor=principal.actor,
+            actor=actor,
         )
         answer = await self._requester.request(
-            exchange_of(envelope), routing_key_of(envelope), envelope, timeout_seconds=TIMEOUT_SECONDS
+            exchange_of(envelope), routing_key_of(envelope), envelope, timeout_seconds=ANSWER_SECONDS
         )
-        if not answer.ok and answer.problem is not None:
-            raise Refused(answer.problem)
+        if not answer.ok:
+            raise Refused(answer.problem or _UNEXPLAINED)
         return answer
 
+    async def ask(self, organization_id: str, question: Message) -> dict[str, Any]:
+        """A question to the reader; its result. Raises Refused, BrokerAway, RequestTimeout."""
+        answer = await self.send_as("system", organization_id, question, new_id().hex)
+        return answer.result
 
-def changed(answer: Answer, *, status: int = 200, **extra: Any) -> JSONResponse:
-    """The response to a change: the domain's result and where it stands in the log."""
-    headers = {POSITION_HEADER: answer.position} if answer.position else None
-    return JSONResponse({**answer.result, **extra}, status_code=status, headers=headers)
+
+def _subject(message: Message, organization_id: str) -> UUID | None:
+    if message.TOPIC.startswith("organization."):
+        return derived_id("organization", organization_id)
+    for name in _TARGETS:
+        value = getattr(message, name, None)
+        if isinstance(value, UUID):
+            return value
+    return None

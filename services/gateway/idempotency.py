@@ -1,139 +1,118 @@
-"""Idempotency keys: a change repeated with the same key gets the first answer and is carried out once.
+"""Idempotency keys: the same key of the same caller on the same route gets the same answer, on any gateway.
 
-Keys are scoped to (organization, principal, route). The order's message id is derived from the same words, so even when
-this memory is lost the write side's inbox recognises the repeat.
+Scoped to (organization, principal, method and path). The command's own id is made from the same parts, so that a
+gateway that dies in between
+leaves nothing undone and nothing done twice: who asks again sends the same command, and the write side's inbox answers.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from fastapi import Request, Response
-from fastapi.responses import JSONResponse
-
-from services.gateway.principals import Principal
-from services.gateway.problems import Invalid, KeyInUse, KeyReused
+from services.gateway.access import Principal
+from services.gateway.errors import Conflict, Invalid
 from shared.clock import Clock
-from shared.ids import derived_id, new_id
-from shared.persistence.mongo import Collection, is_duplicate_key
+from shared.ids import derived_id
+from shared.persistence.mongo import Database, is_duplicate_key
 
-HEADER = "Idempotency-Key"
+KEPT_HOURS = 24
+#: A request that has run this long belongs to a gateway that died: whoever asks again takes it over.
+ABANDONED_SECONDS = 60
 MAX_KEY_LENGTH = 255
-#: How long an answer is remembered, machine time.
-KEEP_SECONDS = 24 * 3600
-#: After this a request that never ended may be tried again: longer than any request takes.
-RUNNING_SECONDS = 60
-
-Produce = Callable[[], Awaitable[Response]]
-
-
-async def ensure_indexes(collection: Collection) -> None:
-    await collection.create_index([("at", 1)], expireAfterSeconds=KEEP_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The name under which an answer is kept, and what the request's body was."""
+class Stored:
+    """An answer given before. ``body`` is JSON; None when it was not kept (it held a secret)."""
 
-    key: str
-    body_hash: str
+    status: int
+    body: bytes | None
+    position: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A request under way. ``command_id`` is the id of the command it sends."""
+
+    id: str
+    command_id: str
 
 
 class Idempotency:
-    """Answers by key, in MongoDB, shared by all gateways."""
+    """Collection ``idempotency`` of the gateway's database."""
 
-    def __init__(self, collection: Collection, clock: Clock) -> None:
-        self._collection = collection
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._documents = database.collection("idempotency")
         self._clock = clock
 
-    async def once(self, claim: Claim, produce: Produce) -> Response:
-        """The first answer to this claim. Raises KeyReused for another body, KeyInUse while the first request still
-        runs.
+    async def prepare(self) -> None:
+        """Makes the index."""
+        await self._documents.create_index([("expires_at", 1)], expireAfterSeconds=0)
 
-        An answer of 5xx, and an exception, are not kept: the repeat tries again with the same message id.
+    async def begin(self, principal: Principal, route: str, key: str, body: bytes) -> Ticket | Stored:
+        """A ticket for a new request, or the answer given before.
+
+        Raises Invalid for a key that is too long or was used with another body, Conflict while the first request runs.
         """
-        kept = await self._take(claim)
-        if kept is not None:
-            return _replayed(kept)
-        try:
-            response = await produce()
-        except BaseException:
-            await self._collection.delete_one({"_id": claim.key, "state": "running"})
-            raise
-        if response.status_code >= 500:
-            await self._collection.delete_one({"_id": claim.key})
-            return response
-        answer = {
-            "state": "done",
-            "status": response.status_code,
-            "body": bytes(response.body),
-            "media_type": response.media_type,
-            "position": response.headers.get("Tendril-Position"),
+        if len(key) > MAX_KEY_LENGTH:
+            raise Invalid(f"an Idempotency-Key has at most {MAX_KEY_LENGTH} characters", code="bad_idempotency_key")
+        parts = (principal.organization_id, principal.actor, route, key)
+        ticket = Ticket(derived_id("idempotency", *parts).hex, derived_id("command", *parts).hex)
+        body_hash = hashlib.sha256(body).hexdigest()
+        now = self._clock.wall()
+        document = {
+            "_id": ticket.id,
+            "organization_id": principal.organization_id,
+            "body_hash": body_hash,
+            "state": "running",
+            "started_at": now,
+            "expires_at": now + timedelta(hours=KEPT_HOURS),
         }
-        await self._collection.update_one({"_id": claim.key}, {"$set": answer})
-        return response
-
-    async def _take(self, claim: Claim) -> dict[str, Any] | None:
-        """None when the claim is ours to carry out, else the kept answer."""
-        now: datetime = self._clock.wall()
-        mine = {"_id": claim.key, "body_hash": claim.body_hash, "state": "running", "at": now}
         try:
-            await self._collection.insert_one(mine)
+            await self._documents.insert_one(document)
         except Exception as error:
             if not is_duplicate_key(error):
                 raise
         else:
-            return None
-        kept = await self._collection.find_one({"_id": claim.key})
-        if kept is None:
-            return await self._take(claim)
-        if kept["body_hash"] != claim.body_hash:
-            raise KeyReused("The key was used with another body; take a new one.")
-        if kept["state"] == "done":
-            return kept
-        stale = {"_id": claim.key, "state": "running", "at": {"$lt": now - timedelta(seconds=RUNNING_SECONDS)}}
-        taken = await self._collection.update_one(stale, {"$set": {"at": now}})
-        if taken.modified_count == 1:
-            return None
-        raise KeyInUse("The first request with this key has not ended yet.")
+            return ticket
+        return await self._repeated(ticket, body_hash)
 
+    async def _repeated(self, ticket: Ticket, body_hash: str) -> Ticket | Stored:
+        known = await self._documents.find_one({"_id": ticket.id})
+        if known is None:
+            raise Conflict("the first request with this key has just failed; ask again", code="request_running")
+        if known["body_hash"] != body_hash:
+            raise Invalid(
+                "this Idempotency-Key was used with another body",
+                code="idempotency_key_reused",
+                errors=[{"field": "Idempotency-Key", "problem": "was used with another body"}],
+            )
+        if known["state"] == "done":
+            return Stored(known["status"], known["body"], known["position"])
+        now = self._clock.wall()
+        abandoned = now - timedelta(seconds=ABANDONED_SECONDS)
+        taken = await self._documents.update_one(
+            {"_id": ticket.id, "state": "running", "started_at": {"$lte": abandoned}}, {"$set": {"started_at": now}}
+        )
+        if taken.modified_count:
+            return ticket
+        raise Conflict(
+            "a request with this Idempotency-Key is still running", code="request_running", retry_after_seconds=1
+        )
 
-def _replayed(kept: dict[str, Any]) -> Response:
-    headers = {"Idempotency-Replayed": "true"}
-    if kept.get("position"):
-        headers["Tendril-Position"] = kept["position"]
-    return Response(kept["body"], status_code=kept["status"], media_type=kept.get("media_type"), headers=headers)
+    async def finish(self, ticket: Ticket, stored: Stored) -> None:
+        """Keeps the answer."""
+        done: dict[str, Any] = {
+            "state": "done",
+            "status": stored.status,
+            "body": stored.body,
+            "position": stored.position,
+        }
+        await self._documents.update_one({"_id": ticket.id}, {"$set": done})
 
-
-class Change:
-    """A request that changes something: who asks, under which message id, and how its answer is remembered."""
-
-    def __init__(self, principal: Principal, message_id: str, claim: Claim | None, idempotency: Idempotency) -> None:
-        self.principal = principal
-        self.message_id = message_id
-        self._claim = claim
-        self._idempotency = idempotency
-
-    async def run(self, produce: Callable[[], Awaitable[JSONResponse]]) -> Response:
-        """Carries it out, once for each key."""
-        if self._claim is None:
-            return await produce()
-        return await self._idempotency.once(self._claim, produce)
-
-
-async def change_of(request: Request, principal: Principal, idempotency: Idempotency) -> Change:
-    """Reads the key of a request. Raises Invalid for one that cannot be used."""
-    key = request.headers.get(HEADER)
-    if key is None:
-        return Change(principal, new_id().hex, None, idempotency)
-    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
-        problem = f"must be 1 to {MAX_KEY_LENGTH} printable characters"
-        raise Invalid("The idempotency key cannot be used.", errors=[{"field": HEADER, "problem": problem}])
-    route = f"{request.method} {request.url.path}?{request.url.query}"
-    name = derived_id("idempotency", principal.organization_id, principal.actor, route, key).hex
-    body_hash = hashlib.sha256(await request.body()).hexdigest()
-    return Change(principal, f"api-{name}", Claim(name, body_hash), idempotency)
+    async def forget(self, ticket: Ticket) -> None:
+        """The request came to nothing that should be repeated: the next one runs again."""
+        await self._documents.delete_one({"_id": ticket.id})

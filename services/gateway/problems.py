@@ -1,203 +1,176 @@
-"""Problem documents (RFC 9457): the one form of every error the API answers.
-
-ApiProblem
-├── NotSignedIn        401
-├── Forbidden          403
-├── NotFound           404
-├── Refused            whatever the domain said
-├── ViewBehind         409  the view has not reached the position asked for
-├── KeyInUse           409  the same idempotency key is being worked on
-├── KeyReused          422  the idempotency key came with another body
-├── Invalid            422
-├── TooLarge           413
-├── TooMany            429  with Retry-After
-└── Away               503  a part behind the API is away; with Retry-After
-"""
+"""Problem documents (RFC 9457) for everything that goes wrong, and the limit of bodies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, ClassVar
 
+import orjson
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.events.query import Problem
-from shared.messaging.errors import MessagingError, RequestTimeout
+from services.gateway.errors import Away, GatewayError
+from shared.messaging.errors import BrokerAway, MessagingError, PublishUnknown, RequestTimeout
 from shared.persistence.mongo import is_unavailable
-from shared.telemetry import counter
+from shared.persistence.views import BadCursor, UnknownView, ViewBehind
 
-log = structlog.get_logger()
+MEDIA_TYPE = "application/problem+json"
+MAX_BODY_BYTES = 1 << 20
 
-CONTENT_TYPE = "application/problem+json"
-TYPE_BASE = "https://tendril.dev/problems/"
-#: What a caller is told to wait when a broker or database is away.
-RETRY_AFTER_SECONDS = 2
-
-PROBLEMS = counter("api_problems_total", "Requests answered with a problem document", ["code"])
+_log = structlog.get_logger(__name__)
 
 
-class FieldProblem(BaseModel):
-    """One wrong field: its path with dots, and what is wrong with it."""
-
-    field: str
-    problem: str
-
-
-class ProblemDocument(BaseModel):
-    """An error as RFC 9457 has it; ``code`` is stable and meant for programs."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[FieldProblem] = []
-
-
-class ApiProblem(Exception):
-    """An error that is answered as a problem document."""
-
-    status: ClassVar[int] = 500
-    code: ClassVar[str] = "internal"
-    title: ClassVar[str] = "Something went wrong"
-
-    def __init__(
-        self, detail: str, *, errors: Sequence[dict[str, str]] = (), headers: dict[str, str] | None = None
-    ) -> None:
-        self.detail = detail
-        self.errors = list(errors)
-        self.headers = headers or {}
-        super().__init__(detail)
-
-    def document(self) -> dict[str, Any]:
-        return document(self.status, self.code, self.title, self.detail, self.errors)
-
-
-class NotSignedIn(ApiProblem):
-    status, code, title = 401, "not_signed_in", "Sign in first"
-
-    def __init__(self, detail: str = "A bearer token or an API key is needed.") -> None:
-        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
-
-
-class Forbidden(ApiProblem):
-    status, code, title = 403, "forbidden", "Not allowed"
-
-
-class NotFound(ApiProblem):
-    status, code, title = 404, "not_found", "Not found"
-
-
-class ViewBehind(ApiProblem):
-    status, code, title = 409, "view_behind", "The view is behind"
-
-
-class KeyInUse(ApiProblem):
-    status, code, title = 409, "idempotency_key_in_use", "This request is being worked on"
-
-
-class KeyReused(ApiProblem):
-    status, code, title = 422, "idempotency_key_reused", "The idempotency key belongs to another request"
-
-
-class Invalid(ApiProblem):
-    status, code, title = 422, "invalid", "The request has errors"
-
-
-class TooLarge(ApiProblem):
-    status, code, title = 413, "too_large", "The body is too large"
-
-
-class TooMany(ApiProblem):
-    status, code, title = 429, "too_many_requests", "Too many requests"
-
-    def __init__(self, detail: str, retry_after_seconds: int) -> None:
-        super().__init__(detail, headers={"Retry-After": str(max(1, retry_after_seconds))})
-
-
-class Away(ApiProblem):
-    status, code, title = 503, "unavailable", "A part of Tendril is away"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
-
-
-class Refused(ApiProblem):
-    """The domain refused the order; status, code and title are its own."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        super().__init__(problem.detail, errors=problem.errors)
-
-    def document(self) -> dict[str, Any]:
-        return document(self.problem.status, self.problem.code, self.problem.title, self.detail, self.errors)
-
-
-def document(status: int, code: str, title: str, detail: str, errors: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
-    """The JSON of a problem."""
-    return {
-        "type": f"{TYPE_BASE}{code}",
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    errors: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """A problem document as a response."""
+    content = {
+        "type": f"urn:tendril:problem:{code}",
         "title": title,
         "status": status,
         "detail": detail,
         "code": code,
-        "errors": list(errors),
+        "errors": errors or [],
     }
+    return Response(orjson.dumps(content), status, headers, MEDIA_TYPE)
 
 
-def answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
-    """A problem document as a response."""
-    PROBLEMS.labels(body["code"]).inc()
-    return JSONResponse(body, status_code=body["status"], media_type=CONTENT_TYPE, headers=headers)
+def problem_of(error: GatewayError) -> Response:
+    """The document of a refusal."""
+    headers: dict[str, str] = {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem(error.status, error.code, error.title, error.detail, errors=error.errors, headers=headers)
+
+
+def translated(error: Exception) -> GatewayError | None:  # noqa: PLR0911
+    """What an error from below means to a caller; None for a fault of our own."""
+    match error:
+        case GatewayError():
+            return error
+        case BrokerAway():
+            return Away("the message broker is not there; nothing was sent", code="broker_away")
+        case RequestTimeout() | PublishUnknown():
+            return Away(
+                "no answer in time; it may have been carried out: ask again with the same Idempotency-Key",
+                code="no_answer",
+            )
+        case MessagingError():
+            return Away(str(error), code="broker_away")
+        case ViewBehind():
+            behind = GatewayError(str(error), code="view_behind", retry_after_seconds=1)
+            behind.status, behind.title = 409, "View behind"
+            return behind
+        case BadCursor():
+            return GatewayError(str(error), code="bad_cursor")
+        case UnknownView():
+            missing = GatewayError(str(error), code="not_found")
+            missing.status, missing.title = 404, "Not found"
+            return missing
+    if is_unavailable(error):
+        return Away("the database is not there", code="database_away")
+    return None
 
 
 def install(app: FastAPI) -> None:
-    """Every error of the application is answered as a problem document."""
+    """Every error that leaves a route becomes a problem document."""
 
-    @app.exception_handler(ApiProblem)
-    async def _problem(_: Request, error: ApiProblem) -> JSONResponse:
-        return answer(error.document(), error.headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {
-                "field": ".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
-                "problem": detail["msg"],
-            }
-            for detail in error.errors()
-        ]
-        broken_json = any(detail["type"] == "json_invalid" for detail in error.errors())
-        if broken_json:
-            return answer(document(400, "malformed_json", "The body is not JSON", errors[0]["problem"], errors))
-        return answer(document(422, "invalid", "The request has errors", f"{len(errors)} field(s) are wrong.", errors))
-
-    @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        phrase = HTTPStatus(error.status_code).phrase
-        code = phrase.lower().replace(" ", "_").replace("-", "_")
-        return answer(document(error.status_code, code, phrase, str(error.detail)), dict(error.headers or {}))
-
-    @app.exception_handler(MessagingError)
-    async def _broker(_: Request, error: MessagingError) -> JSONResponse:
-        late = isinstance(error, RequestTimeout)
-        problem = Away(
-            "No answer in time; the order may have been carried out. Repeat it with the same Idempotency-Key."
-            if late
-            else "The message broker is away."
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        details = error.errors()
+        if any(detail["type"] == "json_invalid" for detail in details):
+            return problem(400, "malformed_json", "Malformed JSON", "the body is not JSON")
+        errors = [{"field": field_of(detail["loc"]), "problem": str(detail["msg"])} for detail in details]
+        return problem(
+            422, "invalid", "Invalid", "; ".join(f"{e['field']}: {e['problem']}" for e in errors), errors=errors
         )
-        return answer(problem.document(), problem.headers)
 
-    @app.exception_handler(Exception)
-    async def _other(request: Request, error: Exception) -> JSONResponse:
-        if is_unavailable(error):
-            problem = Away("The database is away.")
-            return answer(problem.document(), problem.headers)
-        log.error("request_failed", path=request.url.path, exc_info=error)
-        return answer(document(500, "internal", "Something went wrong", "The error was logged."))
+    async def plain(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        title = HTTPStatus(error.status_code).phrase
+        code = {400: "malformed_body", 404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
+        return problem(error.status_code, code, title, str(error.detail), headers=dict(error.headers or {}))
+
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, plain)
+    app.middleware("http")(_last_line)
+
+
+async def _last_line(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    try:
+        return await call_next(request)
+    except Exception as error:  # noqa: BLE001
+        known = translated(error)
+        if known is not None:
+            return problem_of(known)
+        _log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
+        return problem(500, "internal", "Internal error", "something went wrong here; it has been logged")
+
+
+def field_of(location: tuple[int | str, ...]) -> str:
+    """``lead.email`` of ``("body", "lead", "email")``."""
+    return ".".join(str(part) for part in location[1:]) or str(location[0])
+
+
+class BodyLimit:
+    """Refuses bodies beyond the limit with 413, whether or not their length is announced."""
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"")
+        if announced:
+            too_long = not announced.isdigit() or int(announced) > self._limit
+            gathered: Message | None = None
+        elif b"transfer-encoding" in headers:
+            gathered = await self._gather(receive)
+            too_long = gathered is None
+        else:
+            too_long, gathered = False, None
+        if too_long:
+            answer = problem(413, "too_large", "Content Too Large", f"a body may have {self._limit} bytes")
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive if gathered is None else _replay(gathered, receive), send)
+
+    async def _gather(self, receive: Receive) -> Message | None:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return message
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                return None
+            if not message.get("more_body"):
+                return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+
+def _replay(first: Message, receive: Receive) -> Receive:
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return first
+
+    return again

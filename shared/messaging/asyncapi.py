@@ -58,7 +58,7 @@ def documents() -> Iterator[tuple[Path, bytes]]:
     yield ASYNCAPI, text.encode()
 
 
-def routes_of(topic: str, cls: type[Message]) -> list[tuple[str, str]]:  # noqa: PLR0911 - one for each class
+def routes_of(topic: str, cls: type[Message]) -> list[tuple[str, str]]:  # noqa: PLR0911
     """Exchange and routing key (a pattern in braces where it varies) of a message."""
     if issubclass(cls, InboundLead):
         key = next(key for key, known in INBOUND_BY_ROUTING_KEY.items() if known is cls)

@@ -110,7 +110,7 @@ class Link:
                 self._up.clear()
                 self._lost()
                 await close_quietly(connection)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 

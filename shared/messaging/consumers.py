@@ -97,6 +97,11 @@ class Consumers:
         """Whether messages are being taken."""
         return self._up.is_set()
 
+    @property
+    def running(self) -> bool:
+        """The same."""
+        return self.is_up
+
     async def start(self, *, wait: bool = True) -> None:
         """Begins to consume; with ``wait`` returns only once it does, however long the broker takes to come."""
         if self._supervisor is None:
@@ -143,7 +148,7 @@ class Consumers:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(2 * pause, LONGEST_PROBE_SECONDS)
             if await self._is_available():
                 _log.info("dependency is back", service=self._name)
@@ -155,7 +160,7 @@ class Consumers:
         try:
             async with asyncio.timeout(10):
                 return await self._available()
-        except Exception as error:  # noqa: BLE001 - whatever a probe raises means: not there
+        except Exception as error:  # noqa: BLE001
             _log.info("dependency is still away", service=self._name, error=repr(error))
             return False
 
@@ -170,7 +175,7 @@ class Consumers:
             else:
                 return
             await self._shut()
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(2 * pause, LONGEST_PROBE_SECONDS)
 
     async def _open(self) -> None:
@@ -257,7 +262,7 @@ class Consumers:
             return "invalid"
         except (DependencyAway, MessagingError) as error:
             raise error if isinstance(error, DependencyAway) else DependencyAway(str(error)) from error
-        except Exception as error:  # noqa: BLE001 - counted and dead-lettered, never lost
+        except Exception as error:  # noqa: BLE001
             return await self._failed(subscription, raw, key, error)
         self._failures.forget(key)
         for unreadable in delivery.unreadable:

@@ -56,6 +56,11 @@ class Publisher:
         """Whether there is a connection to publish on."""
         return self._link.is_up
 
+    @property
+    def connected(self) -> bool:
+        """The same."""
+        return self.is_up
+
     async def start(self, *, wait: bool = True) -> None:
         """Connects; with ``wait`` returns only once the broker is there, however long that takes."""
         await self._link.start(wait=wait)
@@ -101,7 +106,7 @@ class Publisher:
             timeout_seconds=timeout_seconds,
         )
 
-    async def publish_body(  # noqa: PLR0913 - the properties of an AMQP message
+    async def publish_body(  # noqa: PLR0913
         self,
         exchange: str,
         routing_key: str,

@@ -168,7 +168,7 @@ def exchange_of(envelope: Envelope) -> str:
             return COMMANDS
 
 
-def routing_key_of(envelope: Envelope) -> str:  # noqa: PLR0911 - one line for each class
+def routing_key_of(envelope: Envelope) -> str:  # noqa: PLR0911
     """The routing key of a single envelope, by class and topic. ``bulk.`` keys are chosen by the caller with
     ``bulk_key_of``."""
     message = envelope.message

@@ -1,1 +1,1 @@
-"""The API's routes, a module per area."""
+"""The routes under ``/api/v1``, a module per area. Each only translates: from HTTP to a query or an order, and back."""

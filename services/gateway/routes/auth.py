@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Depends, Form, Request
 from pydantic import BaseModel, Field
 
-from services.gateway.authentication import SignedIn
-from services.gateway.parts import PartsOf, Reader
+from services.gateway.access import Principal
+from services.gateway.context import parts_of, signed_in
+from services.gateway.shapes import Me, TokenPair
 
 router = APIRouter(prefix="/auth", tags=["sign-in"])
-
-
-class TokenAnswer(BaseModel):
-    """``expires_in`` counts seconds. The refresh token is good once."""
-
-    access_token: str
-    refresh_token: str
-    token_type: str = "bearer"  # noqa: S105  the name of a scheme
-    expires_in: int
 
 
 class RefreshRequest(BaseModel):
     refresh_token: str = Field(min_length=1, max_length=200)
 
 
-def _answer(signed_in: SignedIn) -> TokenAnswer:
-    return TokenAnswer(
-        access_token=signed_in.access_token, refresh_token=signed_in.refresh_token, expires_in=signed_in.expires_in
-    )
-
-
-@router.post("/token")
+@router.post("/token", response_model=TokenPair)
 async def token(
-    parts: PartsOf,
+    request: Request,
     username: Annotated[str, Form(min_length=1, max_length=320)],
     password: Annotated[str, Form(min_length=1, max_length=1_000)],
     organization: Annotated[str | None, Form(max_length=64)] = None,
-) -> TokenAnswer:
-    """Sign in with e-mail address and password."""
-    return _answer(await parts.authentication.sign_in(username, password, organization))
+) -> TokenPair:
+    """Signs a member in. ``organization`` chooses when the same address is a member of several."""
+    caller = request.client.host if request.client else "unknown"
+    pair = await parts_of(request).sign_in.with_password(username, password, organization or None, caller)
+    return TokenPair(access_token=pair.access_token, refresh_token=pair.refresh_token, expires_in=pair.expires_in)
 
 
-@router.post("/refresh")
-async def refresh(parts: PartsOf, body: RefreshRequest) -> TokenAnswer:
-    """A new access token for a refresh token."""
-    return _answer(await parts.authentication.refresh(body.refresh_token))
+@router.post("/refresh", response_model=TokenPair)
+async def refresh(request: Request, body: RefreshRequest) -> TokenPair:
+    """The next pair of tokens; the refresh token is used up."""
+    pair = await parts_of(request).sign_in.refresh(body.refresh_token)
+    return TokenPair(access_token=pair.access_token, refresh_token=pair.refresh_token, expires_in=pair.expires_in)
 
 
-@router.get("/me")
-async def me(principal: Reader) -> dict[str, Any]:
+@router.get("/me", response_model=Me)
+async def me(principal: Annotated[Principal, Depends(signed_in)]) -> Me:
     """Who is signed in, and what they may do."""
-    return {
-        "id": principal.id,
-        "kind": principal.kind,
-        "organization_id": principal.organization_id,
-        "email": principal.email,
-        "name": principal.name,
-        "role": principal.role,
-        "permissions": principal.permissions(),
-    }
+    return Me(
+        id=str(principal.id),
+        kind=principal.kind,
+        organization_id=principal.organization_id,
+        email=principal.email,
+        name=principal.name,
+        role=principal.role,
+        permissions=sorted(principal.permissions),
+    )

@@ -1,33 +1,30 @@
-"""Enrollments: where leads stand, their past, and orders to them."""
+"""Enrollments: where leads stand, now and at any time, and orders to them."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
 
-from services.gateway import presenting
-from services.gateway.commands import changed
-from services.gateway.idempotency import Change
-from services.gateway.lists import Sort
-from services.gateway.parts import PAGE, Cursor, Limit, MinPosition, Parts, PartsOf, Reader, SortBy, changing
-from services.gateway.principals import Permission
-from shared.events.enrollment import CancelEnrollment, Enroll, PauseEnrollment, ResumeEnrollment, StartEnrollment
-from shared.events.message import Command
+from services.gateway import present
+from services.gateway.context import Context, may
+from services.gateway.errors import BadRequest
+from services.gateway.lists import Listing, Paging, leads_called, listed
+from services.gateway.shapes import Created, Enrollment, EnrollmentPage, EnrollmentStatus, Items
+from shared.events import enrollment as orders
+from shared.events.message import Instant, utc
 from shared.events.query import QueryAggregateEvents, QueryEnrollmentState
 
 router = APIRouter(prefix="/enrollments", tags=["enrollments"])
 
-Writing = Annotated[Change, Depends(changing(Permission.ENROLLMENTS_WRITE))]
-SORTS = ("started_at",)
-Status = Literal["pending", "active", "paused", "completed", "exited"]
+LISTING = Listing("enrollments", {"started_at": -1}, "-started_at")
 
 
-class Enrolment(BaseModel):
-    """``start`` False leaves it pending until it is started by hand."""
+class NewEnrollment(BaseModel):
+    """``start`` False leaves it pending until started by hand."""
 
     lead_id: UUID
     sequence_id: UUID
@@ -35,129 +32,115 @@ class Enrolment(BaseModel):
 
 
 class Pause(BaseModel):
-    """``until``: None = until resumed by hand."""
+    """``until`` None: until resumed by hand."""
 
-    until: AwareDatetime | None = None
+    until: Instant | None = None
 
 
 class Cancellation(BaseModel):
     reason: str = Field(default="cancelled", min_length=1, max_length=200)
 
 
-@router.get("")
-async def list_enrollments(
-    parts: PartsOf,
-    principal: Reader,
-    lead_id: UUID | None = None,
-    sequence_id: UUID | None = None,
-    status: Status | None = None,
-    limit: Limit = PAGE,
-    cursor: Cursor = None,
-    sort: SortBy = None,
-    min_position: MinPosition = None,
+async def show(context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Enrollments with the names of their leads, sequences and steps."""
+    leads = await context.parts.views.names_of(each["lead_id"] for each in found)
+    names = await present.Names.of(context.parts.views, context.scope, found)
+    return [present.enrollment(each, leads.get(each["lead_id"]), names) for each in found]
+
+
+@router.get("", response_model=EnrollmentPage)
+async def enrollments(
+    asked: Paging,
+    status: EnrollmentStatus | None = Query(default=None),
+    sequence_id: UUID | None = Query(default=None),
+    lead_id: UUID | None = Query(default=None),
+    context: Context = may("enrollments:read"),
 ) -> dict[str, Any]:
-    """Enrollments, newest first."""
-    await parts.views.wait_for(min_position, ["enrollments"])
-    page = await parts.views.page(
-        principal,
-        "enrollments",
-        filter_={
-            "lead_id": str(lead_id) if lead_id else None,
-            "sequence_id": str(sequence_id) if sequence_id else None,
-            "status": status,
-        },
-        sort=Sort.parse(sort, SORTS, "-started_at"),
-        limit=limit,
-        cursor=cursor,
-        present=presenting.enrollment,
+    """Enrollments, newest first; ``q`` searches the lead."""
+    filters = {
+        "status": status,
+        "sequence_id": sequence_id and str(sequence_id),
+        "lead_id": lead_id and str(lead_id),
+    }
+    called = await leads_called(context, asked.q)
+    return await listed(context, LISTING, asked, filters, lambda found: show(context, found), called)
+
+
+@router.post("", response_model=Created, status_code=201)
+async def enroll(body: NewEnrollment, context: Context = may("enrollments:write")) -> Response:
+    """Puts a lead into a sequence's active version."""
+    return await context.change(
+        lambda _: orders.Enroll(lead_id=body.lead_id, sequence_id=body.sequence_id, start=body.start), status=201
     )
-    await add_names(parts, page["items"])
-    return page
 
 
-@router.post("", status_code=201)
-async def enroll(parts: PartsOf, change: Writing, body: Enrolment) -> Response:
-    """Put a lead into a sequence's running version."""
-    command = Enroll(lead_id=body.lead_id, sequence_id=body.sequence_id, start=body.start)
-
-    async def produce() -> Any:
-        answer = await parts.commands.send(
-            change.principal, command, message_id=change.message_id, lead_id=body.lead_id
-        )
-        return changed(answer, status=201)
-
-    return await change.run(produce)
-
-
-@router.get("/{enrollment_id}")
-async def get_enrollment(
-    parts: PartsOf,
-    principal: Reader,
+@router.get("/{enrollment_id}", response_model=Created, responses={200: {"model": Enrollment}})
+async def enrollment(
     enrollment_id: UUID,
-    at: Annotated[AwareDatetime | None, Query(description="As it was at this moment")] = None,
-    version: Annotated[int | None, Query(ge=1, description="As it was after this many of its events")] = None,
-    min_position: MinPosition = None,
+    at: datetime | None = Query(default=None, description="As it was at this time."),
+    version: int | None = Query(default=None, ge=1, description="As it was after this many of its own events."),
+    context: Context = may("enrollments:read"),
 ) -> dict[str, Any]:
-    await parts.views.wait_for(min_position, ["enrollments"])
-    known = await parts.views.get(principal, "enrollments", str(enrollment_id), what="enrollment")
-    if at is not None or version is not None:
-        question = QueryEnrollmentState(enrollment_id=enrollment_id, at=at, version=version)
-        return (await parts.commands.send(principal, question, subject=enrollment_id)).result
-    found = presenting.enrollment(known)
-    await add_names(parts, [found])
-    return found
+    """An enrollment with its execution log; with ``at`` or ``version`` as it was then, from the log itself."""
+    found = await context.document("enrollments", enrollment_id, "enrollment")
+    [summary] = await show(context, [found])
+    if at is None and version is None:
+        return {**summary, "steps": present.executions(found)}
+    question = QueryEnrollmentState(enrollment_id=enrollment_id, at=at and _aware(at), version=version)
+    then = await context.parts.commands.ask(context.principal.organization_id, question)
+    names = ("lead_name", "sequence_name")
+    return {**then, **{name: summary[name] for name in names}}
 
 
-@router.get("/{enrollment_id}/events")
+@router.get("/{enrollment_id}/events", response_model=Items)
 async def events(
-    parts: PartsOf,
-    principal: Reader,
     enrollment_id: UUID,
-    after_version: Annotated[int, Query(ge=0)] = 0,
-    at: Annotated[datetime | None, Query()] = None,
+    after_version: int = Query(default=0, ge=0),
+    limit: int = Query(default=200, ge=1, le=1_000),
+    context: Context = may("enrollments:read"),
 ) -> dict[str, Any]:
-    """Its own events as CloudEvents, oldest first."""
-    await parts.views.get(principal, "enrollments", str(enrollment_id), what="enrollment")
-    question = QueryAggregateEvents(aggregate_id=enrollment_id, after_version=after_version, at=at)
-    result = (await parts.commands.send(principal, question, subject=enrollment_id)).result
-    return {"items": result["events"], "next_cursor": None}
+    """The enrollment's own events as CloudEvents, oldest first."""
+    await context.document("enrollments", enrollment_id, "enrollment")
+    question = QueryAggregateEvents(aggregate_id=enrollment_id, after_version=after_version, limit=limit)
+    return {"items": (await context.parts.commands.ask(context.principal.organization_id, question))["events"]}
 
 
-@router.post("/{enrollment_id}/start")
-async def start(parts: PartsOf, change: Writing, enrollment_id: UUID) -> Response:
-    return await _order(parts, change, StartEnrollment(enrollment_id=enrollment_id), enrollment_id)
+@router.post("/{enrollment_id}/start", response_model=Created)
+async def start(enrollment_id: UUID, context: Context = may("enrollments:write")) -> Response:
+    """Begins a pending enrollment."""
+    return await context.change(lambda _: orders.StartEnrollment(enrollment_id=enrollment_id))
 
 
-@router.post("/{enrollment_id}/pause")
-async def pause(parts: PartsOf, change: Writing, enrollment_id: UUID, body: Pause | None = None) -> Response:
-    """Hold it where it stands; a step on its way is asked to stop."""
-    command = PauseEnrollment(enrollment_id=enrollment_id, until=body.until if body else None)
-    return await _order(parts, change, command, enrollment_id)
+@router.post("/{enrollment_id}/pause", response_model=Created)
+async def pause(
+    enrollment_id: UUID, body: Pause | None = None, context: Context = may("enrollments:write")
+) -> Response:
+    """Holds it where it stands; a step in flight is asked to stop."""
+    until = body.until if body else None
+    return await context.change(lambda _: orders.PauseEnrollment(enrollment_id=enrollment_id, until=until))
 
 
-@router.post("/{enrollment_id}/resume")
-async def resume(parts: PartsOf, change: Writing, enrollment_id: UUID) -> Response:
-    return await _order(parts, change, ResumeEnrollment(enrollment_id=enrollment_id), enrollment_id)
+@router.post("/{enrollment_id}/resume", response_model=Created)
+async def resume(enrollment_id: UUID, context: Context = may("enrollments:write")) -> Response:
+    """Goes on after a pause."""
+    return await context.change(lambda _: orders.ResumeEnrollment(enrollment_id=enrollment_id))
 
 
-@router.post("/{enrollment_id}/cancel")
-async def cancel(parts: PartsOf, change: Writing, enrollment_id: UUID, body: Cancellation | None = None) -> Response:
-    command = CancelEnrollment(enrollment_id=enrollment_id, reason=(body or Cancellation()).reason)
-    return await _order(parts, change, command, enrollment_id)
+@router.post("/{enrollment_id}/cancel", response_model=Created)
+async def cancel(
+    enrollment_id: UUID, body: Cancellation | None = None, context: Context = may("enrollments:write")
+) -> Response:
+    """Ends it for good."""
+    reason = (body or Cancellation()).reason
+    return await context.change(lambda _: orders.CancelEnrollment(enrollment_id=enrollment_id, reason=reason))
 
 
-async def add_names(parts: Parts, items: list[dict[str, Any]]) -> None:
-    """Names of the leads, joined on reading: they are kept in one place only."""
-    names = await parts.reader.names_of(item.get("lead_id") for item in items)
-    for item in items:
-        item["lead_name"] = names.get(item.get("lead_id") or "")
-
-
-async def _order(parts: Parts, change: Change, command: Command, enrollment_id: UUID) -> Response:
-    async def produce() -> Any:
-        answer = await parts.commands.send(
-            change.principal, command, message_id=change.message_id, subject=enrollment_id
-        )
-        return changed(answer)
-
-    return await change.run(produce)
+def _aware(moment: datetime) -> datetime:
+    try:
+        return utc(moment)
+    except ValueError:
+        raise BadRequest(
+            "at must carry its time zone",
+            code="bad_time",
+            errors=[{"field": "at", "problem": "must carry its time zone"}],
+        ) from None

@@ -1,42 +1,36 @@
-"""Leads: the people, their timeline, and what members change by hand."""
+"""Leads: who they are, what happened with them, and orders to them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from services.gateway import presenting
-from services.gateway.commands import changed
-from services.gateway.idempotency import Change
-from services.gateway.lists import Sort
-from services.gateway.parts import PAGE, Cursor, Limit, MinPosition, Parts, PartsOf, Reader, SortBy, changing
-from services.gateway.principals import Permission
-from services.gateway.problems import Invalid
-from shared.events.lead import EditLead, EraseLead, LeadBody, LeadCreated, ScoreLead, TagLead
-from shared.events.message import Command, Instant
+from services.gateway import present
+from services.gateway.context import Context, may
+from services.gateway.lists import Listing, Paging, listed
+from services.gateway.shapes import ActivityPage, Created, Document, DocumentPage
+from shared.events import lead as orders
 from shared.persistence.search import query_terms
 
 router = APIRouter(prefix="/leads", tags=["leads"])
 
-Writing = Annotated[Change, Depends(changing(Permission.LEADS_WRITE))]
-Erasing = Annotated[Change, Depends(changing(Permission.LEADS_ERASE))]
-SORTS = ("captured_at", "score", "name", "last_activity_at")
+LISTING = Listing("leads", {"captured_at": -1, "score": -1, "name": 1, "last_activity_at": -1}, "-captured_at")
+TIMELINE = Listing("timeline", {"position": -1}, "-position")
 
 
 class NewLead(BaseModel):
-    """As a funnel sends it, without the organization: that is the asker's."""
+    """One of ``lead.email`` and ``lead.phone`` is required; unknown fields are kept under ``custom_fields``."""
 
     funnel_id: str | None = Field(default=None, max_length=200)
-    occurred_at: Instant | None = None
-    lead: LeadBody
+    lead: orders.LeadBody
 
 
 class Tags(BaseModel):
-    add: list[str] = Field(default=[], max_length=50)
-    remove: list[str] = Field(default=[], max_length=50)
+    add: list[str] = Field(default=[], max_length=100)
+    remove: list[str] = Field(default=[], max_length=100)
 
 
 class Score(BaseModel):
@@ -44,123 +38,74 @@ class Score(BaseModel):
 
     add: int | None = Field(default=None, ge=-100, le=100)
     set: int | None = Field(default=None, ge=0, le=100)
-    why: str = Field(default="by_hand", min_length=1, max_length=200)
 
 
-@router.get("")
-async def list_leads(
-    parts: PartsOf,
-    principal: Reader,
-    q: Annotated[str | None, Query(max_length=320, description="Beginnings of names, company, e-mail or phone")] = None,
-    status: str | None = None,
-    tag: str | None = None,
-    source: str | None = None,
-    funnel_id: str | None = None,
-    limit: Limit = PAGE,
-    cursor: Cursor = None,
-    sort: SortBy = None,
-    min_position: MinPosition = None,
+async def _show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [present.lead(each) for each in found]
+
+
+@router.get("", response_model=DocumentPage)
+async def leads(
+    asked: Paging,
+    status: str | None = Query(default=None, max_length=200),
+    source: str | None = Query(default=None, max_length=200),
+    funnel_id: str | None = Query(default=None, max_length=200),
+    tag: str | None = Query(default=None, max_length=200),
+    email: str | None = Query(default=None, max_length=320),
+    context: Context = may("leads:read"),
 ) -> dict[str, Any]:
-    """Leads, newest first."""
-    await parts.views.wait_for(min_position, ["leads"])
-    terms = query_terms(q) if q else []
-    return await parts.views.page(
-        principal,
-        "leads",
-        filter_={
-            "search": {"$all": terms} if terms else None,
-            "status": status,
-            "tags": tag,
-            "source": source,
-            "funnel_id": funnel_id,
-        },
-        sort=Sort.parse(sort, SORTS, "-captured_at"),
-        limit=limit,
-        cursor=cursor,
-        present=presenting.lead,
+    """Leads, newest first; ``q`` finds the beginnings of names, companies, e-mails, phones and external ids."""
+    terms = query_terms(asked.q or "")
+    filters = {"status": status, "source": source, "funnel_id": funnel_id, "tags": tag, "email": email}
+    return await listed(context, LISTING, asked, filters, _show, {"search": {"$all": terms}} if terms else {})
+
+
+@router.post("", response_model=Created, status_code=201)
+async def create(body: NewLead, context: Context = may("leads:write")) -> Response:
+    """The same intake as a funnel's, with the answer waited for."""
+    message = orders.LeadCreated(
+        organization_id=context.principal.organization_id, funnel_id=body.funnel_id, lead=body.lead
     )
+    return await context.change(lambda _: message, status=201)
 
 
-@router.post("", status_code=201)
-async def create_lead(parts: PartsOf, change: Writing, body: NewLead) -> Response:
-    """Take a lead in, as if a funnel had sent it: a known one is merged."""
-    if not body.lead.email and not body.lead.phone:
-        problem = "one of lead.email and lead.phone is required"
-        raise Invalid("The lead cannot be reached.", errors=[{"field": "lead", "problem": problem}])
-    fact = LeadCreated(
-        organization_id=change.principal.organization_id,
-        funnel_id=body.funnel_id,
-        occurred_at=body.occurred_at,
-        lead=body.lead,
-    )
-
-    async def produce() -> Any:
-        return changed(await parts.commands.send(change.principal, fact, message_id=change.message_id), status=201)
-
-    return await change.run(produce)
+@router.get("/{lead_id}", response_model=Document)
+async def lead(lead_id: UUID, context: Context = may("leads:read")) -> dict[str, Any]:
+    """A lead."""
+    return present.lead(await context.document("leads", lead_id, "lead"))
 
 
-@router.get("/{lead_id}")
-async def get_lead(
-    parts: PartsOf, principal: Reader, lead_id: UUID, min_position: MinPosition = None
-) -> dict[str, Any]:
-    await parts.views.wait_for(min_position, ["leads"])
-    return presenting.lead(await parts.views.get(principal, "leads", str(lead_id), what="lead"))
+@router.patch("/{lead_id}", response_model=Created)
+async def edit(lead_id: UUID, body: orders.LeadBody, context: Context = may("leads:write")) -> Response:
+    """Changes fields by hand; absent ones stay."""
+    return await context.change(lambda _: orders.EditLead(lead_id=lead_id, lead=body))
 
 
-@router.patch("/{lead_id}")
-async def edit_lead(parts: PartsOf, change: Writing, lead_id: UUID, body: LeadBody) -> Response:
-    """Change fields by hand; absent ones stay."""
-    return await _order(parts, change, EditLead(lead_id=lead_id, lead=body), lead_id)
+@router.get("/{lead_id}/timeline", response_model=ActivityPage)
+async def timeline(lead_id: UUID, asked: Paging, context: Context = may("leads:read")) -> dict[str, Any]:
+    """What happened with the lead, newest first."""
+    found = await context.document("leads", lead_id, "lead")
+
+    async def show(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        names = await present.Names.of(context.parts.views, context.scope, entries)
+        return [present.activity(each, found.get("name"), names) for each in entries]
+
+    return await listed(context, TIMELINE, asked, {"lead_id": str(lead_id)}, show)
 
 
-@router.get("/{lead_id}/timeline")
-async def timeline(
-    parts: PartsOf,
-    principal: Reader,
-    lead_id: UUID,
-    limit: Limit = PAGE,
-    cursor: Cursor = None,
-    min_position: MinPosition = None,
-) -> dict[str, Any]:
-    """What happened with a lead, newest first."""
-    await parts.views.wait_for(min_position, ["timeline"])
-    await parts.views.get(principal, "leads", str(lead_id), what="lead")
-    return await parts.views.page(
-        principal,
-        "timeline",
-        filter_={"lead_id": str(lead_id)},
-        sort=Sort("position", descending=True),
-        limit=limit,
-        cursor=cursor,
-        present=presenting.happening,
-    )
+@router.post("/{lead_id}/tags", response_model=Created)
+async def tag(lead_id: UUID, body: Tags, context: Context = may("leads:write")) -> Response:
+    """Adds and removes tags."""
+    return await context.change(lambda _: orders.TagLead(lead_id=lead_id, add=body.add, remove=body.remove))
 
 
-@router.post("/{lead_id}/tags")
-async def tag_lead(parts: PartsOf, change: Writing, lead_id: UUID, body: Tags) -> Response:
-    return await _order(parts, change, TagLead(lead_id=lead_id, add=body.add, remove=body.remove), lead_id)
+@router.post("/{lead_id}/score", response_model=Created)
+async def score(lead_id: UUID, body: Score, context: Context = may("leads:write")) -> Response:
+    """Moves or sets the score."""
+    return await context.change(lambda _: orders.ScoreLead(lead_id=lead_id, add=body.add, set=body.set))
 
 
-@router.post("/{lead_id}/score")
-async def score_lead(parts: PartsOf, change: Writing, lead_id: UUID, body: Score) -> Response:
-    if (body.add is None) == (body.set is None):
-        problem = "exactly one of add and set must be given"
-        raise Invalid("The score cannot be changed so.", errors=[{"field": "add", "problem": problem}])
-    return await _order(parts, change, ScoreLead(lead_id=lead_id, add=body.add, set=body.set, why=body.why), lead_id)
-
-
-@router.post("/{lead_id}/erase")
-async def erase_lead(parts: PartsOf, change: Erasing, lead_id: UUID) -> Response:
-    """Forget a person for good. Nothing brings the personal fields back."""
-    return await _order(parts, change, EraseLead(lead_id=lead_id), lead_id)
-
-
-async def _order(parts: Parts, change: Change, command: Command, lead_id: UUID) -> Response:
-    async def produce() -> Any:
-        answer = await parts.commands.send(
-            change.principal, command, message_id=change.message_id, subject=lead_id, lead_id=lead_id
-        )
-        return changed(answer)
-
-    return await change.run(produce)
+@router.post("/{lead_id}/erase", response_model=Created)
+async def erase(lead_id: UUID, context: Context = may("leads:erase")) -> Response:
+    """Forgets the person; nothing brings the data back."""
+    return await context.change(lambda _: orders.EraseLead(lead_id=lead_id))

@@ -4,141 +4,116 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
+from typing import Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
-from services.gateway import presenting
-from services.gateway.lists import Sort
-from services.gateway.parts import PAGE, Cursor, Limit, MinPosition, Parts, PartsOf, Reader
-from services.gateway.principals import Principal
-from services.gateway.problems import Invalid
+from services.gateway import present
+from services.gateway.context import Context, may
+from services.gateway.errors import BadRequest
+from services.gateway.lists import Listing, Paging, leads_called, listed
+from services.gateway.shapes import ActivityPage, Overview, Timeseries
+from shared.events.message import utc
 
 router = APIRouter(tags=["analytics"])
 
-FIGURES = ("sent", "opened", "clicked", "replied", "bounced", "unsubscribed", "enrolled", "completed")
-TODAY = ("sent", "opened", "clicked", "replied", "bounced", "unsubscribed", "meetings", "enrolled")
-MOST_BUCKETS = 24 * 62
+FEED = Listing("timeline", {"position": -1}, "-position")
+#: A chart of more points than this shows nothing.
+MAX_POINTS = 2_000
+_TODAY = ("sent", "opened", "clicked", "replied", "bounced", "unsubscribed", "meetings", "enrolled")
+_SERIES = ("sent", "opened", "clicked", "replied", "bounced", "unsubscribed", "enrolled", "completed")
 
 
-@router.get("/metrics/overview")
-async def overview(parts: PartsOf, principal: Reader, min_position: MinPosition = None) -> dict[str, Any]:
-    """Today's figures (by the organization's own day), totals and rates."""
-    await parts.views.wait_for(min_position, ["statistics", "enrollments", "sequences"])
+@router.get("/metrics/overview", response_model=Overview)
+async def overview(context: Context = may("metrics:read")) -> dict[str, Any]:
+    """Today (the organization's day), totals, and rates since the beginning."""
+    await context.reach("statistics", "enrollments", "sequences", "tasks")
+    parts, organization_id = context.parts, context.principal.organization_id
+    organization = await parts.directory.organization(organization_id) or {}
+    zone = organization.get("timezone") or "UTC"
     now = parts.clock.now()
-    zone = await _zone(parts, principal)
-    midnight = now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
-    totals, today, counts = await asyncio.gather(
-        parts.figures.totals(principal.organization_id),
+    figures, days, totals = await asyncio.gather(
+        parts.figures.totals(organization_id),
         parts.figures.series(
-            principal.organization_id, "organization", "day", midnight, midnight + timedelta(days=1), zone=zone
+            organization_id, "organization", "day", now - timedelta(days=1), now + timedelta(hours=1), zone=zone
         ),
-        _counts(parts, principal),
+        _totals(context),
     )
-    last = today[-1] if today else {}
+    today = days[-1] if days and _same_day(days[-1]["at"], now) else {}
     return {
-        "today": {name: last.get(name, 0) for name in TODAY},
+        "today": {name: today.get(name, 0) for name in _TODAY},
         "totals": {
-            "leads": totals.get("leads", 0),
-            **counts,
-            "enrollments_completed": totals.get("completed", 0),
-            "enrollments_exited": totals.get("exited", 0),
+            "leads": max(figures.get("leads", 0) - figures.get("erased", 0), 0),
+            "enrollments_completed": figures.get("completed", 0),
+            "enrollments_exited": figures.get("exited", 0),
+            **totals,
         },
-        "rates": presenting.rates(totals),
-        "business_now": now.isoformat(),
+        "rates": present.rates(figures),
+        "business_now": now,
         "speed": parts.clock.speed,
     }
 
 
-@router.get("/metrics/timeseries")
+async def _totals(context: Context) -> dict[str, int]:
+    views, scope = context.parts.views, context.scope
+    sequences, tasks, messages = [await views.collection(name) for name in ("sequences", "tasks", "messages")]
+    found, inside, tasks_open, in_doubt = await asyncio.gather(
+        sequences.find(scope.filter(), {"status": 1, "draft_status": 1}).to_list(),
+        present.statuses_of(views, scope, {}, "organization_id"),
+        tasks.count_documents(scope.filter({"status": "open"})),
+        messages.count_documents(scope.filter({"status": "in_doubt"})),
+    )
+    open_now = inside.get(scope.organization_id, {})
+    return {
+        "sequences": sum(1 for each in found if each.get("status") != "archived"),
+        "sequences_active": sum(1 for each in found if each.get("status") == "active"),
+        "sequences_pending": sum(1 for each in found if each.get("draft_status") == "pending"),
+        "enrollments_active": open_now.get("active", 0),
+        "enrollments_paused": open_now.get("paused", 0),
+        "in_doubt": in_doubt,
+        "tasks_open": tasks_open,
+    }
+
+
+@router.get("/metrics/timeseries", response_model=Timeseries)
 async def timeseries(
-    parts: PartsOf,
-    principal: Reader,
     bucket: Literal["hour", "day"] = "day",
-    start: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-    end: Annotated[AwareDatetime | None, Query(alias="to")] = None,
-    sequence_id: str | None = None,
+    start: datetime | None = Query(default=None, alias="from"),
+    end: datetime | None = Query(default=None, alias="to"),
+    sequence_id: str | None = Query(default=None, max_length=36),
+    context: Context = may("metrics:read"),
 ) -> dict[str, Any]:
-    """Figures by hour or day; empty buckets are there with zeros."""
-    zone = await _zone(parts, principal)
-    end = end or parts.clock.now()
-    start = start or end - (timedelta(days=30) if bucket == "day" else timedelta(hours=48))
-    if start >= end:
-        raise Invalid("The time is empty.", errors=[{"field": "from", "problem": "must be before to"}])
-    if (end - start) / (timedelta(hours=1) if bucket == "hour" else timedelta(days=1)) > MOST_BUCKETS:
-        raise Invalid("The time is too long.", errors=[{"field": "from", "problem": f"at most {MOST_BUCKETS} buckets"}])
+    """Figures by hour or day (the organization's), only buckets with something in them. Without times: the last 30
+    buckets."""
+    await context.reach("statistics")
+    parts = context.parts
+    length = timedelta(hours=1) if bucket == "hour" else timedelta(days=1)
+    try:
+        until = utc(end) if end else parts.clock.now() + timedelta(seconds=1)
+        since = utc(start) if start else until - 30 * length
+    except ValueError:
+        raise BadRequest("from and to must carry their time zone", code="bad_time") from None
+    if since >= until or (until - since) / length > MAX_POINTS:
+        raise BadRequest(f"from must be before to, with at most {MAX_POINTS} points between", code="bad_time")
+    organization = await parts.directory.organization(context.principal.organization_id) or {}
     scope = f"sequence:{sequence_id}" if sequence_id else "organization"
-    found = {
-        item["at"]: item
-        for item in await parts.figures.series(principal.organization_id, scope, bucket, start, end, zone=zone)
-    }
-    items = [
-        {"at": at.isoformat(), **{name: found.get(at, {}).get(name, 0) for name in FIGURES}}
-        for at in _buckets(start, end, bucket, ZoneInfo(zone))
-    ]
-    return {"items": items}
-
-
-@router.get("/activities")
-async def activities(parts: PartsOf, principal: Reader, limit: Limit = PAGE, cursor: Cursor = None) -> dict[str, Any]:
-    """What just happened in the organization, newest first."""
-    page = await parts.views.page(
-        principal,
-        "timeline",
-        filter_={},
-        sort=Sort("position", descending=True),
-        limit=limit,
-        cursor=cursor,
-        present=presenting.happening,
+    points = await parts.figures.series(
+        context.principal.organization_id, scope, bucket, since, until, zone=organization.get("timezone") or "UTC"
     )
-    await _add_names(parts, principal, page["items"])
-    return page
+    return {"items": [{"at": each["at"], **{name: each.get(name, 0) for name in _SERIES}} for each in points]}
 
 
-async def _add_names(parts: Parts, principal: Principal, items: list[dict[str, Any]]) -> None:
-    sequence_ids = [item["sequence_id"] for item in items if item.get("sequence_id")]
-    leads, sequences = await asyncio.gather(
-        parts.reader.names_of(item.get("lead_id") for item in items),
-        parts.views.many(principal, "sequences", sequence_ids, ("name",)),
-    )
-    for item in items:
-        item["lead_name"] = leads.get(item.get("lead_id") or "")
-        item["sequence_name"] = sequences.get(item.get("sequence_id") or "", {}).get("name")
-        item.setdefault("step_name", item.get("step_id"))
+@router.get("/activities", response_model=ActivityPage)
+async def activities(asked: Paging, context: Context = may("metrics:read")) -> dict[str, Any]:
+    """What just happened in the organization, newest first; ``q`` searches the lead."""
+
+    async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        leads = await context.parts.views.names_of(each.get("lead_id") for each in found)
+        names = await present.Names.of(context.parts.views, context.scope, found)
+        return [present.activity(each, leads.get(each.get("lead_id") or ""), names) for each in found]
+
+    return await listed(context, FEED, asked, {}, show, await leads_called(context, asked.q))
 
 
-async def _counts(parts: Parts, principal: Principal) -> dict[str, int]:
-    """Figures that are a state of now, counted by index."""
-    wanted: dict[str, tuple[str, dict[str, Any]]] = {
-        "sequences": ("sequences", {}),
-        "sequences_active": ("sequences", {"status": "active"}),
-        "sequences_pending": ("sequences", {"status": "pending"}),
-        "enrollments_active": ("enrollments", {"status": "active"}),
-        "enrollments_paused": ("enrollments", {"status": "paused"}),
-        "in_doubt": ("messages", {"status": "in_doubt"}),
-        "tasks_open": ("tasks", {"status": "open"}),
-    }
-    counted = await asyncio.gather(*(parts.views.count(principal, view, filter_) for view, filter_ in wanted.values()))
-    return dict(zip(wanted, counted, strict=True))
-
-
-async def _zone(parts: Parts, principal: Principal) -> str:
-    found = await parts.views.many(principal, "organizations", [principal.organization_id], ("timezone",))
-    return found.get(principal.organization_id, {}).get("timezone") or "UTC"
-
-
-def _buckets(start: datetime, end: datetime, bucket: str, zone: ZoneInfo) -> list[datetime]:
-    """Starts of the buckets from ``start`` to ``end``, UTC; days are the zone's own, so that one may have 23 or 25
-    hours.
-    """
-    at = start.astimezone(ZoneInfo("UTC")).replace(minute=0, second=0, microsecond=0)
-    if bucket == "hour":
-        return [at + timedelta(hours=number) for number in range(int((end - at) / timedelta(hours=1)) + 1)]
-    day = start.astimezone(zone).date()
-    starts = []
-    while (begin := datetime(day.year, day.month, day.day, tzinfo=zone)) < end:
-        starts.append(begin.astimezone(ZoneInfo("UTC")))
-        day += timedelta(days=1)
-    return starts
+def _same_day(at: datetime, now: datetime) -> bool:
+    return at <= now < at + timedelta(days=1, hours=1)

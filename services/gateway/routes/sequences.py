@@ -1,210 +1,195 @@
-"""Sequences: definition, approval life, versions, figures."""
+"""Sequences: their approval life, versions and figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field, ValidationError
 
-from services.gateway import presenting
-from services.gateway.commands import changed
-from services.gateway.idempotency import Change
-from services.gateway.lists import Sort
-from services.gateway.parts import PAGE, Cursor, Limit, MinPosition, Parts, PartsOf, Reader, SortBy, changing
-from services.gateway.principals import Permission, Principal
-from services.gateway.problems import Forbidden
+from services.gateway import present
+from services.gateway.context import Context, may
+from services.gateway.errors import Invalid
+from services.gateway.lists import Listing, Paging, listed, sequences_called
+from services.gateway.shapes import Created, Document, Items, Sequence, SequencePage, SequenceStats
+from shared.events import InvalidMessage, Message
+from shared.events import sequence as orders
 from shared.events.definition import SequenceDefinition
-from shared.events.message import Command
-from shared.events.sequence import (
-    ActivateSequence,
-    ApproveSequence,
-    ArchiveSequence,
-    DeactivateSequence,
-    DraftSequence,
-    EditSequence,
-    RejectSequence,
-    SequenceStatus,
-    SubmitSequence,
-)
+from shared.events.message import reasons_of
 from shared.ids import derived_id
-from shared.persistence.search import normalised
 
 router = APIRouter(prefix="/sequences", tags=["sequences"])
 
-Writing = Annotated[Change, Depends(changing(Permission.SEQUENCES_WRITE))]
-Approving = Annotated[Change, Depends(changing(Permission.SEQUENCES_APPROVE))]
-SORTS = ("created_at", "name")
+LISTING = Listing("sequences", {"created_at": -1, "name": 1}, "-created_at")
 
 
 class Rejection(BaseModel):
     feedback: str = Field(min_length=1, max_length=4_000)
 
 
-class Patch(BaseModel):
-    """Fields of a definition to replace; what is left out stays."""
+class ActivateSequence(BaseModel):
+    """``dry_run`` answers what would be published, and changes nothing."""
 
-    name: str | None = None
-    description: str | None = None
-    category: str | None = None
-    audience: str | None = None
-    settings: dict[str, Any] | None = None
-    trigger: dict[str, Any] | None = None
-    steps: list[dict[str, Any]] | None = None
+    dry_run: bool = False
 
 
-@router.get("")
-async def list_sequences(
-    parts: PartsOf,
-    principal: Reader,
-    status: SequenceStatus | None = None,
-    category: str | None = None,
-    q: Annotated[str | None, Query(max_length=200)] = None,
-    limit: Limit = PAGE,
-    cursor: Cursor = None,
-    sort: SortBy = None,
-    min_position: MinPosition = None,
+@router.get("", response_model=SequencePage)
+async def sequences(
+    asked: Paging,
+    status: str | None = Query(default=None),
+    category: str | None = Query(default=None),
+    context: Context = may("sequences:read"),
 ) -> dict[str, Any]:
-    """Sequences with their figures, newest first."""
-    await parts.views.wait_for(min_position, ["sequences"])
-    page = await parts.views.page(
-        principal,
-        "sequences",
-        filter_={"status": status, "category": category},
-        sort=Sort.parse(sort, SORTS, "-created_at"),
-        limit=limit,
-        cursor=cursor,
-        present=presenting.sequence,
-    )
-    if q:  # a page of names is small: no index is worth its upkeep
-        page["items"] = [item for item in page["items"] if normalised(q) in normalised(item["name"] or "")]
-    for item in page["items"]:
-        item["stats"] = await _stats(parts, principal, item["id"])
-        item.pop("definition", None)
-    return page
+    """Sequences with their figures. Archived ones only when asked for by status."""
+
+    async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        stats = await present.stats_of_sequences(context.parts.views, context.scope, [each["_id"] for each in found])
+        return [present.sequence_summary(each, stats[each["_id"]]) for each in found]
+
+    called = await sequences_called(context, asked.q)
+    hidden = {} if status else {"status": {"$ne": "archived"}}
+    return await listed(context, LISTING, asked, {"status": status, "category": category}, show, called, hidden)
 
 
-@router.post("", status_code=201)
-async def create_sequence(
-    parts: PartsOf, change: Writing, definition: SequenceDefinition, activate: bool = False
+@router.post("", response_model=Created, status_code=201)
+async def draft(
+    definition: SequenceDefinition, activate: bool = False, context: Context = may("sequences:write")
 ) -> Response:
-    """Make a sequence. With ``activate=true`` an approver submits, approves and publishes it in the same act."""
-    if activate and not change.principal.may(Permission.SEQUENCES_APPROVE):
-        raise Forbidden(f"Activating needs the permission {Permission.SEQUENCES_APPROVE.value}.")
-    sequence_id = derived_id("sequence", change.principal.organization_id, change.message_id)
-    command = DraftSequence(sequence_id=sequence_id, definition=definition, activate=activate)
-
-    async def produce() -> Any:
-        answer = await parts.commands.send(change.principal, command, message_id=change.message_id, subject=sequence_id)
-        return changed(answer, status=201)
-
-    return await change.run(produce)
-
-
-@router.get("/{sequence_id}")
-async def get_sequence(
-    parts: PartsOf, principal: Reader, sequence_id: UUID, min_position: MinPosition = None
-) -> dict[str, Any]:
-    await parts.views.wait_for(min_position, ["sequences"])
-    found = presenting.sequence(await parts.views.get(principal, "sequences", str(sequence_id), what="sequence"))
-    found["stats"] = await _stats(parts, principal, found["id"])
-    return found
-
-
-@router.put("/{sequence_id}")
-async def put_sequence(parts: PartsOf, change: Writing, sequence_id: UUID, definition: SequenceDefinition) -> Response:
-    """Replace the draft. A live sequence's running version stays as it is."""
-    return await _order(parts, change, EditSequence(sequence_id=sequence_id, definition=definition), sequence_id)
-
-
-@router.patch("/{sequence_id}")
-async def patch_sequence(parts: PartsOf, change: Writing, sequence_id: UUID, patch: Patch) -> Response:
-    """Replace parts of the draft, or begin one from the running version."""
-    known = await parts.views.get(change.principal, "sequences", str(sequence_id), what="sequence")
-    merged: Mapping[str, Any] = {**known["definition"], **patch.model_dump(exclude_none=True)}
-    definition = SequenceDefinition.model_validate(merged)
-    return await _order(parts, change, EditSequence(sequence_id=sequence_id, definition=definition), sequence_id)
-
-
-@router.delete("/{sequence_id}")
-async def delete_sequence(parts: PartsOf, change: Writing, sequence_id: UUID) -> Response:
-    """Take it off the list of those that can be used; its history and those inside stay."""
-    return await _order(parts, change, ArchiveSequence(sequence_id=sequence_id), sequence_id)
-
-
-@router.post("/{sequence_id}/submit")
-async def submit(parts: PartsOf, change: Writing, sequence_id: UUID) -> Response:
-    return await _order(parts, change, SubmitSequence(sequence_id=sequence_id), sequence_id)
-
-
-@router.post("/{sequence_id}/approve")
-async def approve(parts: PartsOf, change: Approving, sequence_id: UUID) -> Response:
-    return await _order(parts, change, ApproveSequence(sequence_id=sequence_id), sequence_id)
-
-
-@router.post("/{sequence_id}/reject")
-async def reject(parts: PartsOf, change: Approving, sequence_id: UUID, body: Rejection) -> Response:
-    return await _order(parts, change, RejectSequence(sequence_id=sequence_id, feedback=body.feedback), sequence_id)
-
-
-@router.post("/{sequence_id}/activate")
-async def activate(parts: PartsOf, change: Approving, sequence_id: UUID) -> Response:
-    """Freeze the approved draft as the next version, or take a paused sequence up again."""
-    return await _order(parts, change, ActivateSequence(sequence_id=sequence_id), sequence_id)
-
-
-@router.post("/{sequence_id}/deactivate")
-async def deactivate(parts: PartsOf, change: Writing, sequence_id: UUID) -> Response:
-    """Pause: no new leads, and those inside wait."""
-    return await _order(parts, change, DeactivateSequence(sequence_id=sequence_id), sequence_id)
-
-
-@router.post("/{sequence_id}/archive")
-async def archive(parts: PartsOf, change: Writing, sequence_id: UUID) -> Response:
-    return await _order(parts, change, ArchiveSequence(sequence_id=sequence_id), sequence_id)
-
-
-@router.get("/{sequence_id}/versions")
-async def versions(parts: PartsOf, principal: Reader, sequence_id: UUID) -> dict[str, Any]:
-    known = await parts.views.get(principal, "sequences", str(sequence_id), what="sequence")
-    return {"items": presenting.plain(known.get("versions") or []), "next_cursor": None}
-
-
-@router.get("/{sequence_id}/versions/{number}")
-async def version(parts: PartsOf, principal: Reader, sequence_id: UUID, number: int) -> dict[str, Any]:
-    return presenting.shown(
-        await parts.views.get(principal, "sequence_versions", f"{sequence_id}-{number}", what="version")
+    """Makes a sequence. With ``?activate=true`` an approver submits, approves and publishes in the same act."""
+    if activate:
+        context.principal.require("sequences:approve")
+    return await context.change(
+        lambda command_id: orders.DraftSequence(
+            sequence_id=derived_id("sequence", command_id), definition=definition, activate=activate
+        ),
+        status=201,
     )
 
 
-@router.get("/{sequence_id}/stats")
-async def stats(parts: PartsOf, principal: Reader, sequence_id: UUID) -> dict[str, Any]:
-    """Figures since the beginning, with rates."""
-    await parts.views.get(principal, "sequences", str(sequence_id), what="sequence")
-    return await _stats(parts, principal, str(sequence_id))
-
-
-@router.get("/{sequence_id}/steps/stats")
-async def step_stats(parts: PartsOf, principal: Reader, sequence_id: UUID) -> dict[str, Any]:
-    """Figures of every step since the beginning."""
-    await parts.views.get(principal, "sequences", str(sequence_id), what="sequence")
-    figures = await parts.figures.step_totals(principal.organization_id, str(sequence_id))
+@router.get("/{sequence_id}", response_model=Sequence)
+async def sequence(sequence_id: UUID, context: Context = may("sequences:read")) -> dict[str, Any]:
+    """A sequence with its draft, else its running definition."""
+    found = await context.document("sequences", sequence_id, "sequence")
+    stats = await present.stats_of_sequences(context.parts.views, context.scope, [found["_id"]])
     return {
-        "items": [{"step_id": step, **counts, "rates": presenting.rates(counts)} for step, counts in figures.items()],
-        "next_cursor": None,
+        **present.sequence_summary(found, stats[found["_id"]]),
+        "definition": found.get("definition") or {},
+        "draft_status": found.get("draft_status"),
+        "feedback": found.get("feedback"),
+        "versions": found.get("versions") or [],
     }
 
 
-async def _stats(parts: Parts, principal: Principal, sequence_id: str) -> dict[str, Any]:
-    figures = await parts.figures.totals(principal.organization_id, f"sequence:{sequence_id}")
-    return {**figures, "rates": presenting.rates(figures)}
+@router.put("/{sequence_id}", response_model=Created)
+async def replace(
+    sequence_id: UUID, definition: SequenceDefinition, context: Context = may("sequences:write")
+) -> Response:
+    """Replaces the draft; a running version stays as it is."""
+    return await context.change(lambda _: orders.EditSequence(sequence_id=sequence_id, definition=definition))
 
 
-async def _order(parts: Parts, change: Change, command: Command, sequence_id: UUID) -> Response:
-    async def produce() -> Any:
-        answer = await parts.commands.send(change.principal, command, message_id=change.message_id, subject=sequence_id)
-        return changed(answer)
+@router.patch("/{sequence_id}", response_model=Created)
+async def edit(sequence_id: UUID, changes: dict[str, Any], context: Context = may("sequences:write")) -> Response:
+    """Changes top-level fields of the draft (``settings`` and ``trigger`` are merged); absent ones stay."""
+    found = await context.document("sequences", sequence_id, "sequence")
+    merged = {**(found.get("definition") or {})}
+    for name, value in changes.items():
+        old = merged.get(name)
+        merged[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    try:
+        definition = SequenceDefinition.model_validate(merged)
+    except ValidationError as error:
+        invalid = InvalidMessage(reasons_of(error))
+        raise Invalid(str(invalid), code="invalid", errors=invalid.reasons) from None
+    return await context.change(lambda _: orders.EditSequence(sequence_id=sequence_id, definition=definition))
 
-    return await change.run(produce)
+
+@router.delete("/{sequence_id}", response_model=Created)
+async def delete(sequence_id: UUID, context: Context = may("sequences:approve")) -> Response:
+    """Archives: it is hidden and kept."""
+    return await context.change(lambda _: orders.ArchiveSequence(sequence_id=sequence_id))
+
+
+def _act(path: str, permission: str, make: Callable[[UUID], Message], summary: str) -> None:
+    async def act(sequence_id: UUID, context: Context = may(permission)) -> Response:
+        return await context.change(lambda _: make(sequence_id))
+
+    act.__name__ = path
+    act.__doc__ = summary
+    act.__module__ = __name__
+    router.post(f"/{{sequence_id}}/{path}", response_model=Created)(act)
+
+
+_act("submit", "sequences:write", lambda i: orders.SubmitSequence(sequence_id=i), "Hands the draft to an approver.")
+_act("approve", "sequences:approve", lambda i: orders.ApproveSequence(sequence_id=i), "Approves the submitted draft.")
+_act("deactivate", "sequences:approve", lambda i: orders.DeactivateSequence(sequence_id=i), "Pauses it for everybody.")
+_act("archive", "sequences:approve", lambda i: orders.ArchiveSequence(sequence_id=i), "Ends it; it is kept.")
+
+
+@router.post("/{sequence_id}/reject", response_model=Created)
+async def reject(sequence_id: UUID, body: Rejection, context: Context = may("sequences:approve")) -> Response:
+    """Gives the draft back with feedback."""
+    return await context.change(lambda _: orders.RejectSequence(sequence_id=sequence_id, feedback=body.feedback))
+
+
+@router.post("/{sequence_id}/activate", response_model=Created)
+async def activate(
+    sequence_id: UUID, body: ActivateSequence | None = None, context: Context = may("sequences:approve")
+) -> Any:
+    """Publishes the approved draft as the next version, or takes a paused sequence up again. Those inside stay in
+    theirs."""
+    if body is not None and body.dry_run:
+        found = await context.document("sequences", sequence_id, "sequence")
+        inside = await present.statuses_of(
+            context.parts.views, context.scope, {"sequence_id": str(sequence_id)}, "sequence_id"
+        )
+        publishes = (found.get("version") or 0) + 1 if found.get("has_draft") else found.get("version")
+        return {"dry_run": True, "version": publishes, "stay": sum(inside.get(str(sequence_id), {}).values())}
+    return await context.change(lambda _: orders.ActivateSequence(sequence_id=sequence_id))
+
+
+@router.get("/{sequence_id}/versions", response_model=Items)
+async def versions(sequence_id: UUID, context: Context = may("sequences:read")) -> dict[str, Any]:
+    """Published versions, newest first."""
+    found = await context.document("sequences", sequence_id, "sequence")
+    return {"items": sorted(found.get("versions") or [], key=lambda each: -int(each["version"]))}
+
+
+@router.get("/{sequence_id}/versions/{version}", response_model=Document)
+async def version(sequence_id: UUID, version: int, context: Context = may("sequences:read")) -> dict[str, Any]:
+    """A version as it was frozen."""
+    return present.shown(await context.document("sequence_versions", f"{sequence_id}-{version}", "version"))
+
+
+@router.get("/{sequence_id}/stats", response_model=SequenceStats)
+async def stats(sequence_id: UUID, context: Context = may("metrics:read")) -> dict[str, Any]:
+    """Figures of the sequence."""
+    found = await context.document("sequences", sequence_id, "sequence")
+    await context.reach("statistics", "enrollments")
+    return (await present.stats_of_sequences(context.parts.views, context.scope, [found["_id"]]))[found["_id"]]
+
+
+@router.get("/{sequence_id}/steps/stats", response_model=Items)
+async def step_stats(sequence_id: UUID, context: Context = may("metrics:read")) -> dict[str, Any]:
+    """Figures by step, in the order of the definition; steps of earlier versions come last."""
+    found = await context.document("sequences", sequence_id, "sequence")
+    await context.reach("statistics")
+    totals = await context.parts.figures.step_totals(context.principal.organization_id, str(sequence_id))
+    order = [step["step_id"] for step in _flat(found.get("definition") or {})]
+    names = present.Names([found])
+    rows = []
+    for step_id in [*order, *sorted(set(totals) - set(order))]:
+        name = names.step(str(sequence_id), step_id)
+        rows.append({"step_id": step_id, "name": name, **present.stats_of(totals.get(step_id, {}), {})})
+    return {"items": rows}
+
+
+def _flat(definition: dict[str, Any]) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = []
+    for step in definition.get("steps") or ():
+        steps.append(step)
+        for arm in ("then", "else"):
+            steps.extend(_flat({"steps": step.get(arm)}))
+    return steps

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from services.gateway import presenting
-from services.gateway.commands import changed
-from services.gateway.idempotency import Change
-from services.gateway.lists import Sort
-from services.gateway.parts import PAGE, Cursor, Limit, MinPosition, Parts, PartsOf, Reader, SortBy, changing
-from services.gateway.principals import Permission
-from services.gateway.routes.enrollments import add_names
-from shared.events.message import Command, Instant
-from shared.events.task import AssignTask, CompleteTask, OpenTask, SkipTask, SnoozeTask
+from services.gateway import present
+from services.gateway.context import Context, may
+from services.gateway.lists import Listing, Paging, leads_called, listed
+from services.gateway.shapes import Created, DocumentPage
+from shared.events import task as orders
+from shared.events.message import Instant
 from shared.ids import derived_id
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
-Writing = Annotated[Change, Depends(changing(Permission.TASKS_WRITE))]
-SORTS = ("due_at",)
+LISTING = Listing("tasks", {"due_at": 1}, "due_at")
+MAX_NOTE = 10_000
 
 
 class NewTask(BaseModel):
     lead_id: UUID
     title: str = Field(min_length=1, max_length=300)
-    notes: str | None = Field(default=None, max_length=10_000)
+    notes: str | None = Field(default=None, max_length=MAX_NOTE)
     due_at: Instant
     assignee: str | None = Field(default=None, max_length=200)
 
 
 class Completion(BaseModel):
     outcome: str = Field(default="done", min_length=1, max_length=100)
-    note: str | None = Field(default=None, max_length=10_000)
+    note: str | None = Field(default=None, max_length=MAX_NOTE)
 
 
-class Skip(BaseModel):
-    note: str | None = Field(default=None, max_length=10_000)
+class Note(BaseModel):
+    note: str | None = Field(default=None, max_length=MAX_NOTE)
 
 
 class Snooze(BaseModel):
@@ -47,69 +44,65 @@ class Snooze(BaseModel):
 
 
 class Assignment(BaseModel):
-    """None takes it from whoever has it."""
+    """``assignee`` None: nobody's."""
 
     assignee: str | None = Field(max_length=200)
 
 
-@router.get("")
-async def list_tasks(
-    parts: PartsOf,
-    principal: Reader,
-    status: Literal["open", "completed", "skipped", "withdrawn"] | None = None,
-    assignee: str | None = None,
-    lead_id: UUID | None = None,
-    limit: Limit = PAGE,
-    cursor: Cursor = None,
-    sort: SortBy = None,
-    min_position: MinPosition = None,
+@router.get("", response_model=DocumentPage)
+async def tasks(
+    asked: Paging,
+    status: Literal["open", "completed", "skipped", "withdrawn"] | None = Query(default=None),
+    assignee: str | None = Query(default=None, max_length=200),
+    lead_id: UUID | None = Query(default=None),
+    context: Context = may("tasks:read"),
 ) -> dict[str, Any]:
-    """Tasks, those due first first."""
-    await parts.views.wait_for(min_position, ["tasks"])
-    page = await parts.views.page(
-        principal,
-        "tasks",
-        filter_={"status": status, "assignee": assignee, "lead_id": str(lead_id) if lead_id else None},
-        sort=Sort.parse(sort, SORTS, "due_at"),
-        limit=limit,
-        cursor=cursor,
-        present=presenting.task,
+    """Tasks, the one due first first; ``q`` searches the lead."""
+
+    async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        names = await context.parts.views.names_of(each.get("lead_id") for each in found)
+        return [{**present.shown(each), "lead_name": names.get(each.get("lead_id") or "")} for each in found]
+
+    filters = {"status": status, "assignee": assignee, "lead_id": lead_id and str(lead_id)}
+    return await listed(context, LISTING, asked, filters, show, await leads_called(context, asked.q))
+
+
+@router.post("", response_model=Created, status_code=201)
+async def create(body: NewTask, context: Context = may("tasks:write")) -> Response:
+    """Makes a task by hand."""
+    return await context.change(
+        lambda command_id: orders.OpenTask(
+            task_id=derived_id("task", command_id),
+            lead_id=body.lead_id,
+            title=body.title,
+            notes=body.notes,
+            due_at=body.due_at,
+            assignee=body.assignee,
+        ),
+        status=201,
     )
-    await add_names(parts, page["items"])
-    return page
 
 
-@router.post("", status_code=201)
-async def open_task(parts: PartsOf, change: Writing, body: NewTask) -> Response:
-    task_id = derived_id("task", change.principal.organization_id, change.message_id)
-    return await _order(parts, change, OpenTask(task_id=task_id, **body.model_dump()), task_id, status=201)
-
-
-@router.post("/{task_id}/complete")
-async def complete(parts: PartsOf, change: Writing, task_id: UUID, body: Completion | None = None) -> Response:
+@router.post("/{task_id}/complete", response_model=Created)
+async def complete(task_id: UUID, body: Completion | None = None, context: Context = may("tasks:write")) -> Response:
     """Done; an enrollment that waits for it goes on."""
     done = body or Completion()
-    return await _order(parts, change, CompleteTask(task_id=task_id, outcome=done.outcome, note=done.note), task_id)
+    return await context.change(lambda _: orders.CompleteTask(task_id=task_id, outcome=done.outcome, note=done.note))
 
 
-@router.post("/{task_id}/skip")
-async def skip(parts: PartsOf, change: Writing, task_id: UUID, body: Skip | None = None) -> Response:
-    return await _order(parts, change, SkipTask(task_id=task_id, note=body.note if body else None), task_id)
+@router.post("/{task_id}/skip", response_model=Created)
+async def skip(task_id: UUID, body: Note | None = None, context: Context = may("tasks:write")) -> Response:
+    """Not done, and not needed."""
+    return await context.change(lambda _: orders.SkipTask(task_id=task_id, note=body.note if body else None))
 
 
-@router.post("/{task_id}/snooze")
-async def snooze(parts: PartsOf, change: Writing, task_id: UUID, body: Snooze) -> Response:
-    return await _order(parts, change, SnoozeTask(task_id=task_id, until=body.until), task_id)
+@router.post("/{task_id}/snooze", response_model=Created)
+async def snooze(task_id: UUID, body: Snooze, context: Context = may("tasks:write")) -> Response:
+    """Due later."""
+    return await context.change(lambda _: orders.SnoozeTask(task_id=task_id, until=body.until))
 
 
-@router.post("/{task_id}/assign")
-async def assign(parts: PartsOf, change: Writing, task_id: UUID, body: Assignment) -> Response:
-    return await _order(parts, change, AssignTask(task_id=task_id, assignee=body.assignee), task_id)
-
-
-async def _order(parts: Parts, change: Change, command: Command, task_id: UUID, *, status: int = 200) -> Response:
-    async def produce() -> Any:
-        answer = await parts.commands.send(change.principal, command, message_id=change.message_id, subject=task_id)
-        return changed(answer, status=status)
-
-    return await change.run(produce)
+@router.post("/{task_id}/assign", response_model=Created)
+async def assign(task_id: UUID, body: Assignment, context: Context = may("tasks:write")) -> Response:
+    """Somebody else's, or nobody's."""
+    return await context.change(lambda _: orders.AssignTask(task_id=task_id, assignee=body.assignee))

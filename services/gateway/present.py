@@ -1,0 +1,215 @@
+"""From a view's document to what the API shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.gateway.access import Scope
+from services.gateway.lists import ids_of
+from shared.persistence.field_names import original_fields
+from shared.persistence.views import ViewReader
+
+_HIDDEN = frozenset({"_id", "organization_id", "partition", "position", "search", "tokens"})
+_STATS = (
+    "enrolled",
+    "completed",
+    "exited",
+    "sent",
+    "delivered",
+    "opened",
+    "clicked",
+    "replied",
+    "bounced",
+    "unsubscribed",
+    "failed",
+    "skipped",
+    "in_doubt",
+    "meetings",
+    "conversions",
+)
+
+
+def rate(part: int, whole: int) -> float:
+    """A share, 0 to 1, with four places; 0 of nothing."""
+    return round(min(part / whole, 1.0), 4) if whole > 0 else 0.0
+
+
+def rates(figures: Mapping[str, int]) -> dict[str, float]:
+    """Shares of what was sent."""
+    sent = figures.get("sent", 0)
+    signals = {"open": "opened", "click": "clicked", "reply": "replied", "bounce": "bounced"}
+    signals["unsubscribe"] = "unsubscribed"
+    return {name: rate(figures.get(figure, 0), sent) for name, figure in signals.items()}
+
+
+def position_of(document: Mapping[str, Any]) -> str:
+    """``<partition>-<position>`` of the last event in a document."""
+    return f"{int(document.get('partition') or 0):02d}-{document.get('position') or 0}"
+
+
+def shown(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with its id and position, without what only the views need."""
+    kept = {name: value for name, value in document.items() if name not in _HIDDEN}
+    return {**kept, "id": str(document["_id"]), "position": position_of(document)}
+
+
+def lead(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A lead."""
+    return {**shown(document), "custom_fields": original_fields(document.get("custom_fields"))}
+
+
+def stats_of(figures: Mapping[str, int], statuses: Mapping[str, int]) -> dict[str, Any]:
+    """A sequence's or step's figures; ``statuses`` counts enrollments by status now."""
+    return {
+        **{name: figures.get(name, 0) for name in _STATS},
+        "active": statuses.get("active", 0),
+        "paused": statuses.get("paused", 0),
+        "rates": rates(figures),
+    }
+
+
+async def stats_of_sequences(views: ViewReader, scope: Scope, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Figures of many sequences, with two queries."""
+    if not ids:
+        return {}
+    statistics = await views.collection("statistics")
+    scopes = {f"sequence:{each}": each for each in ids}
+    totals: dict[str, Counter[str]] = {each: Counter() for each in ids}
+    wanted = scope.filter({"scope": {"$in": list(scopes)}, "bucket": "all"})
+    for document in await statistics.find(wanted, {"scope": 1, "n": 1}).to_list():
+        totals[scopes[document["scope"]]].update(document.get("n", {}))
+    statuses = await statuses_of(views, scope, {"sequence_id": {"$in": list(ids)}}, "sequence_id")
+    return {each: stats_of(totals[each], statuses.get(each, {})) for each in ids}
+
+
+async def statuses_of(
+    views: ViewReader, scope: Scope, condition: Mapping[str, Any], by: str
+) -> dict[str, dict[str, int]]:
+    """Open enrollments by status (active, paused), grouped by a field. Ended ones are not looked at: they only grow."""
+    enrollments = await views.collection("enrollments")
+    pipeline = [
+        {"$match": scope.filter({**condition, "status": {"$in": ["active", "paused"]}})},
+        {"$group": {"_id": {"by": f"${by}", "status": "$status"}, "n": {"$sum": 1}}},
+    ]
+    grouped: dict[str, dict[str, int]] = {}
+    for row in await enrollments.aggregate(pipeline).to_list():
+        grouped.setdefault(str(row["_id"]["by"]), {})[row["_id"]["status"]] = int(row["n"])
+    return grouped
+
+
+def sequence_summary(document: Mapping[str, Any], stats: Mapping[str, Any]) -> dict[str, Any]:
+    """A sequence in a list."""
+    return {
+        "id": document["_id"],
+        "sequence_id": document["_id"],
+        "name": document.get("name") or "",
+        "description": document.get("description") or "",
+        "category": document.get("category") or "custom",
+        "audience": document.get("audience") or "",
+        "status": document.get("status") or "draft",
+        "version": document.get("version"),
+        "has_draft": bool(document.get("has_draft")),
+        "steps_count": document.get("steps_count") or 0,
+        "created_at": document.get("created_at"),
+        "created_by": document.get("created_by"),
+        "updated_at": document.get("updated_at"),
+        "stats": stats,
+    }
+
+
+class Names:
+    """Names of sequences and their steps, looked up together."""
+
+    def __init__(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        self._names = {document["_id"]: document.get("name") for document in documents}
+        self._steps: dict[tuple[str, str], str] = {}
+        for document in documents:
+            for definition in (document.get("published"), document.get("draft")):
+                self._learn(document["_id"], (definition or {}).get("steps") or ())
+
+    @classmethod
+    async def of(cls, views: ViewReader, scope: Scope, documents: Sequence[Mapping[str, Any]]) -> Names:
+        """For documents with a ``sequence_id``."""
+        ids = ids_of(documents, "sequence_id")
+        if not ids:
+            return cls([])
+        sequences = await views.collection("sequences")
+        wanted = scope.filter({"_id": {"$in": ids}})
+        return cls(await sequences.find(wanted, {"name": 1, "published.steps": 1, "draft.steps": 1}).to_list())
+
+    def sequence(self, sequence_id: str | None) -> str | None:
+        """None when it is unknown."""
+        return self._names.get(sequence_id) if sequence_id else None
+
+    def step(self, sequence_id: str | None, step_id: str | None) -> str | None:
+        """A step's name; its id when it has none; None without a step."""
+        if not step_id:
+            return None
+        return self._steps.get((sequence_id or "", step_id)) or step_id
+
+    def _learn(self, sequence_id: str, steps: Sequence[Mapping[str, Any]]) -> None:
+        for step in steps:
+            self._steps.setdefault((sequence_id, step["step_id"]), step.get("name") or "")
+            for arm in ("then", "else"):
+                self._learn(sequence_id, step.get(arm) or ())
+
+
+def enrollment(document: Mapping[str, Any], lead_name: str | None, names: Names) -> dict[str, Any]:
+    """An enrollment in a list."""
+    sequence_id, current = document["sequence_id"], document.get("current_step")
+    waiting = document.get("waiting_for")
+    following = document.get("next")
+    return {
+        "id": document["_id"],
+        "lead_id": document["lead_id"],
+        "lead_name": lead_name,
+        "sequence_id": sequence_id,
+        "sequence_name": names.sequence(sequence_id),
+        "version": document["version"],
+        "status": document["status"],
+        "reason": document.get("reason"),
+        "current_step": current,
+        "current_step_name": names.step(sequence_id, current),
+        "waiting_for": waiting,
+        "next": following,
+        "counts": document.get("counts") or {},
+        "started_at": document.get("started_at"),
+        "ended_at": document.get("ended_at"),
+        "updated_at": document.get("updated_at"),
+        "position": position_of(document),
+    }
+
+
+def executions(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The execution log, in order."""
+    steps: Mapping[str, Mapping[str, Any]] = document.get("steps") or {}
+    return [
+        {"status": None, "step_id": None, **steps[number], "execution": int(number)}
+        for number in sorted(steps, key=int)
+    ]
+
+
+def activity(document: Mapping[str, Any], lead_name: str | None, names: Names) -> dict[str, Any]:
+    """An entry of the timeline, which is the feed when read by organization."""
+    sequence_id, step_id = document.get("sequence_id"), document.get("step_id")
+    detail = {**(document.get("detail") or {}), **(document.get("personal") or {})}
+    for name in ("channel", "execution"):
+        if document.get(name) is not None:
+            detail.setdefault(name, document[name])
+    return {
+        "id": str(document["_id"]),
+        "at": document["at"],
+        "kind": document["kind"],
+        "lead_id": document.get("lead_id"),
+        "lead_name": lead_name,
+        "enrollment_id": document.get("enrollment_id"),
+        "sequence_id": sequence_id,
+        "sequence_name": names.sequence(sequence_id),
+        "step_id": step_id,
+        "step_name": names.step(sequence_id, step_id),
+        "actor": document.get("actor"),
+        "detail": detail,
+        "position": document["position"],
+    }

@@ -1,0 +1,129 @@
+"""Messages as sent, those in doubt, and the demo mailbox."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel
+
+from services.gateway import present
+from services.gateway.context import Context, may
+from services.gateway.errors import NotFound
+from services.gateway.lists import Listing, Paging, leads_called, listed, paged
+from services.gateway.shapes import Created, Document, DocumentPage, MailboxMessage, MailboxPage
+from shared.events.enrollment import ResolveDispatch
+
+router = APIRouter(tags=["messages"])
+
+LISTING = Listing("messages", {"due_at": -1}, "-due_at")
+MAILBOX = Listing("mailbox", {"at": -1}, "-at")
+
+
+class Resolution(BaseModel):
+    """What became of a send in doubt."""
+
+    outcome: Literal["sent", "not_sent"]
+
+
+async def _show(context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    leads = await context.parts.views.names_of(each.get("lead_id") for each in found)
+    names = await present.Names.of(context.parts.views, context.scope, found)
+    return [
+        {
+            **present.shown(each),
+            "lead_name": leads.get(each.get("lead_id") or ""),
+            "sequence_name": names.sequence(each.get("sequence_id")),
+            "step_name": names.step(each.get("sequence_id"), each.get("step_id")),
+        }
+        for each in found
+    ]
+
+
+@router.get("/messages", response_model=DocumentPage)
+async def messages(
+    asked: Paging,
+    status: Literal["due", "sent", "deferred", "failed", "stopped", "in_doubt"] | None = Query(default=None),
+    lead_id: UUID | None = Query(default=None),
+    enrollment_id: UUID | None = Query(default=None),
+    sequence_id: UUID | None = Query(default=None),
+    context: Context = may("messages:read"),
+) -> dict[str, Any]:
+    """Messages, the last due first; ``q`` searches the lead."""
+    filters = {
+        "status": status,
+        "lead_id": lead_id and str(lead_id),
+        "enrollment_id": enrollment_id and str(enrollment_id),
+        "sequence_id": sequence_id and str(sequence_id),
+    }
+    called = await leads_called(context, asked.q)
+    return await listed(context, LISTING, asked, filters, lambda found: _show(context, found), called)
+
+
+@router.get("/messages/in-doubt", response_model=DocumentPage)
+async def in_doubt(asked: Paging, context: Context = may("messages:read")) -> dict[str, Any]:
+    """Messages of which nobody knows whether they arrived."""
+    filters = {"status": "in_doubt"}
+    return await listed(context, LISTING, asked, filters, lambda found: _show(context, found))
+
+
+MessageId = Path(pattern=r"^[0-9a-fA-F-]{36}-[0-9]{1,9}$", description="`<enrollment id>-<execution>`")
+
+
+@router.get("/messages/{message_id}", response_model=Document)
+async def message(message_id: str = MessageId, context: Context = may("messages:read")) -> dict[str, Any]:
+    """A message with its content as it was sent (``as_sent``; None before, and once the lead is erased)."""
+    found = await context.document("messages", message_id, "message")
+    [shown] = await _show(context, [found])
+    rows = context.parts.ledger.collection("dispatches")
+    row = None
+    if found.get("dispatch_id"):
+        ids = [found["dispatch_id"], UUID(found["dispatch_id"])]
+        row = await rows.find_one({"_id": {"$in": ids}}, {"message": 1, "state": 1, "provider_answer": 1})
+    return {
+        **shown,
+        "as_sent": (row or {}).get("message"),
+        "ledger_state": (row or {}).get("state"),
+        "provider_answer": (row or {}).get("provider_answer"),
+    }
+
+
+@router.post("/messages/{message_id}/resolve", response_model=Created)
+async def resolve(
+    body: Resolution, message_id: str = MessageId, context: Context = may("messages:resolve")
+) -> Response:
+    """A person says what became of a send in doubt."""
+    enrollment_id, _, execution = message_id.rpartition("-")
+    return await context.change(
+        lambda _: ResolveDispatch(enrollment_id=UUID(enrollment_id), execution=int(execution), outcome=body.outcome)
+    )
+
+
+def _mail(document: dict[str, Any]) -> dict[str, Any]:
+    names = ("to", "from", "subject", "at", "lead_id", "headers", "html", "text")
+    return {"id": str(document["_id"]), **{name: document.get(name) for name in names}}
+
+
+@router.get("/mailbox", response_model=MailboxPage, tags=["demo mailbox"])
+async def mailbox(
+    asked: Paging, lead_id: UUID | None = Query(default=None), context: Context = may("mailbox:read")
+) -> dict[str, Any]:
+    """Mails that the demo mailbox received, newest first. ``q`` is an address, or the beginning of one."""
+
+    async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [_mail(each) for each in found]
+
+    mails = context.parts.database.collection("mailbox")
+    q = (asked.q or "").strip().casefold()
+    begins = {"to": {"$gte": q, "$lt": q + "\uffff"}} if q else {}
+    return await paged(mails, context, MAILBOX, asked, {"lead_id": lead_id and str(lead_id)}, show, begins)
+
+
+@router.get("/mailbox/{mail_id}", response_model=MailboxMessage, tags=["demo mailbox"])
+async def mail(mail_id: str, context: Context = may("mailbox:read")) -> dict[str, Any]:
+    """One mail, with headers and both bodies."""
+    found = await context.parts.database.collection("mailbox").find_one(context.scope.filter({"_id": mail_id}))
+    if found is None:
+        raise NotFound("mail")
+    return _mail(found)

@@ -1,0 +1,112 @@
+"""Operations: views, dead letters, queues, timers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Query, Response
+
+from services.gateway.context import Context, Done, may
+from services.gateway.errors import NotFound
+from services.gateway.lists import Listing, Paging, paged
+from services.gateway.shapes import Created, Document, DocumentPage, Items
+from shared.events.query import QueryTimers
+
+router = APIRouter(tags=["operations"])
+
+LETTERS = Listing("dead_letters", {"died_at": -1}, "-died_at")
+_LISTED = ("queue", "reason", "reasons", "message_id", "lead_id", "type", "routing_key", "died_at", "drained_at")
+
+
+@router.get("/ops/views", response_model=Items)
+async def views(context: Context = may("operations:read")) -> dict[str, Any]:
+    """Every view: how far it is, whether it is being rebuilt or broken."""
+    return {"items": await context.parts.views.status()}
+
+
+@router.post("/ops/views/{name}/rebuild", response_model=Created, status_code=202)
+async def rebuild(name: str, context: Context = may("operations:write")) -> Response:
+    """Builds the view again from the log while traffic runs."""
+    return await _job(context, "rebuild", name)
+
+
+@router.post("/ops/views/{name}/verify", response_model=Created, status_code=202)
+async def verify(name: str, context: Context = may("operations:write")) -> Response:
+    """Compares the view with a fresh replay."""
+    return await _job(context, "verify", name)
+
+
+async def _job(context: Context, kind: Any, name: str) -> Response:
+    async def work(_: str) -> Done:
+        return Done({"job_id": await context.parts.views.request_job(kind, name)}, status=202)
+
+    return await context.once(work)
+
+
+@router.get("/jobs/{job_id}", response_model=Created)
+async def job(job_id: str, context: Context = may("operations:read")) -> dict[str, Any]:
+    """How far a job is, and its result."""
+    found = await context.parts.views.job(job_id)
+    if found is None:
+        raise NotFound("job")
+    return found
+
+
+@router.get("/ops/dead-letters", response_model=DocumentPage)
+async def dead_letters(
+    asked: Paging,
+    queue: str | None = Query(default=None, max_length=100),
+    context: Context = may("operations:read"),
+) -> dict[str, Any]:
+    """Messages that were given up, newest first."""
+
+    async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [_letter(each, _LISTED) for each in found]
+
+    return await paged(context.parts.dead_letters.collection, context, LETTERS, asked, {"queue": queue}, show)
+
+
+@router.get("/ops/dead-letters/{letter_id}", response_model=Document)
+async def dead_letter(letter_id: str, context: Context = may("operations:read")) -> dict[str, Any]:
+    """A dead letter with its body as text."""
+    found = await context.parts.dead_letters.find(context.scope, letter_id)
+    return _letter(found, (*_LISTED, "exchange", "content_type", "headers"))
+
+
+def _letter(document: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    body = bytes(document["body"]).decode("utf-8", errors="replace")
+    return {"id": document["_id"], **{name: document.get(name) for name in names}, "body": body}
+
+
+@router.post("/ops/dead-letters/{letter_id}/requeue", response_model=Created)
+async def requeue(letter_id: str, context: Context = may("operations:write")) -> Response:
+    """Back to where it came from, with the same id."""
+
+    async def work(_: str) -> Done:
+        await context.parts.dead_letters.requeue(context.scope, letter_id)
+        return Done({"id": letter_id, "requeued": True})
+
+    return await context.once(work)
+
+
+@router.delete("/ops/dead-letters/{letter_id}", response_model=Created)
+async def drop(letter_id: str, context: Context = may("operations:write")) -> Response:
+    """Gone for good."""
+
+    async def work(_: str) -> Done:
+        await context.parts.dead_letters.drop(context.scope, letter_id)
+        return Done({"id": letter_id, "dropped": True})
+
+    return await context.once(work)
+
+
+@router.get("/ops/queues", response_model=Items)
+async def queues(context: Context = may("operations:read")) -> dict[str, Any]:
+    """Messages waiting and consumers, by queue."""
+    return {"items": await context.parts.queues.look()}
+
+
+@router.get("/ops/timers", response_model=Created)
+async def timers(context: Context = may("operations:read")) -> dict[str, Any]:
+    """How many timers wait, are due, or are blocked."""
+    return await context.parts.commands.ask(context.principal.organization_id, QueryTimers())

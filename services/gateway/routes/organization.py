@@ -1,0 +1,223 @@
+"""The organization: settings, members, API keys, senders, suppressions."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel, EmailStr, Field
+
+from services.gateway.access import EVERY_PERMISSION
+from services.gateway.context import Context, Done, may
+from services.gateway.directory import hash_secret
+from services.gateway.errors import Invalid, NotFound
+from services.gateway.shapes import Created, Items
+from shared.events.definition import Limits, Window
+from shared.events.organization import (
+    AddMember,
+    IssueApiKey,
+    RevokeApiKey,
+    Role,
+    SetMember,
+    SetOrganization,
+    SetSender,
+    SuppressAddress,
+    UnsuppressAddress,
+)
+from shared.ids import derived_id
+
+router = APIRouter(tags=["settings"])
+
+KEY_PREFIX = "tendril_"
+SenderId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Password = Annotated[str, Field(min_length=8, max_length=1_000)]
+
+
+class OrganizationChange(BaseModel):
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    timezone: str | None = Field(default=None, max_length=64)
+    postal_address: str | None = Field(default=None, max_length=2_000)
+    windows: list[Window] | None = None
+    limits: Limits | None = None
+    score_rules: dict[str, int] | None = None
+
+
+class NewMember(BaseModel):
+    email: EmailStr
+    name: str = Field(default="", max_length=200)
+    role: Role
+    password: Password | None = None
+
+
+class MemberChange(BaseModel):
+    role: Role | None = None
+    password: Password | None = None
+    active: bool | None = None
+
+
+class NewApiKey(BaseModel):
+    name: str = Field(min_length=1, max_length=200)
+    role: Role
+    scopes: list[str] = Field(default=[], max_length=50)
+
+
+class SenderChange(BaseModel):
+    name: str = Field(max_length=200)
+    email: EmailStr
+    limits: Limits = Limits()
+    active: bool = True
+
+
+class NewSender(SenderChange):
+    sender_id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+
+
+class Suppression(BaseModel):
+    """``address`` is a full address or ``@domain``."""
+
+    address: str = Field(min_length=2, max_length=320)
+    channel: Literal["email", "sms", "whatsapp"] = "email"
+
+
+async def _organization(context: Context) -> dict[str, Any]:
+    await context.reach("organizations")
+    collection = await context.parts.views.collection("organizations")
+    found = await collection.find_one(context.scope.filter())
+    if found is None:
+        raise NotFound("organization")
+    return found
+
+
+@router.get("/organization", response_model=Created)
+async def organization(context: Context = may("organization:read")) -> dict[str, Any]:
+    """Settings of the organization."""
+    found = await _organization(context)
+    names = ("name", "timezone", "postal_address", "windows", "limits", "score_rules", "founded_at")
+    return {"id": found["_id"], **{name: found.get(name) for name in names}}
+
+
+@router.patch("/organization", response_model=Created)
+async def set_organization(body: OrganizationChange, context: Context = may("organization:write")) -> Response:
+    """Changes settings; absent ones stay."""
+    return await context.change(lambda _: SetOrganization(**body.model_dump()))
+
+
+@router.get("/members", response_model=Items)
+async def members(context: Context = may("members:read")) -> dict[str, Any]:
+    """Everybody who may sign in."""
+    found = await _organization(context)
+    shown = ("email", "name", "role", "active", "added_at")
+    rows = [
+        {
+            "id": member_id,
+            **{name: member.get(name) for name in shown},
+            "has_password": bool(member.get("password_hash")),
+        }
+        for member_id, member in found.get("members", {}).items()
+    ]
+    return {"items": sorted(rows, key=lambda row: str(row["email"]))}
+
+
+@router.post("/members", response_model=Created, status_code=201)
+async def add_member(body: NewMember, context: Context = may("members:write")) -> Response:
+    """Adds a member."""
+
+    async def make(command_id: str) -> AddMember:
+        hashed = await context.parts.sign_in.hash_password(body.password) if body.password else None
+        member_id = derived_id("member", command_id)
+        return AddMember(member_id=member_id, email=body.email, name=body.name, role=body.role, password_hash=hashed)
+
+    return await context.change(make, status=201)
+
+
+@router.patch("/members/{member_id}", response_model=Created)
+async def set_member(member_id: UUID, body: MemberChange, context: Context = may("members:write")) -> Response:
+    """Changes a member's role or password, or lets them sign in no more."""
+
+    async def make(_: str) -> SetMember:
+        hashed = await context.parts.sign_in.hash_password(body.password) if body.password else None
+        return SetMember(member_id=member_id, role=body.role, active=body.active, password_hash=hashed)
+
+    return await context.change(make)
+
+
+@router.get("/api-keys", response_model=Items)
+async def api_keys(context: Context = may("api_keys:read")) -> dict[str, Any]:
+    """API keys, without their secrets."""
+    found = await _organization(context)
+    shown = ("name", "role", "scopes", "revoked", "issued_at")
+    keys = found.get("api_keys", {}).items()
+    return {"items": [{"id": key_id, **{name: key.get(name) for name in shown}} for key_id, key in keys]}
+
+
+@router.post("/api-keys", response_model=Created, status_code=201)
+async def issue_api_key(body: NewApiKey, context: Context = may("api_keys:write")) -> Response:
+    """Issues a key. ``key`` in the answer is shown this once."""
+    unknown = sorted(set(body.scopes) - EVERY_PERMISSION)
+    if unknown:
+        raise Invalid(
+            f"unknown scopes: {', '.join(unknown)}",
+            code="unknown_scope",
+            errors=[{"field": "scopes", "problem": f"{scope} is no permission"} for scope in unknown],
+        )
+    secret = KEY_PREFIX + secrets.token_urlsafe(32)
+
+    async def work(command_id: str) -> Done:
+        key_id = derived_id("api_key", command_id)
+        order = IssueApiKey(
+            key_id=key_id, name=body.name, role=body.role, scopes=body.scopes, secret_hash=hash_secret(secret)
+        )
+        answer = await context.parts.commands.send(context.principal, order, command_id)
+        return Done({"id": str(key_id), "key": secret, "name": body.name, "role": body.role}, answer.position, 201)
+
+    return await context.once(work, keep=False)
+
+
+@router.delete("/api-keys/{key_id}", response_model=Created)
+async def revoke_api_key(key_id: UUID, context: Context = may("api_keys:write")) -> Response:
+    """Revokes a key, at once."""
+    return await context.change(lambda _: RevokeApiKey(key_id=key_id))
+
+
+@router.get("/senders", response_model=Items)
+async def senders(context: Context = may("organization:read")) -> dict[str, Any]:
+    """Senders by id."""
+    found = await _organization(context)
+    return {"items": [{"id": sender_id, **sender} for sender_id, sender in sorted(found.get("senders", {}).items())]}
+
+
+@router.post("/senders", response_model=Created, status_code=201)
+async def add_sender(body: NewSender, context: Context = may("organization:write")) -> Response:
+    """Makes a sender; one with this id is replaced."""
+    return await context.change(lambda _: SetSender(**body.model_dump()), status=201)
+
+
+@router.put("/senders/{sender_id}", response_model=Created)
+async def set_sender(sender_id: SenderId, body: SenderChange, context: Context = may("organization:write")) -> Response:
+    """Makes or changes a sender."""
+    return await context.change(
+        lambda _: SetSender(
+            sender_id=sender_id, name=body.name, email=body.email, limits=body.limits, active=body.active
+        )
+    )
+
+
+@router.get("/suppressions", response_model=Items)
+async def suppressions(context: Context = may("organization:read")) -> dict[str, Any]:
+    """Suppressed addresses: only their hashes are kept."""
+    found = await _organization(context)
+    return {"items": [{"id": key, **entry} for key, entry in sorted(found.get("suppressions", {}).items())]}
+
+
+@router.post("/suppressions", response_model=Created, status_code=201)
+async def suppress(body: Suppression, context: Context = may("suppressions:write")) -> Response:
+    """Nothing more goes to this address."""
+    return await context.change(lambda _: SuppressAddress(channel=body.channel, address=body.address), status=201)
+
+
+@router.delete("/suppressions", response_model=Created)
+async def unsuppress(address: str, channel: str = "email", context: Context = may("suppressions:write")) -> Response:
+    """Lifts a suppression made by hand."""
+    return await context.change(lambda _: UnsuppressAddress(channel=channel, address=address))

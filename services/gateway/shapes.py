@@ -1,0 +1,289 @@
+"""What the API shows: response models, from which the OpenAPI document and the web app's types are made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.events.organization import Role
+from shared.events.sequence import SequenceStatus
+
+EnrollmentStatus = Literal["pending", "active", "paused", "completed", "exited"]
+
+
+class Shape(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ProblemError(Shape):
+    field: str = ""
+    problem: str
+
+
+class Problem(Shape):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[ProblemError]
+
+
+class TokenPair(Shape):
+    access_token: str
+    refresh_token: str
+    token_type: str = "bearer"  # noqa: S105
+    expires_in: int = Field(description="Seconds the access token lasts.")
+
+
+class Me(Shape):
+    id: str
+    kind: Literal["member", "api_key"]
+    organization_id: str
+    email: str
+    name: str
+    role: Role
+    permissions: list[str]
+
+
+class Today(Shape):
+    sent: int = 0
+    opened: int = 0
+    clicked: int = 0
+    replied: int = 0
+    bounced: int = 0
+    unsubscribed: int = 0
+    meetings: int = 0
+    enrolled: int = 0
+
+
+class Totals(Shape):
+    leads: int = 0
+    sequences: int = 0
+    sequences_active: int = 0
+    sequences_pending: int = 0
+    enrollments_active: int = 0
+    enrollments_paused: int = 0
+    enrollments_completed: int = 0
+    enrollments_exited: int = 0
+    in_doubt: int = 0
+    tasks_open: int = 0
+
+
+class Rates(Shape):
+    """Shares of what was sent, 0 to 1."""
+
+    open: float = 0.0
+    click: float = 0.0
+    reply: float = 0.0
+    bounce: float = 0.0
+    unsubscribe: float = 0.0
+
+
+class Overview(Shape):
+    today: Today
+    totals: Totals
+    rates: Rates
+    business_now: datetime
+    speed: float
+
+
+class TimeseriesPoint(Shape):
+    at: datetime
+    sent: int = 0
+    opened: int = 0
+    clicked: int = 0
+    replied: int = 0
+    bounced: int = 0
+    unsubscribed: int = 0
+    enrolled: int = 0
+    completed: int = 0
+
+
+class Timeseries(Shape):
+    items: list[TimeseriesPoint]
+
+
+class Activity(Shape):
+    id: str
+    at: datetime
+    kind: str
+    lead_id: str | None
+    lead_name: str | None
+    enrollment_id: str | None
+    sequence_id: str | None
+    sequence_name: str | None
+    step_id: str | None
+    step_name: str | None
+    actor: str | None
+    detail: dict[str, Any]
+    position: int
+
+
+class ActivityPage(Shape):
+    items: list[Activity]
+    next_cursor: str | None
+
+
+class SequenceStats(Shape):
+    """Counts since the beginning; rates are shares of what was sent, 0 to 1."""
+
+    enrolled: int = 0
+    active: int = 0
+    paused: int = 0
+    completed: int = 0
+    exited: int = 0
+    sent: int = 0
+    delivered: int = 0
+    opened: int = 0
+    clicked: int = 0
+    replied: int = 0
+    bounced: int = 0
+    unsubscribed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    in_doubt: int = 0
+    meetings: int = 0
+    conversions: int = 0
+    rates: Rates = Rates()
+
+
+class SequenceSummary(Shape):
+    id: str
+    sequence_id: str
+    name: str
+    description: str
+    category: str
+    audience: str
+    status: SequenceStatus
+    version: int | None
+    has_draft: bool
+    steps_count: int
+    created_at: datetime | None
+    created_by: str | None
+    updated_at: datetime | None
+    stats: SequenceStats
+
+
+class SequencePage(Shape):
+    items: list[SequenceSummary]
+    next_cursor: str | None
+
+
+class PublishedVersion(Shape):
+    version: int
+    published_at: datetime | None = None
+
+
+class Sequence(SequenceSummary):
+    """``definition`` is the draft if there is one, else the running version."""
+
+    definition: dict[str, Any]
+    draft_status: str | None
+    feedback: str | None
+    versions: list[PublishedVersion]
+
+
+class WaitingFor(Shape):
+    kind: str
+    until: datetime | None = None
+    why: Any = None
+
+
+class NextStep(Shape):
+    step_id: str
+    at: datetime | None = None
+
+
+class EnrollmentSummary(Shape):
+    id: str
+    lead_id: str
+    lead_name: str | None
+    sequence_id: str
+    sequence_name: str | None
+    version: int
+    status: EnrollmentStatus
+    reason: str | None
+    current_step: str | None
+    current_step_name: str | None
+    waiting_for: WaitingFor | None
+    next: NextStep | None
+    counts: dict[str, int]
+    started_at: datetime | None
+    ended_at: datetime | None
+    updated_at: datetime | None
+    position: str
+
+
+class EnrollmentPage(Shape):
+    items: list[EnrollmentSummary]
+    next_cursor: str | None
+
+
+class Execution(Shape):
+    """One run of one step."""
+
+    execution: int
+    step_id: str | None
+    kind: str | None = None
+    status: str | None
+    attempts: int | None = None
+    at: datetime | None = None
+    why: Any = None
+    dispatch_id: str | None = None
+    signals: dict[str, Any] = {}
+
+
+class Enrollment(EnrollmentSummary):
+    steps: list[Execution]
+
+
+class MailboxItem(Shape):
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: str
+    to: str
+    sender: str = Field(alias="from")
+    subject: str
+    at: datetime
+    lead_id: str | None
+
+
+class MailboxPage(Shape):
+    items: list[MailboxItem]
+    next_cursor: str | None
+
+
+class MailboxMessage(MailboxItem):
+    headers: list[list[str]]
+    html: str | None
+    text: str | None
+
+
+class Document(BaseModel):
+    """A document whose fields are those of its view."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+
+
+class DocumentPage(Shape):
+    items: list[Document]
+    next_cursor: str | None
+
+
+class Items(Shape):
+    items: list[dict[str, Any]]
+
+
+class Created(BaseModel):
+    """The result of a change: ids of what it made or touched."""
+
+    model_config = ConfigDict(extra="allow")

@@ -1,0 +1,157 @@
+"""Bad input, missing servers, and what surrounds the API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.gateway.openapi import document
+from services.gateway.wiring import build
+from shared.clock import SystemClock
+from shared.messaging.publisher import Publisher
+from shared.settings import load_settings
+from tendril.embedded.ports import free_port
+from tests.gateway.conftest import LEAD, Gateway
+from tests.support.waiting import eventually
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    for _ in range(200):
+        yield b" " * 10_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status", "code"),
+    [
+        ("POST", "/api/v1/leads", b"{", 400, "malformed_json"),
+        ("POST", "/api/v1/leads", b"\xff\xfe", 400, "malformed"),
+        ("POST", "/api/v1/leads", b"[]", 422, "invalid"),
+        ("POST", "/api/v1/leads", b'{"lead": {"email": 5}}', 422, "invalid"),
+        ("POST", "/api/v1/leads", b'{"lead": {"company": "x"}}', 422, "invalid"),
+        ("POST", "/api/v1/leads", b" " * ((1 << 20) + 1), 413, "too_large"),
+        ("POST", "/api/v1/leads", _endless, 413, "too_large"),
+        ("GET", "/api/v1/nothing", b"", 404, "not_found"),
+        ("PUT", "/api/v1/leads", b"", 405, "method_not_allowed"),
+        ("GET", "/api/v1/leads/not-a-uuid", b"", 422, "invalid"),
+        ("GET", "/api/v1/leads?limit=0", b"", 422, "invalid"),
+        ("GET", f"/api/v1/leads/{LEAD}", b"", 404, "not_found"),
+        ("POST", "/api/v1/sequences", b'{"name": "x", "steps": [{"kind": "email", "config": {}}]}', 422, "invalid"),
+    ],
+)
+async def test_every_refusal_is_a_problem_document(
+    gateway: Gateway, method: str, path: str, content: bytes, status: int, code: str
+) -> None:
+    sent = content() if callable(content) else content
+    headers = {**gateway.key(), "Content-Type": "application/json"}
+    answer = await gateway.http.request(method, path, content=sent, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["code"].startswith(code)
+    assert problem["status"] == status
+    assert problem["type"] == f"urn:tendril:problem:{problem['code']}"
+    if status == 422:
+        assert all(error["field"] and error["problem"] for error in problem["errors"])
+    assert gateway.write_side.seen == []
+
+
+async def test_without_servers_it_answers_503_and_when_to_come_back(tmp_path: Path, stack: AsyncExitStack) -> None:
+    settings = load_settings(
+        {},
+        amqp_url=f"amqp://guest:guest@127.0.0.1:{free_port()}/",
+        mongo_url=f"mongodb://127.0.0.1:{free_port()}/test",
+        home=tmp_path,
+        gateway_port=free_port(),
+        secret_keys="a-secret-key-of-some-length",
+    )
+    service = await build(settings, SystemClock(), dist=tmp_path)
+    await service.start()
+    stack.push_async_callback(service.close)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.gateway_port}", timeout=20) as http:
+        answer = await http.get("/api/v1/leads", headers={"X-API-Key": "k"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_away")
+        assert int(answer.headers["retry-after"]) > 0
+        assert (await http.get("/healthz")).status_code == 200
+        ready = await http.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["checks"] == {"rabbitmq": False, "mongodb": False}
+
+
+async def test_the_web_app_its_pages_and_headers(gateway: Gateway) -> None:
+    page = await gateway.http.get("/")
+    assert page.text.startswith("<!doctype html>")
+    assert page.headers["cache-control"] == "no-cache"
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    deep = await gateway.http.get("/mailbox/5f3")
+    assert deep.text == page.text
+    asset = await gateway.http.get("/assets/index-abc123.js")
+    assert "immutable" in asset.headers["cache-control"]
+    assert asset.headers["x-content-type-options"] == "nosniff"
+    for path in ("/assets/gone-1.js", "/../secret.txt", "/%2e%2e/%2e%2e/etc/passwd.txt", "/api/nothing"):
+        assert (await gateway.http.get(path)).status_code == 404, path
+    assert (await gateway.http.get("/readyz")).json()["status"] == "ready"
+    assert "tendril_http_seconds" in (await gateway.http.get("/metrics")).text
+    assert (await gateway.http.get("/docs")).status_code == 200
+    assert (await gateway.http.get("/openapi.json")).json()["info"]["title"] == "Tendril"
+
+
+def test_the_description_is_the_same_at_every_run() -> None:
+    assert document() == document()
+
+
+async def test_dead_letters_are_drained_shown_requeued_and_dropped(
+    gateway: Gateway, amqp_url: str, stack: AsyncExitStack
+) -> None:
+    publisher = Publisher(amqp_url, name="funnel")
+    await publisher.start()
+    stack.push_async_callback(publisher.close)
+    body = b'{"organization_id": "demo", "lead": {"email": 5}}'
+    await publisher.publish_body(
+        "tendril.leads", "lead.created", body, content_type="application/json", message_id="m-1"
+    )
+    path = "/api/v1/ops/dead-letters"
+
+    async def letters() -> list[dict[str, object]]:
+        items: list[dict[str, object]] = (await gateway.http.get(path, headers=gateway.key())).json()["items"]
+        return items
+
+    [letter] = await eventually(letters)
+    assert (letter["message_id"], letter["queue"], letter["reason"]) == ("m-1", "enrollment.leads", "invalid")
+    assert letter["reasons"] == [{"field": "lead.email", "problem": "Input should be a valid string"}]
+    assert letter["body"] == body.decode()
+    first_id = letter["id"]
+    assert (await gateway.http.post(f"{path}/{first_id}/requeue", headers=gateway.key())).status_code == 200
+
+    async def again() -> list[dict[str, object]]:
+        return [each for each in await letters() if each["id"] != first_id]
+
+    [second] = await eventually(again)
+    assert second["message_id"] == "m-1"
+    assert (await gateway.http.delete(f"{path}/{second['id']}", headers=gateway.key())).status_code == 200
+    assert (await gateway.http.get(f"{path}/{second['id']}", headers=gateway.key())).status_code == 404
+
+
+async def test_queues_views_and_jobs(gateway: Gateway) -> None:
+    queues = (await gateway.http.get("/api/v1/ops/queues", headers=gateway.key())).json()["items"]
+    assert {"name": "enrollment.commands", "messages": 0, "consumers": 1} in queues
+    views = (await gateway.http.get("/api/v1/ops/views", headers=gateway.key())).json()["items"]
+    assert "leads" in [view["name"] for view in views]
+    begun = await gateway.http.post("/api/v1/ops/views/leads/verify", headers=gateway.key())
+    assert begun.status_code == 202
+    job = (await gateway.http.get(f"/api/v1/jobs/{begun.json()['job_id']}", headers=gateway.key())).json()
+    assert (job["kind"], job["view"], job["state"]) == ("verify", "leads", "queued")
+    assert (await gateway.http.post("/api/v1/ops/views/x/verify", headers=gateway.key())).status_code == 404
+
+
+async def test_a_client_that_leaves_breaks_nothing(gateway: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST /api/v1/leads HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    assert reader is not None
+    assert (await gateway.http.get("/healthz")).status_code == 200
