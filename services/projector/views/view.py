@@ -54,7 +54,7 @@ class View:
                 if topic in handlers:
                     raise ValueError(f"{cls.__name__} handles {topic} twice")
                 handlers[topic] = member
-        cls.handlers = handlers
+        cls.handlers = {**cls.handlers, **handlers}
 
     def apply(self, event: Event, ops: Ops) -> None:
         """Order what the event means for this view's documents. What it raises sets the view aside."""

@@ -1,0 +1,451 @@
+"""Given events, then documents."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.projector.event import Event as ViewEvent
+from services.projector.views import ALL_VIEWS
+from shared.persistence.search import tokens
+from shared.events.message import Event, registered
+from shared.ids import derived_id
+from shared.persistence.views import VIEW_NAMES
+from tests.projector.log import DEFINITION, SEQUENCE, START, Log, due_step, nurture, plan, publish_sequence, sent_step
+from tests.projector.projecting import Documents, events_of, projected
+
+NOON = START.isoformat()
+TASK = derived_id("task", 1)
+MEMBER, KEY = derived_id("member", 1), derived_id("key", 1)
+ORG = derived_id("organization", "demo")
+WHY = {"rule": "condition", "inputs": {}}
+STEP = {"execution": 2, "step_id": "step2", "channel": "email"}
+
+
+class Story:
+    """One lead in one enrollment, and what happens next."""
+
+    def __init__(self) -> None:
+        self.log = Log()
+        publish_sequence(self.log)
+        self.lead, self.enrollment = nurture(self.log, 1, steps=0)
+        self.log.events.pop()  # it is not completed yet
+
+    def add(self, topic: str, data: dict[str, Any] | None = None, subject: UUID | None = None, **more: Any) -> Story:
+        """An event of the lead's."""
+        own = {"lead": self.lead, "enrollment": self.enrollment, "task": TASK, "engagement": derived_id("engagement", 1)}
+        own |= {"sequence": SEQUENCE, "organization": ORG}
+        aggregate = topic.partition(".")[0]
+        lead = None if aggregate in {"sequence", "organization"} else self.lead
+        self.log.add(topic, subject or own[aggregate], data or {}, lead_id=lead, **more)
+        return self
+
+    def due(self, execution: int = 2, attempt: int = 1) -> Story:
+        due_step(self.log, self.lead, self.enrollment, execution, attempt)
+        return self
+
+    def sent(self, execution: int = 2, following: dict[str, Any] | None = None) -> Story:
+        sent_step(self.log, self.lead, self.enrollment, execution, following)
+        return self
+
+    def views(self) -> Documents:
+        return projected(events_of(self.log.events))
+
+    def document(self, view: str, document_id: object) -> dict[str, Any]:
+        return self.views()[view][str(document_id)]
+
+    @property
+    def of_enrollment(self) -> dict[str, Any]:
+        return self.document("enrollments", self.enrollment)
+
+    @property
+    def of_lead(self) -> dict[str, Any]:
+        return self.document("leads", self.lead)
+
+    @property
+    def of_message(self) -> dict[str, Any]:
+        return self.document("messages", f"{self.enrollment}-2")
+
+    def figures(self, scope: str = "organization") -> dict[str, int]:
+        documents = self.views()["statistics"].values()
+        total: dict[str, int] = {}
+        for document in documents:
+            if document["scope"] == scope and document["bucket"] == "all":
+                for figure, count in document["n"].items():
+                    total[figure] = total.get(figure, 0) + count
+        return total
+
+
+def test_every_event_is_handled_or_ignored_by_every_view() -> None:
+    topics = {topic for topic, message in registered().items() if issubclass(message, Event)}
+    for view in ALL_VIEWS:
+        assert set(view.handlers) | view.ignored == topics, view.name
+        assert not set(view.handlers) & view.ignored, view.name
+
+
+def test_the_views_are_those_that_readers_know() -> None:
+    assert tuple(view.name for view in ALL_VIEWS) == VIEW_NAMES
+
+
+ENROLLMENT_CASES: dict[str, tuple[Story, dict[str, Any]]] = {
+    "started": (Story(), {"status": "active", "current_step": "step1", "ended_at": None, "version": 1}),
+    "pending": (
+        Story().add("enrollment.started", {"lead_id": ORG, "sequence_id": SEQUENCE, "version": 1, "by": "hand", "plan": None}),
+        {"status": "pending", "waiting_for": {"kind": "start", "until": None, "why": None}, "next": None},
+    ),
+    "activated": (Story().add("enrollment.activated", {"plan": plan("step1", 1)}), {"status": "active", "current_step": "step1"}),
+    "postponed": (
+        Story().add("enrollment.step_postponed", {"execution": 1, "step_id": "step1", "plan": plan("step1", 1)}),
+        {"next": {"step_id": "step1", "execution": 1, "at": START}},
+    ),
+    "due": (Story().due(), {"current_step": "step2", "next": None}),
+    "sent": (Story().due().sent(following=plan("step3", 3)), {"current_step": "step3", "next": {"step_id": "step3", "execution": 3, "at": START}}),
+    "paused": (
+        Story().due().add("enrollment.paused", {"reason": "by_hand", "why": None, "until": None}),
+        {"status": "paused", "reason": "by_hand", "next": None},
+    ),
+    "sent in spite of a pause": (
+        Story().due().add("enrollment.paused", {"reason": "by_hand", "until": None}).sent(),
+        {"status": "paused", "waiting_for": {"kind": "pause", "until": None, "why": {"rule": "by_hand", "inputs": {}}}},
+    ),
+    "resumed": (
+        Story().add("enrollment.paused", {"reason": "by_hand"}).add("enrollment.resumed", {"plan": plan("step1", 1)}),
+        {"status": "active", "reason": None, "current_step": "step1"},
+    ),
+    "resumed with an answer outstanding": (
+        Story().add("enrollment.paused", {"reason": "by_hand"}).add("enrollment.resumed", {"plan": None}),
+        {"status": "active", "waiting_for": {"kind": "answer", "until": None, "why": None}},
+    ),
+    "waits for a task": (
+        Story().add(
+            "enrollment.step_handed_to_person",
+            {"execution": 2, "step_id": "step2", "kind": "task", "task_id": TASK, "plan": plan("step2", 2, blocked_on=f"task:{TASK}")},
+        ),
+        {"current_step": "step2"},
+    ),
+    "completed": (Story().add("enrollment.completed"), {"status": "completed", "current_step": None, "waiting_for": None, "next": None}),
+    "exited": (Story().add("enrollment.exited", {"reason": "replied"}), {"status": "exited", "reason": "replied", "next": None}),
+}
+
+
+@pytest.mark.parametrize("name", ENROLLMENT_CASES)
+def test_enrollment(name: str) -> None:
+    story, expected = ENROLLMENT_CASES[name]
+    document = story.of_enrollment
+    assert {field: document[field] for field in expected} == expected
+    assert document["position"] == len(story.log.events)
+
+
+STEP_CASES: dict[str, tuple[Story, str, dict[str, int], str | None]] = {
+    "due": (Story().due(), "due", {}, "due"),
+    "sent": (Story().due().sent(), "sent", {"sent": 1}, "sent"),
+    "deferred": (Story().due().add("enrollment.step_deferred", {**STEP, "attempt": 1, "reason": "busy", "fault": True, "plan": None}), "deferred", {}, "deferred"),
+    "tried again": (
+        Story().due().add("enrollment.step_deferred", {**STEP, "attempt": 1, "reason": "busy", "fault": True, "plan": None}).due(attempt=2),
+        "due",
+        {},
+        "due",
+    ),
+    "failed": (Story().due().add("enrollment.step_failed", {**STEP, "attempt": 1, "reason": "no", "plan": None}), "failed", {"failed": 1}, "failed"),
+    "asked to stop": (Story().due().add("enrollment.step_stop_requested", {**STEP, "attempt": 1, "dispatch_id": KEY, "reason": "paused"}), "stopping", {}, "due"),
+    "stopped": (Story().due().add("enrollment.step_stopped", {**STEP, "attempt": 1, "reason": "paused", "plan": None}), "stopped", {}, "stopped"),
+    "in doubt": (Story().due().add("enrollment.step_in_doubt", {**STEP, "attempt": 1, "dispatch_id": KEY, "reason": "cut", "plan": None}), "in_doubt", {}, "in_doubt"),
+    "settled as sent": (
+        Story().due().add("enrollment.step_in_doubt", {**STEP, "attempt": 1, "dispatch_id": KEY, "reason": "cut", "plan": None}).add("enrollment.step_settled", {**STEP, "dispatch_id": KEY, "outcome": "sent", "by": "opened"}),
+        "sent",
+        {"sent": 1},
+        "sent",
+    ),
+    "settled as not sent": (Story().due().add("enrollment.step_settled", {**STEP, "dispatch_id": KEY, "outcome": "not_sent", "by": "member:1"}), "failed", {"failed": 1}, "failed"),
+    "reminded": (Story().due().add("enrollment.watchdog_rang", {**STEP, "round": 2}), "due", {}, "due"),
+    "skipped": (Story().add("enrollment.step_skipped", {"execution": 2, "step_id": "step2", "kind": "email", "why": WHY, "plan": None}), "skipped", {"skipped": 1}, None),
+    "taken": (Story().add("enrollment.step_taken", {"execution": 2, "step_id": "step2", "kind": "condition", "arm": "then", "plan": None}), "taken", {}, None),
+    "waits for a person": (
+        Story().add("enrollment.step_handed_to_person", {"execution": 2, "step_id": "step2", "kind": "task", "task_id": TASK, "plan": plan("step2", 2)}),
+        "waiting",
+        {},
+        None,
+    ),
+    "done by a person": (
+        Story()
+        .add("enrollment.step_handed_to_person", {"execution": 2, "step_id": "step2", "kind": "task", "task_id": TASK, "plan": plan("step2", 2)})
+        .add("enrollment.step_done_by_person", {"execution": 2, "step_id": "step2", "task_id": TASK, "outcome": "done", "plan": None}),
+        "done",
+        {},
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STEP_CASES)
+def test_step_of_an_enrollment_and_its_message(name: str) -> None:
+    story, status, counts, message_status = STEP_CASES[name]
+    document = story.of_enrollment
+    assert document["steps"]["2"]["status"] == status
+    assert {figure: count for figure, count in document["counts"].items() if count} == counts
+    if message_status is not None:
+        assert story.of_message["status"] == message_status
+
+
+@pytest.mark.parametrize(
+    ("signal", "field"),
+    [
+        ("delivered", "delivered_at"),
+        ("opened", "first_opened_at"),
+        ("clicked", "clicked_at"),
+        ("replied", "replied_at"),
+        ("bounced", "bounced_at"),
+        ("complained", "complained_at"),
+        ("unsubscribed", "unsubscribed_at"),
+    ],
+)
+def test_signal_that_counts(signal: str, field: str) -> None:
+    story = Story().due().sent().add("enrollment.engagement_noted", {**STEP, "signal": signal, "at": NOON})
+    assert story.of_message[field] == START
+    assert story.of_enrollment["counts"][signal] == 1
+    assert story.of_enrollment["steps"]["2"]["signals"] == {signal: START}
+    if signal != "unsubscribed":  # the lead's own event counts that
+        assert story.figures()[signal] == 1
+        assert story.figures(f"sequence:{SEQUENCE}")[signal] == 1
+
+
+def test_raw_hits_are_counted_apart_for_people_and_machines() -> None:
+    story = Story().due().sent()
+    for machine, count in ((0.0, 1), (0.9, 3), (0.1, 2)):
+        hit = {"enrollment_id": story.enrollment, "execution": 2, "signal": "opened", "machine": machine, "count": count}
+        story.add("engagement.signal_received", hit)
+    story.add("engagement.signal_received", {"enrollment_id": story.enrollment, "execution": 2, "signal": "clicked"})
+    story.add("engagement.signal_received", {"enrollment_id": story.enrollment, "execution": 2, "signal": "delivered"})
+    message = story.of_message
+    assert (message["opens"], message["machine_opens"], message["clicks"]) == (3, 3, 1)
+    assert "opened" not in story.figures()
+
+
+def test_lead_captured() -> None:
+    lead = Story().of_lead
+    assert lead["name"] == "Ada Byron1"
+    assert lead["custom_fields"] == {"a．b": 1, "＄x": "y"}
+    assert {"a", "ad", "ada", "byr", "ada1@example.com", "byron1"} <= set(lead["search"])
+    assert lead["enrollments"][next(iter(lead["enrollments"]))] == {"sequence_id": str(SEQUENCE), "version": 1, "status": "active"}
+
+
+def test_lead_changed() -> None:
+    lead = (
+        Story()
+        .add("lead.details_merged", {"last_name": "Lovelace", "consent": {"sms": True}, "custom_fields": {"a.b": 2}, "occurred_at": NOON})
+        .add("lead.scored", {"before": 10, "after": 60, "why": WHY})
+        .add("lead.tagged", {"added": ["hot", "vip"], "removed": ["new"]})
+        .add("lead.unsubscribed", {"channel": "email", "at": NOON, "source": "link"})
+        .add("lead.unsubscribed", {"channel": "email", "sequence_id": str(SEQUENCE), "at": NOON, "source": "link"})
+        .add("lead.address_suppressed", {"channel": "email", "address_hash": "x", "reason": "bounce", "at": NOON})
+        .add("lead.booked_meeting", {"at": NOON, "place": "here", "occurred_at": NOON})
+        .add("lead.won", {"value": 5, "occurred_at": NOON})
+        .add("lead.replied", {"channel": "email", "text": "yes", "at": NOON})
+        .of_lead
+    )
+    assert lead["name"] == "Ada Lovelace"
+    assert "byron1" not in lead["search"]
+    assert "love" in lead["search"]
+    assert lead["consent"] == {"email": True, "sms": True}
+    assert lead["custom_fields"]["a．b"] == 2
+    assert lead["score"] == 60
+    assert lead["tags"] == ["hot", "vip"]
+    assert lead["unsubscribed"] == {"email": START}
+    assert lead["unsubscribed_sequences"] == {str(SEQUENCE): START}
+    assert lead["suppressed"] == {"email": "bounce"}
+    assert lead["converted"] is True
+    assert lead["meeting_at"] == START
+
+
+def test_lead_resubscribed() -> None:
+    story = Story().add("lead.unsubscribed", {"channel": "email", "at": NOON, "source": "link"})
+    assert story.add("lead.resubscribed", {"channel": "email", "at": NOON, "source": "form"}).of_lead["unsubscribed"] == {}
+
+
+def test_lead_s_enrollments() -> None:
+    story = Story().add("enrollment.paused", {"reason": "by_hand"})
+    entry = f"{story.enrollment}"
+    assert story.of_lead["enrollments"][entry]["status"] == "paused"
+    story.add("enrollment.resumed", {"plan": plan("step1", 1)})
+    assert story.of_lead["enrollments"][entry]["status"] == "active"
+    story.add("lead.left_sequence", {"enrollment_id": story.enrollment, "sequence_id": SEQUENCE, "how": "exited", "reason": "replied"})
+    assert story.of_lead["enrollments"][entry] == {"sequence_id": str(SEQUENCE), "version": 1, "status": "exited", "reason": "replied"}
+
+
+def personal_story() -> Story:
+    return (
+        Story()
+        .add("lead.replied", {"channel": "email", "subject": "Re: hi", "text": "secret", "at": NOON})
+        .add("task.opened", {"title": "Call secret", "notes": "secret", "due_at": NOON})
+        .add("task.completed", {"outcome": "done", "note": "secret"})
+        .add("lead.booked_meeting", {"at": NOON, "place": "secret", "occurred_at": NOON})
+        .add("lead.erased")
+    )
+
+
+def test_erasure_clears_every_view() -> None:
+    assert "secret" not in str(personal_story().views())
+    assert "Byron" not in str(personal_story().views())
+
+
+def test_erased_views_equal_a_replay_in_which_the_log_gives_nothing_personal_any_more() -> None:
+    live = personal_story()
+    forgotten = [dict(event) for event in live.log.events]
+    personal = {"email", "first_name", "last_name", "custom_fields", "subject", "text", "title", "notes", "note", "place"}
+    for event in forgotten:
+        event["data"] = {name: None if name in personal else value for name, value in event["data"].items()}
+    assert projected(events_of(forgotten)) == live.views()
+
+
+def test_task() -> None:
+    story = Story().add("task.opened", {"kind": "task", "title": "Call", "due_at": NOON, "enrollment_id": KEY, "execution": 2, "step_id": "call"})
+    assert story.document("tasks", TASK)["status"] == "open"
+    later = "2026-11-21T09:00:00+00:00"
+    story.add("task.snoozed", {"until": later}).add("task.assigned", {"assignee": "member:2"})
+    assert story.document("tasks", TASK)["due_at"].isoformat() == later
+    assert story.document("tasks", TASK)["assignee"] == "member:2"
+    story.add("task.completed", {"outcome": "reached", "note": "fine"}, actor="member:2")
+    done = story.document("tasks", TASK)
+    assert (done["status"], done["outcome"], done["note"], done["closed_by"]) == ("completed", "reached", "fine", "member:2")
+    assert story.figures()["tasks_done"] == 1
+    assert Story().add("task.skipped", {"note": None}).document("tasks", TASK)["status"] == "skipped"
+    assert Story().add("task.withdrawn", {"reason": "exited"}).document("tasks", TASK)["status"] == "withdrawn"
+
+
+def test_sequence_life() -> None:
+    story = Story()
+    assert story.document("sequences", SEQUENCE)["status"] == "active"
+    edited = {**DEFINITION, "name": "Better", "steps": [*DEFINITION["steps"], {"step_id": "if", "then": [{"step_id": "x"}]}]}
+    story.add("sequence.edited", {"definition": edited})
+    document = story.document("sequences", SEQUENCE)
+    assert (document["status"], document["draft_status"], document["has_draft"]) == ("active", "draft", True)
+    assert (document["name"], document["definition"]["name"], document["steps_count"]) == ("Welcome", "Better", 2)
+    story.add("sequence.submitted").add("sequence.rejected", {"feedback": "no"})
+    assert story.document("sequences", SEQUENCE)["feedback"] == "no"
+    story.add("sequence.submitted").add("sequence.approved").add("sequence.published", {"version": 2, "definition": edited})
+    document = story.document("sequences", SEQUENCE)
+    assert (document["name"], document["version"], document["has_draft"], document["steps_count"]) == ("Better", 2, False, 4)
+    assert [each["version"] for each in document["versions"]] == [1, 2]
+    assert story.document("sequence_versions", f"{SEQUENCE}-2")["definition"]["name"] == "Better"
+    for topic, status in (("paused", "paused"), ("resumed", "active"), ("archived", "archived")):
+        story.add(f"sequence.{topic}")
+        assert story.document("sequences", SEQUENCE)["status"] == status
+
+
+def test_unpublished_sequence_shows_its_draft_s_status() -> None:
+    other = derived_id("sequence", 2)
+    story = Story().add("sequence.drafted", {"definition": DEFINITION}, subject=other)
+    assert story.document("sequences", other)["status"] == "draft"
+    story.add("sequence.submitted", subject=other)
+    assert story.document("sequences", other)["status"] == "pending"
+    assert story.document("sequences", other)["name"] == "Welcome"
+
+
+def test_organization() -> None:
+    story = (
+        Story()
+        .add("organization.founded", {"name": "Demo", "timezone": "UTC", "postal_address": ""})
+        .add("organization.settings_set", {"timezone": "Europe/Berlin", "score_rules": {"a.b": 1}})
+        .add("organization.member_added", {"member_id": MEMBER, "email": "Ann@Example.com", "name": "Ann", "role": "admin", "password_hash": "h"})
+        .add("organization.member_set", {"member_id": MEMBER, "role": "coach", "active": False})
+        .add("organization.api_key_issued", {"key_id": KEY, "name": "k", "role": "viewer", "scopes": ["a"], "secret_hash": "0" * 64})
+        .add("organization.api_key_revoked", {"key_id": KEY})
+        .add("organization.sender_set", {"sender_id": "default", "name": "Demo", "email": "a@b.c", "limits": {}, "active": True})
+        .add("organization.address_suppressed", {"channel": "email", "address_hash": "ff", "reason": "by_hand", "at": NOON})
+    )
+    document = story.document("organizations", "demo")
+    assert document["timezone"] == "Europe/Berlin"
+    assert document["name"] == "Demo"
+    member = document["members"][str(MEMBER)]
+    assert (member["role"], member["active"], member["password_hash"]) == ("coach", False, "h")
+    assert document["member_emails"] == ["ann@example.com"]
+    assert document["api_keys"][str(KEY)]["revoked"] is True
+    assert document["senders"]["default"]["email"] == "a@b.c"
+    assert list(document["suppressions"]) == ["email_ff"]
+    story.add("organization.address_unsuppressed", {"channel": "email", "address_hash": "ff"})
+    assert story.document("organizations", "demo")["suppressions"] == {}
+
+
+def test_timeline_shows_what_happened_in_order() -> None:
+    story = Story().due().sent().add("enrollment.engagement_noted", {**STEP, "signal": "opened", "at": NOON}).add("enrollment.completed")
+    story.add("lead.identity_clashed", {"other_lead_id": str(KEY), "kinds": ["email"]}).add("lead.not_matched", {"why": WHY, "refused": {}})
+    story.add("lead.matched", {"sequence_id": str(SEQUENCE), "version": 1, "why": WHY, "refused": {}})
+    entries = [entry for entry in story.views()["timeline"].values() if entry["lead_id"] == str(story.lead)]
+    assert [entry["kind"] for entry in sorted(entries, key=lambda entry: entry["position"])] == [
+        "lead.captured",
+        "enrollment.started",
+        "enrollment.step_sent",
+        "enrollment.engagement_noted",
+        "enrollment.completed",
+        "lead.identity_clashed",
+        "lead.not_matched",
+        "lead.matched",
+    ]
+    sent = next(entry for entry in entries if entry["kind"] == "enrollment.step_sent")
+    assert (sent["sequence_id"], sent["step_id"], sent["channel"]) == (str(SEQUENCE), "step2", "email")
+
+
+def test_statistics_by_day_hour_and_step() -> None:
+    story = Story().due().sent()
+    documents = story.views()["statistics"].values()
+    day = next(each for each in documents if each["bucket"] == "day:2026-11-20" and each["scope"] == f"sequence:{SEQUENCE}")
+    assert day["hours"]["09"]["sent"] == 1
+    steps = next(each["steps"] for each in documents if "steps" in each)
+    assert steps["step2"] == {"due": 1, "sent": 1}
+    assert story.figures()["enrolled"] == 1
+
+
+def test_a_step_that_is_tried_again_is_due_once() -> None:
+    assert Story().due().due(attempt=2).figures()["due"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, []),
+        ("", []),
+        ("  ", []),
+        ("Ängström", ["a", "an", "ang", "angs", "angst", "angstr", "angstro", "angstrom"]),
+        ("a b", ["a", "a b", "b"]),
+        (5, []),
+    ],
+)
+def test_search_tokens(text: object, expected: list[str]) -> None:
+    assert tokens(text) == expected
+
+
+def test_hostile_names_make_few_tokens() -> None:
+    assert len(tokens("x" * 2_000)) <= 22
+    assert len(tokens(" ".join(f"w{n}" for n in range(1_000)))) < 60
+
+
+def long_story() -> list[ViewEvent]:
+    log = Log()
+    publish_sequence(log)
+    stories = []
+    for number in range(3):
+        nurture(log, number)
+    story = personal_story()
+    stories.append(story)
+    shift = len(log.events)
+    for event in story.log.events[4:]:
+        log.events.append({**event, "position": event["position"] + shift})
+    return events_of(log.events)
+
+
+LONG = long_story()
+WHOLE = projected(LONG)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(min_value=1, max_value=len(LONG)), max_size=12))
+def test_where_batches_end_does_not_matter(cuts: list[int]) -> None:
+    assert projected(LONG, cuts) == WHOLE
+
+
+def test_batches_of_one() -> None:
+    assert projected(LONG, range(len(LONG))) == WHOLE
