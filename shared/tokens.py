@@ -43,6 +43,7 @@ _HAS_TARGET = 0x04
 _TARGET_COMPRESSED = 0x08
 _HAS_SEQUENCE = 0x10
 _LAYOUT = 0x20  # the first layout of claims; another one takes another bit
+_FIXED_BYTES = 1 + 16 + 16  # flags, lead, enrollment
 _MAC_BYTES = 10
 _ADDRESS_BYTES = 1 + 16 + 2 + _MAC_BYTES
 
@@ -164,18 +165,24 @@ def _pack(claims: LinkClaims) -> bytes:
 
 def _unpack(raw: bytes) -> LinkClaims:
     """Raises ValueError for bytes of another layout (they are authentic, but a newer program wrote them)."""
-    reader = _Reader(raw)
-    flags = reader.take(1)[0]
+    if len(raw) < _FIXED_BYTES:
+        raise ValueError("claims end too soon")
+    flags = raw[0]
     kind = flags & 0x03
     if flags & ~0x3F or not flags & _LAYOUT or kind >= len(_KINDS):
         raise ValueError("unknown layout of claims")
-    lead_id, enrollment_id = UUID(bytes=reader.take(16)), UUID(bytes=reader.take(16))
-    sequence_id = UUID(bytes=reader.take(16)) if flags & _HAS_SEQUENCE else None
-    execution = reader.varint()
-    organization_id, channel = reader.text(), reader.text()
-    rest = reader.rest()
-    if flags & _TARGET_COMPRESSED:
-        rest = _inflate(rest)
+    lead_id, enrollment_id = UUID(bytes=raw[1:17]), UUID(bytes=raw[17:33])
+    at = _FIXED_BYTES
+    sequence_id = None
+    if flags & _HAS_SEQUENCE:
+        sequence_id = UUID(bytes=raw[at : at + 16])
+        at += 16
+    execution, at = _read_varint(raw, at)
+    organization_id, at = _read_text(raw, at)
+    channel, at = _read_text(raw, at)
+    target = None
+    if flags & _HAS_TARGET:
+        target = (_inflate(raw[at:]) if flags & _TARGET_COMPRESSED else raw[at:]).decode()
     return LinkClaims(
         organization_id=organization_id,
         lead_id=lead_id,
@@ -183,37 +190,28 @@ def _unpack(raw: bytes) -> LinkClaims:
         execution=execution,
         channel=channel,
         kind=_KINDS[kind],
-        target=rest.decode() if flags & _HAS_TARGET else None,
+        target=target,
         sequence_id=sequence_id,
     )
 
 
-class _Reader:
-    def __init__(self, raw: bytes) -> None:
-        self._raw = raw
-        self._at = 0
+def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(raw):
+        byte = raw[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("claims end too soon")
 
-    def take(self, count: int) -> bytes:
-        part = self._raw[self._at : self._at + count]
-        if len(part) != count:
-            raise ValueError("claims end too soon")
-        self._at += count
-        return part
 
-    def varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-
-    def text(self) -> str:
-        return self.take(self.varint()).decode()
-
-    def rest(self) -> bytes:
-        return self.take(len(self._raw) - self._at)
+def _read_text(raw: bytes, at: int) -> tuple[str, int]:
+    length, at = _read_varint(raw, at)
+    if at + length > len(raw):
+        raise ValueError("claims end too soon")
+    return raw[at : at + length].decode(), at + length
 
 
 def _varint(value: int) -> bytes:

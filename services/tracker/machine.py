@@ -30,6 +30,8 @@ PERSON = Verdict(0.0, None)
 
 #: Headers in which browsers and proxies say that nobody asked yet.
 _PREFETCH_HEADERS = ("sec-purpose", "purpose", "x-purpose", "x-moz")
+#: All that a verdict looks at.
+JUDGED_HEADERS = (*_PREFETCH_HEADERS, "user-agent", "accept-language")
 _PREFETCH_WORDS = ("prefetch", "prerender", "preview")
 
 #: Image proxies that fetch when the mail is opened.
@@ -60,6 +62,11 @@ def judge(headers: Mapping[str, str], *, click: bool) -> Verdict:
     if click and "accept-language" not in headers:
         return Verdict(0.3, "no_accept_language")  # every browser sends it; some privacy extensions take it out
     return PERSON
+
+
+def warm_up() -> None:
+    """Compiles the patterns of the list of crawlers, which takes a moment that no recipient should wait."""
+    is_crawler("")
 
 
 @lru_cache(maxsize=4_096)

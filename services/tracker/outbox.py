@@ -74,7 +74,7 @@ class Confirming(Protocol):
 
 @dataclass(slots=True)
 class _Batch:
-    envelopes: list[Envelope] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -118,7 +118,7 @@ class Outbox:
         """Whether anything is still on its way by disk or memory."""
         return bool(self._homeless) or not self._spool.is_empty
 
-    async def put(self, signal: Envelope) -> None:
+    async def put(self, signal: Record) -> None:
         """For hot routes: returns once the signal is durable in a shared frame. Never raises: when neither broker nor
         disk takes it, it stays in memory and the person is answered all the same."""
         batch = self._gathering
@@ -126,26 +126,22 @@ class Outbox:
             batch = self._gathering = _Batch()
             self._linger_over = False
             asyncio.get_running_loop().call_later(LINGER_SECONDS, self._lingered, batch)
-        batch.envelopes.append(signal)
-        if len(batch.envelopes) >= FRAME_SIGNALS:
+        batch.records.append(signal)
+        if len(batch.records) >= FRAME_SIGNALS:
             self._flush(now=True)
         await batch.done.wait()
 
     async def hand_over(self, envelopes: Sequence[Envelope]) -> None:
         """Returns once all of them are durable; they are published one by one, in this order. Raises NotDurable, and
         then some may have arrived: try again with the same ids."""
-        left = list(envelopes)
+        left = [record_of(envelope) for envelope in envelopes]
         while left and not self._suspended and self._publisher.is_up:
-            envelope = left[0]
-            body, content_type = frames.encode([envelope])
-            if not await self._confirmed(
-                exchange_of(envelope), routing_key_of(envelope), body, content_type, envelope.id
-            ):
+            if not await self._confirmed(left[:1], CONFIRM_SECONDS):
                 break
             crash_point("tracker.one_published")
             left.pop(0)
         if left:
-            await self._to_disk([_record(envelope) for envelope in left])
+            await self._to_disk(left)
 
     # --- frames ----------------------------------------------------------------------------------------------
 
@@ -166,40 +162,48 @@ class Outbox:
 
     async def _deliver(self, batch: _Batch) -> None:
         try:
-            telemetry.BATCH_SIZE.observe(len(batch.envelopes))
-            if not await self._published(batch.envelopes):
-                records = [_record(envelope) for envelope in batch.envelopes]
+            telemetry.BATCH_SIZE.observe(len(batch.records))
+            if not await self._published(batch.records):
                 try:
-                    await self._to_disk(records)
+                    await self._to_disk(batch.records)
                 except NotDurable:
-                    self._keep(records)
+                    self._keep(batch.records)
         finally:
             self._in_flight -= 1
             batch.done.set()
             self._flush()
 
-    async def _published(self, signals: Sequence[Envelope]) -> bool:
+    async def _published(self, signals: list[Record]) -> bool:
         if self._suspended or not self._publisher.is_up:
             return False
-        body, content_type = frames.encode(signals)
-        key = routing_key_of(signals[0]) if len(signals) == 1 else FRAME_KEY
-        message_id = signals[0].id if len(signals) == 1 else f"{signals[0].id}+{len(signals) - 1}"
         crash_point("tracker.before_publish")
-        confirmed = await self._confirmed(exchange_of(signals[0]), key, body, content_type, message_id)
+        confirmed = await self._confirmed(signals, CONFIRM_SECONDS)
         crash_point("tracker.after_publish")
         return confirmed
 
-    async def _confirmed(self, exchange: str, key: str, body: bytes, content_type: str, message_id: str) -> bool:
+    async def _confirmed(self, records: list[Record], timeout_seconds: float) -> bool:
         try:
-            await self._publisher.publish_body(
-                exchange, key, body, content_type=content_type, message_id=message_id, timeout_seconds=CONFIRM_SECONDS
-            )
+            await self._publish(records, timeout_seconds)
         except MessagingError as error:
             if not self._suspended:
                 _log.warning("tracker_spools", error=str(error))
             self._suspended = True
             return False
         return True
+
+    async def _publish(self, records: list[Record], timeout_seconds: float) -> None:
+        """One message. Raises MessagingError."""
+        body, content_type = frames.encode_raw([record.event for record in records])
+        first = records[0]
+        single = len(records) == 1
+        await self._publisher.publish_body(
+            first.exchange,
+            first.routing_key if single else FRAME_KEY,
+            body,
+            content_type=content_type,
+            message_id=first.event["id"] if single else f"{first.event['id']}+{len(records) - 1}",
+            timeout_seconds=timeout_seconds,
+        )
 
     # --- disk ------------------------------------------------------------------------------------------------
 
@@ -258,23 +262,14 @@ class Outbox:
         self._spool.remove(segment, damaged=damaged)
 
     async def _drain_frame(self, frame: list[Record]) -> None:
-        body, content_type = frames.encode_raw([record.event for record in frame])
-        first = frame[0]
-        single = len(frame) == 1
-        await self._publisher.publish_body(
-            first.exchange,
-            first.routing_key if single else FRAME_KEY,
-            body,
-            content_type=content_type,
-            message_id=first.event["id"] if single else f"{first.event['id']}+{len(frame) - 1}",
-            timeout_seconds=DRAIN_CONFIRM_SECONDS,
-        )
+        await self._publish(frame, DRAIN_CONFIRM_SECONDS)
         crash_point("tracker.drain_published")
         telemetry.DRAINED.inc(len(frame))
         self._suspended = False
 
 
-def _record(envelope: Envelope) -> Record:
+def record_of(envelope: Envelope) -> Record:
+    """An envelope as it goes out."""
     return Record(exchange_of(envelope), routing_key_of(envelope), to_cloud_event(envelope))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -23,10 +24,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.tracker import telemetry
 from services.tracker.cap import Cap
 from services.tracker.errors import NotDurable
-from services.tracker.machine import judge
+from services.tracker.machine import JUDGED_HEADERS, judge
 from services.tracker.outbox import Outbox
 from services.tracker.pages import PAGE_HEADERS, asking_page, done_page, gone_page, language_of, late_page
-from services.tracker.signals import Hit, hit_signal, unsubscribe
+from services.tracker.signals import Hit, hit_record, unsubscribe
 from shared.telemetry import telemetry_page
 from shared.tokens import LinkClaims, LinkKind, Tokens
 
@@ -52,7 +53,13 @@ _REDIRECT_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"x-robots-tag", b"noindex, nofollow"),
 ]
+#: What a location never holds: control characters, spaces, and the backslash that browsers take for a slash.
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 _TARGET_CHARACTERS = ":/%#?=@[]!$&'()*+,;~"
+_TO_QUOTE = re.compile(rf"[^A-Za-z0-9_.\-{re.escape(_TARGET_CHARACTERS)}]")
+_JUDGED_HEADERS = frozenset(name.encode() for name in JUDGED_HEADERS)
+_OPENED = telemetry.SIGNALS.labels("opened", "pixel")
+_CLICKED = telemetry.SIGNALS.labels("clicked", "link")
 
 
 class Door:
@@ -134,15 +141,19 @@ class Door:
         return await _answer(send, 302, [(b"location", location), *_REDIRECT_HEADERS])
 
     async def _record(self, claims: LinkClaims, scope: Scope, token: str) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in _JUDGED_HEADERS
+        }
         click = claims.kind == "click"
         hit = Hit(claims, self._now(), judge(headers, click=click), headers.get("user-agent"))
         source = "link" if click else "pixel"
-        telemetry.SIGNALS.labels("clicked" if click else "opened", source).inc()
+        (_CLICKED if click else _OPENED).inc()
         if hit.verdict.reason is not None:
             telemetry.MACHINE_SIGNALS.labels(hit.verdict.reason).inc()
         if self._cap.admits(token, hit):
-            await self._outbox.put(hit_signal(hit, source=source))
+            await self._outbox.put(hit_record(hit, source=source))
 
     def _claims(self, token: str, kind: LinkKind) -> LinkClaims | None:
         claims = self._tokens.read_link(token)
@@ -163,7 +174,7 @@ class Door:
         signals = []
         for hit, count in rest:
             telemetry.CAPPED.inc(count)
-            signals.append(hit_signal(hit, source="link" if hit.claims.kind == "click" else "pixel", count=count))
+            signals.append(hit_record(hit, source="link" if hit.claims.kind == "click" else "pixel", count=count))
         await asyncio.gather(*(self._outbox.put(signal) for signal in signals))
 
     # --- the others ------------------------------------------------------------------------------------------------
@@ -198,7 +209,7 @@ class Door:
 
 def safe_target(target: str | None) -> bytes | None:
     """A Location for an http or https address; None for anything a browser must not be sent to."""
-    if not target or any(character <= " " or character in {"\x7f", "\\"} for character in target):
+    if not target or _UNSAFE.search(target):
         return None
     try:
         parts = urlsplit(target)
@@ -206,7 +217,9 @@ def safe_target(target: str | None) -> bytes | None:
         return None
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return None
-    return quote(target, safe=_TARGET_CHARACTERS).encode("ascii")
+    return (
+        quote(target, safe=_TARGET_CHARACTERS).encode("ascii") if _TO_QUOTE.search(target) else target.encode("ascii")
+    )
 
 
 async def _form(request: Request) -> dict[str, str]:

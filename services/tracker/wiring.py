@@ -11,6 +11,7 @@ import uvicorn
 
 from services.tracker import telemetry
 from services.tracker.inbound import InboundHandler, session
+from services.tracker.machine import warm_up
 from services.tracker.outbox import Outbox
 from services.tracker.spool import Spool
 from services.tracker.web import Door
@@ -109,6 +110,7 @@ async def build(settings: Settings, clock: Clock, *, publisher: Publisher | None
     """Makes the parts and takes a spool folder; connects nothing. Raises SpoolFull, and SettingsError for what is
     missing.
     """
+    await asyncio.to_thread(warm_up)
     tokens = Tokens(settings.secret_key_list)
     publisher = publisher or Publisher(settings.require_amqp_url(), name="tracker", partitions=settings.partitions)
     spool = await asyncio.to_thread(Spool, settings.home / SPOOL_FOLDER)

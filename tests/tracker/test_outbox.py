@@ -16,9 +16,9 @@ import pytest
 
 from services.tracker.errors import NotDurable, SpoolFull
 from services.tracker.outbox import Outbox
-from services.tracker.signals import Hit, hit_signal
+from services.tracker.signals import Hit, hit_record
 from services.tracker.spool import Record, Spool
-from shared.events import Envelope
+from shared.events import from_cloud_event
 from shared.messaging import frames
 from shared.messaging.errors import BrokerAway, PublishUnknown
 from shared.tokens import LinkClaims
@@ -97,7 +97,7 @@ class FullSpool(Spool):
         super().append(records)
 
 
-def opened(number: int) -> Envelope:
+def opened(number: int) -> Record:
     claims = LinkClaims(
         organization_id="demo",
         lead_id=LEAD,
@@ -106,7 +106,7 @@ def opened(number: int) -> Envelope:
         channel="email",
         kind="open",
     )
-    return hit_signal(Hit(claims, datetime(2026, 3, 2, tzinfo=UTC)), source="pixel")
+    return hit_record(Hit(claims, datetime(2026, 3, 2, tzinfo=UTC)), source="pixel")
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def outbox(broker: Broker, tmp_path: Path) -> AsyncIterator[Outbox]:
 async def test_company_shares_a_frame_of_at_most_200(outbox: Outbox, broker: Broker) -> None:
     signals = [opened(number) for number in range(450)]
     await asyncio.gather(*(outbox.put(signal) for signal in signals))
-    assert sorted(broker.got) == sorted(signal.id for signal in signals)
+    assert sorted(broker.got) == sorted(signal.event["id"] for signal in signals)
     assert broker.frames == [200, 200, 50]
     assert set(broker.keys) == {"signal.frame"}
     await outbox.put(opened(1))
@@ -139,14 +139,14 @@ async def test_while_the_broker_is_away_all_go_to_disk_and_later_in_order(outbox
     signals = [opened(number) for number in range(30)]
     for signal in signals[:10]:
         await outbox.put(signal)
-    await outbox.hand_over(signals[10:20])
+    await outbox.hand_over([from_cloud_event(signal.event) for signal in signals[10:20]])
     for signal in signals[20:]:
         await outbox.put(signal)
     assert broker.got == []
     assert outbox.spool_waits
     broker.up.set()
     await eventually(lambda: not outbox.spool_waits)
-    assert broker.got == [signal.id for signal in signals]
+    assert broker.got == [signal.event["id"] for signal in signals]
 
 
 async def test_nobody_waits_long_for_a_slow_broker_and_only_once(outbox: Outbox, broker: Broker) -> None:
@@ -161,7 +161,7 @@ async def test_nobody_waits_long_for_a_slow_broker_and_only_once(outbox: Outbox,
     assert loop.time() - started - waited < 0.9  # the second went to disk at once
     broker.hold.set()
     await eventually(lambda: not outbox.spool_waits)
-    assert broker.got[-2:] == [first.id, second.id]
+    assert broker.got[-2:] == [first.event["id"], second.event["id"]]
 
 
 async def test_with_neither_broker_nor_disk_hot_signals_wait_in_memory_and_others_are_told(
@@ -174,9 +174,9 @@ async def test_with_neither_broker_nor_disk_hot_signals_wait_in_memory_and_other
     signal = opened(1)
     await outbox.put(signal)
     with pytest.raises(NotDurable):
-        await outbox.hand_over([opened(2)])
+        await outbox.hand_over([from_cloud_event(opened(2).event)])
     broker.refuse = False
-    await eventually(lambda: broker.got == [signal.id])
+    await eventually(lambda: broker.got == [signal.event["id"]])
     assert not outbox.spool_waits
     await outbox.close()
     spool.close()
