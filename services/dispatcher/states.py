@@ -69,8 +69,8 @@ class Row:
     """A dispatch as the ledger has it. ``ending`` is None until an attempt has ended, and again while a later one is
     claimed.
 
-    ``until`` is machine time; None without a living claim. ``message`` is the message as first handed over, None before that
-    and after the lead was forgotten.
+    ``until`` is machine time; None without a living claim. ``message`` is the message as first handed over, None
+    before that and after the lead was forgotten.
     """
 
     dispatch_id: UUID
