@@ -21,6 +21,7 @@ from services.tracker.spool import Record, Spool
 from shared.events import from_cloud_event
 from shared.messaging import frames
 from shared.messaging.errors import BrokerAway, PublishUnknown
+from shared.settings import Settings
 from shared.tokens import LinkClaims
 from tendril.embedded.rabbitmq import RabbitServer
 from tests.support.waiting import eventually
@@ -237,25 +238,19 @@ def reply(port: int) -> None:
         client.sendmail("ada@example.com", [ADDRESS], mail())
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize(
-    "point",
-    ["tracker.before_publish:3", "tracker.after_publish:3", "tracker.one_published:1", "tracker.mail_stored:1"],
-)
-async def test_a_tracker_killed_anywhere_loses_nothing_it_has_answered(
-    tmp_path: Path, amqp_url: str, point: str
-) -> None:
-    settings = tracker_settings(tmp_path, amqp_url)
+async def tracker_process(home: Path, amqp_url: str, crash_at: str) -> tuple[asyncio.subprocess.Process, Settings]:
+    """The real program, told where to die."""
+    settings = tracker_settings(home, amqp_url)
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TENDRIL_")},
-        "TENDRIL_HOME": str(tmp_path),
+        "TENDRIL_HOME": str(home),
         "TENDRIL_AMQP_URL": amqp_url,
         "TENDRIL_SECRET_KEYS": SECRET,
         "TENDRIL_INBOUND_DOMAIN": DOMAIN,
         "TENDRIL_TRACKER_PORT": str(settings.tracker_port),
         "TENDRIL_INBOUND_SMTP_PORT": str(settings.inbound_smtp_port),
         "TENDRIL_TELEMETRY_PORT": str(settings.telemetry_port),
-        "TENDRIL_CRASH_AT": point,
+        "TENDRIL_CRASH_AT": crash_at,
     }
     program = (
         "import asyncio; from services.tracker.main import run; from shared.settings import load_settings; "
@@ -264,6 +259,27 @@ async def test_a_tracker_killed_anywhere_loses_nothing_it_has_answered(
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, env=env, stderr=asyncio.subprocess.DEVNULL
     )
+    return child, settings
+
+
+async def ended_by_kill(child: asyncio.subprocess.Process) -> None:
+    try:
+        await asyncio.wait_for(child.wait(), 40)
+    finally:
+        if child.returncode is None:
+            child.kill()
+    assert child.returncode == -SIGKILL
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "point",
+    ["tracker.before_publish:3", "tracker.after_publish:3", "tracker.one_published:1", "tracker.mail_stored:1"],
+)
+async def test_a_tracker_killed_anywhere_loses_nothing_it_has_answered(
+    tmp_path: Path, amqp_url: str, point: str
+) -> None:
+    child, settings = await tracker_process(tmp_path, amqp_url, point)
     answered: list[str] = []
     base = f"http://127.0.0.1:{settings.tracker_port}"
     async with httpx.AsyncClient(base_url=base, headers=BROWSER, timeout=20) as http:
@@ -285,14 +301,27 @@ async def test_a_tracker_killed_anywhere_loses_nothing_it_has_answered(
             answered.append("replied 4")
         except (httpx.HTTPError, smtplib.SMTPException, OSError):
             pass  # it died here, unanswered
-    try:
-        await asyncio.wait_for(child.wait(), 20)
-    finally:
-        if child.returncode is None:
-            child.kill()
-    assert child.returncode == -SIGKILL
+    await ended_by_kill(child)
     async with running_tracker(tmp_path, amqp_url):
         pass  # drains what the dead one left
     signals = map(signal_of, await taken(amqp_url, "enrollment.signals"))
     found = {f"{signal.signal} {signal.execution}" for signal in signals}
     assert set(answered) <= found
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", ["tracker.drain_published:2", "tracker.spool_before_remove:1"])
+async def test_a_tracker_killed_while_it_drains_repeats_the_same_ids(tmp_path: Path, amqp_url: str, point: str) -> None:
+    spool = Spool(tmp_path / "spool")
+    records = [opened(number) for number in range(450)]
+    for start in range(0, 450, 50):
+        spool.append(records[start : start + 50])
+    spool.close()
+    child, _ = await tracker_process(tmp_path, amqp_url, point)
+    await ended_by_kill(child)
+    async with running_tracker(tmp_path, amqp_url) as tracker:
+        assert tracker.service.spool.is_empty
+    found = [envelope.id for envelope in await taken(amqp_url, "enrollment.signals")]
+    ids = [record.event["id"] for record in records]
+    assert len(found) > 450
+    assert list(dict.fromkeys(found)) == ids
