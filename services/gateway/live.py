@@ -23,6 +23,7 @@ from services.gateway.errors import Forbidden, NotSignedIn
 from services.gateway.signin import SignIn
 from shared.clock import Clock
 from shared.ids import partition_of
+from shared.messaging.connection import close_quietly
 from shared.messaging.push import NAMESPACE, PushServer
 from shared.persistence.mongo import is_unavailable
 from shared.persistence.views import VIEW_NAMES, ViewReader
@@ -90,10 +91,7 @@ class Live:
         if isinstance(thread, asyncio.Task):
             thread.cancel()
             await asyncio.gather(thread, return_exceptions=True)
-        for connection in (self._manager.listener_connection, self._manager.publisher_connection):
-            if connection is not None:
-                with suppress(Exception):
-                    await asyncio.wait_for(connection.close(), 3)
+        await close_quietly(self._manager.publisher_connection)
 
     async def _connect(self, sid: str, _environ: dict[str, Any], auth: Any) -> None:
         token = auth.get("token") if isinstance(auth, dict) else None
