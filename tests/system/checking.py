@@ -31,11 +31,11 @@ async def verify_all(stack: Stack, *, seconds: float = 180) -> None:
     """Verifies every view against a replay of the log; none may differ."""
     views = [view["name"] for view in (await stack.api("GET", "ops/views"))["items"]]
     assert views
-    for name in views:
-        job_id = (await stack.api("POST", f"ops/views/{name}/verify"))["job_id"]
+    jobs = {name: (await stack.api("POST", f"ops/views/{name}/verify"))["job_id"] for name in views}
+    for name, job_id in jobs.items():
 
         async def finished(job_id: str = job_id) -> dict[str, Any] | None:
-            job = await stack.api("GET", f"jobs/{job_id}")
+            job: dict[str, Any] = await stack.api("GET", f"jobs/{job_id}")
             return job if job["state"] in ("done", "failed") else None
 
         job = await eventually(finished, timeout_seconds=seconds, message=f"verifying {name} did not end")
