@@ -29,6 +29,15 @@ const client = new QueryClient({
   },
 });
 
+/** A page opened before an update asks for parts that are gone: it starts anew, but not again and again. */
+const RELOADED = 'tendril.reloaded';
+window.addEventListener('vite:preloadError', (event) => {
+  if (Date.now() - Number(sessionStorage.getItem(RELOADED) ?? 0) < 30_000) return;
+  sessionStorage.setItem(RELOADED, String(Date.now()));
+  event.preventDefault();
+  window.location.reload();
+});
+
 const router = makeRouter(client);
 const place = document.getElementById('root');
 if (place === null) throw new Error('The page has no #root.');

@@ -27,6 +27,8 @@ export function LiveFeed() {
 
   const current = useMemo(() => (data ? merge(arrived, data.items) : undefined), [arrived, data]);
   const first = useFirst(current);
+  // Paused while the first page was still on its way: it stands still from there.
+  if (paused && held === null && current !== undefined) setHeld(current);
   const shown = held ?? current;
   const fresh = held && current ? countFresh(current, held) : 0;
 
