@@ -9,10 +9,13 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway.errors import Away, GatewayError
+from services.gateway.errors import Away, GatewayError, Invalid
+from shared.events import InvalidMessage
+from shared.events.message import reasons_of
 from shared.messaging.errors import BrokerAway, MessagingError, PublishUnknown, RequestTimeout
 from shared.persistence.mongo import is_unavailable
 from shared.persistence.views import BadCursor, UnknownView, ViewBehind
@@ -74,6 +77,9 @@ def translated(error: Exception) -> GatewayError | None:  # noqa: PLR0911
             return behind
         case BadCursor():
             return GatewayError(str(error), code="bad_cursor")
+        case ValidationError():  # an order made from the request does not hold
+            reasons = InvalidMessage(reasons_of(error))
+            return Invalid(str(reasons), code="invalid", errors=[_named(each) for each in reasons.reasons])
         case UnknownView():
             missing = GatewayError(str(error), code="not_found")
             missing.status, missing.title = 404, "Not found"
@@ -116,6 +122,10 @@ async def _last_line(request: Request, call_next: Callable[[Request], Awaitable[
             return problem_of(known)
         _log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
         return problem(500, "internal", "Internal error", "something went wrong here; it has been logged")
+
+
+def _named(reason: dict[str, str]) -> dict[str, str]:
+    return {**reason, "field": reason["field"] or "body"}
 
 
 def field_of(location: tuple[int | str, ...]) -> str:

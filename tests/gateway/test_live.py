@@ -83,10 +83,10 @@ async def test_a_room_of_one_partition_has_its_cursor_and_lag_comes_by_itself(
     assert len(lag["cursor"]) == 16
 
 
-@pytest.mark.parametrize("auth", [None, {}, {"token": "x"}, {"token": 5}, {"api_key": "unknown"}])
-async def test_strangers_are_refused(browser: Browser, gateway: Gateway, auth: Any) -> None:
-    with pytest.raises(Refused):
-        await browser.connect(gateway, auth)
+async def test_strangers_are_refused(browser: Browser, gateway: Gateway) -> None:
+    for auth in (None, {}, {"token": "x"}, {"token": 5}, {"api_key": "unknown"}):
+        with pytest.raises(Refused):
+            await browser.connect(gateway, auth)
 
 
 async def test_rooms_need_a_permission(browser: Browser, gateway: Gateway) -> None:
