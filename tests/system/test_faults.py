@@ -71,7 +71,8 @@ async def test_a_kill_at_a_named_point_loses_nothing_and_repeats_nothing(
     await stack.restart(service, env={"TENDRIL_CRASH_AT": point})
     run = await Run.begin(stack, LEADS)
     assert await stack.died(service) == -signal.SIGKILL, f"{point} was not passed"
-    assert len(run.mails) < LEADS * run.steps, "the kill came too late to count"
+    if service != "projector":  # a projector at its crash point has a batch in hand, whatever the mails do
+        assert len(run.mails) < LEADS * run.steps, "the kill came too late to count"
     await stack.restart(service)
     # A kill after the mark "handing over" cannot be told from one after the dot: those few are in doubt, and only they.
     marked = service == "dispatcher" and point.partition(":")[0].partition(".")[2] in {
