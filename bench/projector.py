@@ -1,7 +1,10 @@
-"""How fast the views take in engine steps, and what a step costs: Python and mongod, beside the floor of bare bulk writes.
+"""How fast the views take in engine steps, and what a step costs: Python and mongod, beside the floor of bare bulk
+writes.
 
-``python bench/projector.py [--enrollments 2000] [--batch 400] [--json]``. A step is StepDue and StepSent, applied to every view. The batches
-are what the feed brings under load; decoding the frames is included, the broker is not. The floor is one bare upsert per event
+``python bench/projector.py [--enrollments 2000] [--batch 400] [--json]``. A step is StepDue and StepSent, applied to
+every view. The batches
+are what the feed brings under load; decoding the frames is included, the broker is not. The floor is one bare upsert
+per event
 in the same transactions, on the same server.
 """
 
@@ -22,6 +25,7 @@ from pymongo import UpdateOne
 
 from services.projector.generations import Generations
 from services.projector.links import Links
+from services.projector.sessions import Sessions
 from services.projector.targets import live_work
 from services.projector.views import ALL_VIEWS
 from services.projector.writer import Writer
@@ -80,10 +84,10 @@ async def compared(mongo: MongoClient, pid: int, enrollments: int, batch: int) -
     await generations.prepare()
     checkpoints = {}
     for partition in range(16):
-        checkpoint = await generations.claim(partition, 1)
+        checkpoint = await generations.claim(partition, 1, "bench")
         assert checkpoint is not None
         checkpoints[partition] = checkpoint
-    writer, links = Writer(mongo, database, SystemClock()), Links(database)
+    writer, links = Writer(mongo, database, SystemClock(), Sessions(mongo, database, "bench")), Links(database)
 
     async def take_in(frames: list[bytes]) -> None:
         for frame in frames:

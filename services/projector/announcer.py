@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from services.projector.event import Event
+from services.projector.links import enrollment_of
 from services.projector.telemetry import PUSHES_LOST
 from services.projector.views import View
 from shared.clock import Clock
@@ -84,24 +85,10 @@ class Announcer:
         views = self._views_of.get(event.topic)
         if views is None:
             return
-        organization_id, cursor = event.organization_id, f"{event.partition:02d}-{event.position}"
-        rooms = [organization_room(organization_id)]
-        if event.sequence_id is not None:
-            rooms.append(sequence_room(organization_id, event.sequence_id))
-        elif event.topic.startswith("sequence."):
-            rooms.append(sequence_room(organization_id, event.subject))
-        if event.topic.startswith("task."):
-            rooms.append(tasks_room(organization_id))
-        narrow: list[str] = []
-        if len(self._cursors) < MOST_ROOMS:
-            if event.lead_id is not None:
-                narrow.append(lead_room(organization_id, event.lead_id))
-            enrollment_id = event.subject if event.topic.startswith("enrollment.") else event.data.get("enrollment_id")
-            if enrollment_id is not None:
-                narrow.append(enrollment_room(organization_id, enrollment_id))
-            for room in narrow:
-                self._cursors[room] = cursor
-        for room in (*rooms, *narrow):
+        cursor = f"{event.partition:02d}-{event.position}"
+        narrow = _narrow_rooms(event) if len(self._cursors) < MOST_ROOMS else []
+        self._cursors.update(dict.fromkeys(narrow, cursor))
+        for room in (*_wide_rooms(event), *narrow):
             changed = self._changed.setdefault(room, {})
             for view in views:
                 ids = changed.setdefault(view, set())
@@ -109,7 +96,7 @@ class Announcer:
                 if document_id is not None and len(ids) <= MOST_IDS:
                     ids.add(document_id)
         if "timeline" in views:
-            self._activities.setdefault(organization_id, deque(maxlen=ACTIVITIES_PER_SECOND)).append(event)
+            self._activities.setdefault(event.organization_id, deque(maxlen=ACTIVITIES_PER_SECOND)).append(event)
 
     async def _run(self) -> None:
         while True:
@@ -173,13 +160,36 @@ def activity_of(event: Event, names: Mapping[str, str | None]) -> dict[str, Any]
         "kind": event.kind,
         "lead_id": event.lead_id,
         "lead_name": names.get(event.lead_id) if event.lead_id else None,
-        "enrollment_id": event.subject if event.topic.startswith("enrollment.") else data.get("enrollment_id"),
+        "enrollment_id": enrollment_of(event),
         "sequence_id": event.sequence_id,
         "sequence_name": names.get(event.sequence_id) if event.sequence_id else None,
         "step_id": data.get("step_id"),
         "detail": {field: data[field] for field in _TOLD if data.get(field) is not None},
         "position": event.position,
     }
+
+
+def _wide_rooms(event: Event) -> list[str]:
+    """Rooms of many documents."""
+    rooms = [organization_room(event.organization_id)]
+    if event.sequence_id is not None:
+        rooms.append(sequence_room(event.organization_id, event.sequence_id))
+    elif event.topic.startswith("sequence."):
+        rooms.append(sequence_room(event.organization_id, event.subject))
+    if event.topic.startswith("task."):
+        rooms.append(tasks_room(event.organization_id))
+    return rooms
+
+
+def _narrow_rooms(event: Event) -> list[str]:
+    """Rooms of one lead or enrollment."""
+    rooms = []
+    if event.lead_id is not None:
+        rooms.append(lead_room(event.organization_id, event.lead_id))
+    enrollment_id = enrollment_of(event)
+    if enrollment_id is not None:
+        rooms.append(enrollment_room(event.organization_id, enrollment_id))
+    return rooms
 
 
 #: What of a payload goes into an activity item: short, never personal.
@@ -206,8 +216,7 @@ def _document_id(view: str, event: Event) -> str | None:
         case "leads":
             return event.lead_id
         case "messages":
-            enrollment_id = event.subject if event.topic.startswith("enrollment.") else event.data.get("enrollment_id")
-            return f"{enrollment_id}-{event.data.get('execution')}"
+            return f"{enrollment_of(event)}-{event.data.get('execution')}"
         case "organizations":
             return event.organization_id
         case "timeline" | "statistics" | "sequence_versions":

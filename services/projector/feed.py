@@ -132,7 +132,7 @@ class Feed:
             frame = read_frame(message)
         except InvalidMessage as error:
             # Its events are not lost: the next frame shows the gap, and a reader fills it.
-            log.error("frame_unreadable", partition=partition, error=str(error))
+            log.warning("frame_unreadable", partition=partition, error=str(error))
             await message.reject(requeue=False)
             return
         if partition in self._wanted and (self._channel is None or self._channel is channel):

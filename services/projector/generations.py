@@ -25,6 +25,9 @@ KEEP_OLD = timedelta(seconds=60)
 #: Owners learn of a generation's end within a second; it is dropped once they have.
 KEEP_CHECKED = timedelta(seconds=5)
 
+#: Of each view, the newest jobs that have switched it.
+JOBS_REMEMBERED = 50
+
 
 class Generations:
     """The registry as one process knows it; ``refresh`` reads it again."""
@@ -139,7 +142,7 @@ class Generations:
         )
         return (reached / heads if heads else 1.0), joined and broken is None, broken
 
-    async def switch(self, target: Target, now: datetime) -> None:
+    async def switch(self, target: Target, job_id: str, now: datetime) -> None:
         """Make a generation that has joined everywhere the live one. The old one stays a while for readers."""
         document = await self._documents.find_one({"_id": target.view.name})
         if document is None or document["live"] == target.generation:
@@ -150,10 +153,19 @@ class Generations:
             {
                 "$set": {"live": target.generation, "version": target.view.version, "switched_at": now},
                 "$pull": {"building": {"generation": target.generation}},
-                "$push": {"retired": {"generation": document["live"], "drop_at": now + KEEP_OLD}},
+                "$push": {
+                    "retired": {"generation": document["live"], "drop_at": now + KEEP_OLD},
+                    "switched_by": {"$each": [job_id], "$slice": -JOBS_REMEMBERED},
+                },
             },
         )
         crash_point("projector.after_switch")
+
+    def has_switched(self, view: View, job_id: str) -> bool:
+        """Whether a job's generation has become live at some time."""
+        return any(
+            document["_id"] == view.name and job_id in document.get("switched_by", ()) for document in self._known
+        )
 
     async def discard(self, target: Target, now: datetime) -> None:
         """Give up a generation that is not to become live."""
@@ -181,13 +193,20 @@ class Generations:
                     {"_id": document["_id"]}, {"$pull": {"retired": {"generation": entry["generation"]}}}
                 )
 
-    async def claim(self, partition: int, epoch: int) -> Checkpoint | None:
-        """The partition's checkpoint under our epoch: whoever held it before is fenced from here on. None when a
-        newer owner has it.
+    async def claim(self, partition: int, epoch: int, owner: str) -> Checkpoint | None:
+        """The partition's checkpoint under our epoch: whoever held it before is fenced from here on.
+
+        None when a newer owner has it. Waits while a transaction holds the document.
         """
         wanted = {"_id": checkpoint_id(partition), "epoch": {"$lte": epoch}}
-        document = await self._checkpoints.find_one_and_update(wanted, {"$set": {"epoch": epoch}})
+        changed = {"$set": {"epoch": epoch, "owner": owner}}
+        document = await self._checkpoints.find_one_and_update(wanted, changed)
         return None if document is None else checkpoint_of(document)
+
+    async def owner_of(self, partition: int) -> str | None:
+        """Who claimed the partition last; None when nobody ever has."""
+        document = await self._checkpoints.find_one({"_id": checkpoint_id(partition)}, {"owner": 1})
+        return None if document is None else document.get("owner")
 
     async def load(self, partition: int) -> Checkpoint | None:
         """The partition's checkpoint as it is stored."""

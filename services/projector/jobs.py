@@ -59,8 +59,12 @@ class Jobs:
         for job in await self._jobs.find({"state": "queued"}, sort=[("_id", 1)]).to_list():
             await self._begin(job)
         await self._generations.refresh()
-        for target, entry in self._generations.builds():
+        builds = self._generations.builds()
+        for target, entry in builds:
             await self._advance(target, entry)
+        begun = {entry["job_id"] for _, entry in builds}
+        for job in await self._jobs.find({"state": "running", "_id": {"$nin": sorted(begun)}}).to_list():
+            await self._close_up(job)
         await self._generations.drop_retired(self._clock.wall())
         self._comparing = {job_id: task for job_id, task in self._comparing.items() if not task.done()}
 
@@ -91,7 +95,7 @@ class Jobs:
             await self._end(job_id, "failed", error=f"at position {broken['position']}: {broken['error']}")
             await self._generations.discard(target, self._clock.wall())
         elif joined and entry["kind"] == "rebuild":
-            await self._generations.switch(target, self._clock.wall())
+            await self._generations.switch(target, job_id, self._clock.wall())
             await self._end(job_id, "done", result={"generation": target.generation})
             log.info("view_switched", view=target.key)
         elif joined:
@@ -102,6 +106,14 @@ class Jobs:
         else:
             # Joining is the last hundredth, so that a watcher does not see 1 before the end.
             await self._jobs.update_one({"_id": job_id}, {"$set": {"progress": round(min(progress, 0.99), 4)}})
+
+    async def _close_up(self, job: dict[str, Any]) -> None:
+        """A job whose generation is not being built any more: whoever ended it died before noting that."""
+        view = self._generations.find(job["view"])
+        if view is not None and self._generations.has_switched(view, job["_id"]):
+            await self._end(job["_id"], "done")
+        else:
+            await self._end(job["_id"], "failed", error="its generation is gone; ask again")
 
     async def _settled(self, fresh: Target) -> bool:
         """Whether the live generation is where the feed is, or will never be."""

@@ -82,5 +82,5 @@ def _readable(cloud_events: Sequence[Mapping[str, Any]]) -> list[Event]:
         try:
             events.append(Event(each))
         except (KeyError, TypeError, ValueError) as error:
-            log.error("event_unreadable", position=each.get("position"), topic=each.get("type"), error=repr(error))
+            log.warning("event_unreadable", position=each.get("position"), topic=each.get("type"), error=repr(error))
     return events

@@ -18,12 +18,13 @@ from services.projector.generations import Generations
 from services.projector.jobs import Jobs
 from services.projector.links import Links
 from services.projector.pages import Page, Pages
+from services.projector.sessions import Sessions
 from services.projector.targets import Checkpoint, PartitionWork, building_work, live_work
 from services.projector.writer import Writer
 from shared.clock import Clock
 from shared.faults import crash_point
 from shared.persistence.leases import Leases
-from shared.persistence.mongo import MongoClient, is_unavailable
+from shared.persistence.mongo import is_unavailable
 
 log = structlog.get_logger()
 
@@ -36,10 +37,15 @@ LONGEST_GATHER_SECONDS = 0.25
 #: With this many events held, a batch begins at once.
 FULL_BATCH = 2_000
 #: Events of the log in one page.
-PAGE_EVENTS = 1_000
+PAGE_EVENTS = 2_000
+#: While a generation is built, at most this many of the feed go between two pages: the build gains on the feed whatever
+#: comes in.
+BATCH_BESIDE_BUILD = 500
 #: Machine time between looks at the registry and the jobs.
 TEND_SECONDS = 1.0
 RETRY_SECONDS = 1.0
+#: A claim takes milliseconds, unless an open transaction stands in its way.
+CLAIM_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -47,45 +53,48 @@ class Fetch:
     """A page asked for, for these partitions."""
 
     task: asyncio.Task[Page]
+    after: int
     partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a projector works with."""
+
+    generations: Generations
+    writer: Writer
+    links: Links
+    leases: Leases
+    sessions: Sessions
+    jobs: Jobs
+    pages: Pages
+    announcer: Announcer
+    clock: Clock
 
 
 class Projector:
     """One process's share of the views. ``owned`` are the partitions it holds, by number."""
 
-    def __init__(
-        self,
-        *,
-        mongo: MongoClient,
-        generations: Generations,
-        writer: Writer,
-        links: Links,
-        leases: Leases,
-        jobs: Jobs,
-        pages: Pages,
-        announcer: Announcer,
-        clock: Clock,
-        gather_seconds: float = GATHER_SECONDS,
-    ) -> None:
-        self._mongo = mongo
-        self._generations = generations
-        self._writer = writer
-        self._links = links
-        self._leases = leases
-        self._jobs = jobs
-        self._pages = pages
-        self._announcer = announcer
-        self._clock = clock
+    def __init__(self, parts: Parts, *, gather_seconds: float = GATHER_SECONDS) -> None:
+        self._generations = parts.generations
+        self._writer = parts.writer
+        self._links = parts.links
+        self._leases = parts.leases
+        self._sessions = parts.sessions
+        self._jobs = parts.jobs
+        self._pages = parts.pages
+        self._announcer = parts.announcer
+        self._clock = parts.clock
         self._gather_seconds = gather_seconds
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()  # batches and changes of ownership exclude each other
-        self._gaps: dict[
-            int, int | None
-        ] = {}  # partition -> position up to which the feed lacks events (None: the log's end)
+        #: partition -> position up to which the feed lacks events (None: the log's end)
+        self._gaps: dict[int, int | None] = {}
         self._filling: Fetch | None = None
         self._building: Fetch | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._leased_at = float("-inf")
+        self._turn = 0
         self.owned: dict[int, Checkpoint] = {}
         self.feed: Feed | None = None
         self.prepared = False
@@ -122,6 +131,7 @@ class Projector:
         await self._announcer.close()
         try:
             await self._leases.release_all()
+            await self._sessions.forget()
         except Exception as error:
             if not is_unavailable(error):
                 raise
@@ -161,7 +171,7 @@ class Projector:
 
     async def _take_over(self, partition: int, epoch: int) -> None:
         """From here on only this process moves the partition's checkpoints."""
-        checkpoint = await self._generations.claim(partition, epoch)
+        checkpoint = await self._claim(partition, epoch)
         if checkpoint is None:
             return
         crash_point("projector.after_claim")
@@ -173,6 +183,15 @@ class Projector:
         self._announcer.resync()
         self._wake.set()
         log.info("partition_taken", partition=partition, epoch=epoch, head=checkpoint.head)
+
+    async def _claim(self, partition: int, epoch: int) -> Checkpoint | None:
+        claim = asyncio.create_task(self._generations.claim(partition, epoch, self._sessions.owner))
+        done, _ = await asyncio.wait({claim}, timeout=CLAIM_SECONDS)
+        if not done:  # the one before has died, or is frozen, inside a transaction
+            before = await self._generations.owner_of(partition)
+            if before is not None:
+                await self._sessions.end_those_of(before)
+        return await claim
 
     async def _let_go(self, partition: int) -> None:
         if self.owned.pop(partition, None) is not None:
@@ -254,18 +273,18 @@ class Projector:
     async def _batch(self) -> None:
         """Take in what the feed holds and what fills its gaps."""
         assert self.feed is not None
-        page, filled = self._finished(self._filling)
-        if self._filling is not None and self._filling.task.done():
+        fetched, page = self._finished(self._filling)
+        if fetched is not None:
             self._filling = None
         found: list[tuple[Checkpoint, list[dict[str, Any]], int]] = []
         done: list[Frame] = []
-        taken = 0
-        for partition, checkpoint in self.owned.items():
-            if taken >= FULL_BATCH:
+        taken, most = 0, FULL_BATCH if self._building is None else BATCH_BESIDE_BUILD
+        for partition, checkpoint in self._in_turn():
+            if taken >= most:
                 break
             raw: list[dict[str, Any]] = []
             head = checkpoint.head
-            if page is not None and partition in filled:
+            if fetched is not None and page is not None and partition in fetched.partitions and fetched.after <= head:
                 raw, head = self._from_page(page, partition, head)
             more, head = self._from_feed(partition, head, done)
             raw += more
@@ -285,6 +304,12 @@ class Projector:
         crash_point("projector.after_ack")
         if any(self.feed.frames.get(partition) for partition in self.owned if partition not in self._gaps):
             self._wake.set()
+
+    def _in_turn(self) -> list[tuple[int, Checkpoint]]:
+        """Our partitions, another one first each time, so that a full batch never leaves the same ones out."""
+        owned = list(self.owned.items())
+        self._turn = (self._turn + 1) % max(len(owned), 1)
+        return owned[self._turn :] + owned[: self._turn]
 
     def _from_page(self, page: Page, partition: int, head: int) -> tuple[list[dict[str, Any]], int]:
         """A partition's events of a page that fills its gap, and how far it brings it."""
@@ -345,22 +370,21 @@ class Projector:
 
     async def _built(self) -> None:
         """Write a page of the log into the generations being built."""
-        page, partitions = self._finished(self._building)
-        if self._building is not None and self._building.task.done():
-            self._building = None
-        if page is None:
+        fetched, page = self._finished(self._building)
+        if fetched is None or page is None:
             return
+        self._building = None
         events = await self._events(page.events)
         by_partition: dict[int, list[Event]] = {}
         for event in events:
             by_partition.setdefault(event.partition, []).append(event)
         works = []
-        for partition in partitions:
+        for partition in fetched.partitions:
             checkpoint = self.owned.get(partition)
             if checkpoint is None:
                 continue
             own = by_partition.get(partition, [])
-            work = building_work(checkpoint, self._generations.targets, own, page.last)
+            work = building_work(checkpoint, self._generations.targets, own, fetched.after, page.last)
             if work is not None:
                 works.append(work)
         if works:
@@ -400,13 +424,14 @@ class Projector:
 
         task = asyncio.create_task(fetch(), name="page")
         task.add_done_callback(lambda _: self._wake.set())
-        return Fetch(task, tuple(partitions))
+        return Fetch(task, after, tuple(partitions))
 
     @staticmethod
-    def _finished(fetch: Fetch | None) -> tuple[Page | None, tuple[int, ...]]:
+    def _finished(fetch: Fetch | None) -> tuple[Fetch | None, Page | None]:
+        """A fetch that has ended, with its page."""
         if fetch is None or not fetch.task.done() or fetch.task.cancelled():
-            return None, ()
-        return fetch.task.result(), fetch.partitions
+            return None, None
+        return fetch, fetch.task.result()
 
     def _drop_fetches(self) -> None:
         for fetch in (self._filling, self._building):

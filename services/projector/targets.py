@@ -96,7 +96,7 @@ def live_work(checkpoint: Checkpoint, targets: Iterable[Target], events: Sequenc
 
 
 def building_work(
-    checkpoint: Checkpoint, targets: Iterable[Target], events: Sequence[Event], looked_at: int
+    checkpoint: Checkpoint, targets: Iterable[Target], events: Sequence[Event], after: int, looked_at: int
 ) -> PartitionWork | None:
     """A page of the log for the targets still being built; none passes the head, so that it joins the feed exactly
     there.
@@ -105,6 +105,7 @@ def building_work(
     items = []
     for target in targets:
         position = checkpoint.position(target)
-        if checkpoint.behind(target) and position < until:
+        # One that stands below the page's beginning was not there yet when the page was asked for.
+        if checkpoint.behind(target) and after <= position < until:
             items.append(TargetWork(target, until, [event for event in events if position < event.position <= until]))
     return PartitionWork(checkpoint, checkpoint.head, items) if items else None

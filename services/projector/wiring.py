@@ -14,7 +14,8 @@ from services.projector.generations import Generations
 from services.projector.jobs import Jobs
 from services.projector.links import Links
 from services.projector.pages import Pages, ReaderPages
-from services.projector.projector import GATHER_SECONDS, Projector
+from services.projector.projector import GATHER_SECONDS, Parts, Projector
+from services.projector.sessions import Sessions
 from services.projector.views import ALL_VIEWS, View
 from services.projector.writer import Writer
 from shared.clock import Clock
@@ -84,6 +85,7 @@ async def build(
     database = mongo.database(database_name(settings.database_prefix))
     generations = Generations(mongo, database, views, settings.partitions)
     owner = f"{socket.gethostname()}-{os.getpid()}-{new_id().hex[-8:]}"
+    sessions = Sessions(mongo, database, owner)
     ttl_seconds, renew_seconds = lease_seconds
     leases = Leases(
         database.collection(LEASES),
@@ -109,18 +111,18 @@ async def build(
 
     announcer = Announcer(sender, views, clock, names)
     jobs = Jobs(mongo, database, generations, clock, lambda: 0 in projector.owned)
-    projector = Projector(
-        mongo=mongo,
+    parts = Parts(
         generations=generations,
-        writer=Writer(mongo, database, clock),
+        writer=Writer(mongo, database, clock, sessions),
         links=Links(database),
         leases=leases,
+        sessions=sessions,
         jobs=jobs,
         pages=pages,
         announcer=announcer,
         clock=clock,
-        gather_seconds=gather_seconds,
     )
+    projector = Projector(parts, gather_seconds=gather_seconds)
     feed = Feed(amqp_url, name="projector feed", partitions=settings.partitions, arrived=projector.wake)
     return ProjectorService(mongo, publisher, requester, push, feed, projector)
 

@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge
 from services.projector.errors import Fenced, WriteRefused
 from services.projector.mongo_writes import Write, writes_of
 from services.projector.ops import Ops
+from services.projector.sessions import Sessions
 from services.projector.targets import Applied, PartitionWork, Target
 from services.projector.telemetry import VIEWS_BROKEN
 from shared.clock import Clock
@@ -29,10 +30,11 @@ _REFUSALS = (BulkWriteError, DocumentTooLarge, BSONError, OverflowError)
 class Writer:
     """Applies events to targets and commits. One call at a time."""
 
-    def __init__(self, mongo: MongoClient, database: Database, clock: Clock) -> None:
+    def __init__(self, mongo: MongoClient, database: Database, clock: Clock, sessions: Sessions) -> None:
         self._mongo = mongo
         self._database = database
         self._clock = clock
+        self._sessions = sessions
 
     async def write(self, works: Sequence[PartitionWork]) -> None:
         """Commits the works and moves their checkpoints on, in MongoDB and here.
@@ -65,6 +67,7 @@ class Writer:
         holder = self._database.collection(CHECKPOINTS)
 
         async def transact(session: Session) -> None:
+            await self._sessions.note(session)
             moved = await holder.bulk_write(checkpoints, session=session)
             if moved.matched_count != len(checkpoints):
                 raise Fenced(

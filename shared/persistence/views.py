@@ -21,6 +21,7 @@ GENERATIONS = "generations"
 CHECKPOINTS = "checkpoints"
 JOBS = "jobs"
 LEASES = "leases"
+SESSIONS = "sessions"
 
 VIEW_NAMES = (
     "organizations",

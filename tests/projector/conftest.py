@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,13 @@ import pytest
 
 from services.projector.views import ALL_VIEWS, View
 from services.projector.wiring import ProjectorService, build
-from shared.clock import ManualClock, SystemClock
+from shared.clock import SystemClock
 from shared.messaging.push import Push
 from shared.persistence.mongo import connect
 from shared.persistence.views import CHECKPOINTS, VIEW_NAMES, ViewReader
 from shared.settings import Settings, load_settings
 from tests.projector.log import Log, LogPages, Relay, publish_sequence
 from tests.support.waiting import eventually
-
-__all__ = ["ManualClock"]
 
 
 class Pushes:
@@ -46,14 +44,15 @@ class Bench:
         self.reader = ViewReader(self.mongo, settings.database_prefix)
 
     @asynccontextmanager
-    async def projector(self, views: Sequence[View] = ALL_VIEWS, **options: Any) -> AsyncIterator[ProjectorService]:
+    async def projector(self, views: Sequence[View] = ALL_VIEWS, **changed: Any) -> AsyncIterator[ProjectorService]:
         """A running projector."""
-        options = {
+        options: dict[str, Any] = {
             "pages": self.pages,
             "sender": self.pushes,
             "gather_seconds": 0.01,
             "lease_seconds": (2.0, 0.3),
-        } | options
+            **changed,
+        }
         service = await build(self.settings, SystemClock(), views=views, **options)
         await service.start()
         try:
@@ -90,16 +89,13 @@ class Bench:
             job = await self.reader.job(job_id)
             return job if job is not None and job["state"] in {"done", "failed"} else None
 
-        done = await eventually(over, 30.0, "the job does not end")
+        done: dict[str, Any] | None = await eventually(over, 60.0, "the job does not end")
         assert done is not None
         return done
 
     async def checkpoints(self) -> list[dict[str, Any]]:
         """All checkpoint documents, in partition order."""
         return await self.reader.database.collection(CHECKPOINTS).find(sort=[("_id", 1)]).to_list()
-
-
-MakeBench = Callable[[], Awaitable[Bench]]
 
 
 @pytest.fixture

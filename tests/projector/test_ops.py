@@ -12,9 +12,9 @@ from services.projector.event import Event
 from services.projector.memory import MemoryDocuments
 from services.projector.mongo_writes import writes_of
 from services.projector.ops import Document, FirstOf, Join, Ops, Union
+from shared.ids import derived_id
 from shared.persistence.mongo import Collection, connect
 from tests.projector.log import Log
-from shared.ids import derived_id
 
 LEAD = derived_id("lead", 1)
 
@@ -28,7 +28,10 @@ Orders = Callable[[Document], Any]
 CASES: dict[str, tuple[list[Orders], dict[str, Any]]] = {
     "set": ([lambda d: d.set({"a": 1, "b.c": 2})], {"a": 1, "b": {"c": 2}}),
     "set again": ([lambda d: d.set({"a": 1}), lambda d: d.set({"a": 2})], {"a": 2}),
-    "set inside what was set": ([lambda d: d.set({"a": {"x": 1}}), lambda d: d.set({"a.y.z": 2})], {"a": {"x": 1, "y": {"z": 2}}}),
+    "set inside what was set": (
+        [lambda d: d.set({"a": {"x": 1}}), lambda d: d.set({"a.y.z": 2})],
+        {"a": {"x": 1, "y": {"z": 2}}},
+    ),
     "set over what is inside": ([lambda d: d.set({"a.x": 1}), lambda d: d.set({"a": {"y": 2}})], {"a": {"y": 2}}),
     "count": ([lambda d: d.inc("n"), lambda d: d.inc("n", 4)], {"n": 5}),
     "count after set": ([lambda d: d.set({"n": 10}), lambda d: d.inc("n")], {"n": 11}),
@@ -36,30 +39,58 @@ CASES: dict[str, tuple[list[Orders], dict[str, Any]]] = {
     "set after count": ([lambda d: d.inc("n"), lambda d: d.set({"n": 3})], {"n": 3}),
     "highest": ([lambda d: d.max("n", 3), lambda d: d.max("n", 2)], {"n": 3}),
     "lowest": ([lambda d: d.min("n", 3), lambda d: d.min("n", 2)], {"n": 2}),
-    "highest of what was set": ([lambda d: d.set({"n": 5}), lambda d: d.max("n", 2), lambda d: d.max("n", 9)], {"n": 9}),
+    "highest of what was set": (
+        [lambda d: d.set({"n": 5}), lambda d: d.max("n", 2), lambda d: d.max("n", 9)],
+        {"n": 9},
+    ),
     "add": ([lambda d: d.add_to_set("t", ["a", "b"]), lambda d: d.add_to_set("t", ["b", "c"])], {"t": ["a", "b", "c"]}),
-    "add to what was set": ([lambda d: d.set({"t": ["a"]}), lambda d: d.add_to_set("t", ["a", "b", "b"])], {"t": ["a", "b"]}),
-    "add and remove": ([lambda d: d.add_to_set("t", ["a", "b"]), lambda d: d.remove_from_set("t", ["a"])], {"t": ["b"]}),
+    "add to what was set": (
+        [lambda d: d.set({"t": ["a"]}), lambda d: d.add_to_set("t", ["a", "b", "b"])],
+        {"t": ["a", "b"]},
+    ),
+    "add and remove": (
+        [lambda d: d.add_to_set("t", ["a", "b"]), lambda d: d.remove_from_set("t", ["a"])],
+        {"t": ["b"]},
+    ),
     "remove and add": (
-        [lambda d: d.set({"t": ["a", "b"]}), lambda d: d.remove_from_set("t", ["a"]), lambda d: d.add_to_set("t", ["a"])],
+        [
+            lambda d: d.set({"t": ["a", "b"]}),
+            lambda d: d.remove_from_set("t", ["a"]),
+            lambda d: d.add_to_set("t", ["a"]),
+        ],
         {"t": ["b", "a"]},
     ),
     "unset": ([lambda d: d.set({"a.x": 1, "a.y": 2}), lambda d: d.unset("a.x")], {"a": {"y": 2}}),
     "unset inside what was set": ([lambda d: d.set({"a": {"x": 1}}), lambda d: d.unset("a.x")], {"a": {}}),
     "set after unset": ([lambda d: d.unset("a"), lambda d: d.set({"a": 1})], {"a": 1}),
-    "set inside what was unset": ([lambda d: d.set({"a": {"x": 1}}), lambda d: d.unset("a"), lambda d: d.set({"a.y": 2})], {"a": {"y": 2}}),
+    "set inside what was unset": (
+        [lambda d: d.set({"a": {"x": 1}}), lambda d: d.unset("a"), lambda d: d.set({"a.y": 2})],
+        {"a": {"y": 2}},
+    ),
     "on insert": ([lambda d: d.set_on_insert({"a": 1, "b": 2}), lambda d: d.set({"a": 3})], {"a": 3, "b": 2}),
     "union": (
-        [lambda d: d.set({"p": {"x": ["b", "a"], "y": ["b", "c"]}}), lambda d: d.derive({"all": Union(("p.x", "p.y", "p.z"))})],
+        [
+            lambda d: d.set({"p": {"x": ["b", "a"], "y": ["b", "c"]}}),
+            lambda d: d.derive({"all": Union(("p.x", "p.y", "p.z"))}),
+        ],
         {"p": {"x": ["b", "a"], "y": ["b", "c"]}, "all": ["a", "b", "c"]},
     ),
     "join": (
-        [lambda d: d.set({"x": "Ada", "y": None, "z": "Byron"}), lambda d: d.derive({"name": Join(("x", "y", "z", "missing"))})],
+        [
+            lambda d: d.set({"x": "Ada", "y": None, "z": "Byron"}),
+            lambda d: d.derive({"name": Join(("x", "y", "z", "missing"))}),
+        ],
         {"x": "Ada", "y": None, "z": "Byron", "name": "Ada Byron"},
     ),
-    "join of nothing": ([lambda d: d.set({"x": None}), lambda d: d.derive({"name": Join(("x", "y"))})], {"x": None, "name": None}),
+    "join of nothing": (
+        [lambda d: d.set({"x": None}), lambda d: d.derive({"name": Join(("x", "y"))})],
+        {"x": None, "name": None},
+    ),
     "first of": (
-        [lambda d: d.set({"x": None, "y": {"z": 1}}), lambda d: d.derive({"f": FirstOf(("x", "w", "y.z")), "g": FirstOf(("x",))})],
+        [
+            lambda d: d.set({"x": None, "y": {"z": 1}}),
+            lambda d: d.derive({"f": FirstOf(("x", "w", "y.z")), "g": FirstOf(("x",))}),
+        ],
         {"x": None, "y": {"z": 1}, "f": 1, "g": None},
     ),
 }
@@ -98,11 +129,9 @@ async def test_random_orders_mean_the_same_in_both_and_however_they_are_batched(
     seed = random.Random(7)
     mongo = connect(mongo_url)
     collection = mongo.database(mongo_url.rpartition("/")[2].partition("?")[0]).collection("documents")
-    paths = ["a", "b", "c.x", "c.y", "c"]
     for round_number in range(60):
         orders: list[Orders] = [lambda d: d.set({"a": 0, "b": [], "c": {}})]
-        for _ in range(seed.randint(1, 12)):
-            orders.append(random_order(seed, paths))
+        orders += [random_order(seed) for _ in range(seed.randint(1, 12))]
         results = []
         for variant in ("whole", "single", "split"):
             document_id = f"{round_number}-{variant}"
@@ -119,7 +148,7 @@ async def test_random_orders_mean_the_same_in_both_and_however_they_are_batched(
     await mongo.close()
 
 
-def random_order(seed: random.Random, paths: list[str]) -> Orders:
+def random_order(seed: random.Random) -> Orders:
     number, letter = seed.randint(0, 9), seed.choice("xyz")
     return seed.choice(
         [

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from services.projector.event import Event as ViewEvent
 from services.projector.views import ALL_VIEWS
-from shared.persistence.search import tokens
 from shared.events.message import Event, registered
 from shared.ids import derived_id
+from shared.persistence.search import tokens
 from shared.persistence.views import VIEW_NAMES
 from tests.projector.log import DEFINITION, SEQUENCE, START, Log, due_step, nurture, plan, publish_sequence, sent_step
 from tests.projector.projecting import Documents, events_of, projected
@@ -37,7 +37,12 @@ class Story:
 
     def add(self, topic: str, data: dict[str, Any] | None = None, subject: UUID | None = None, **more: Any) -> Story:
         """An event of the lead's."""
-        own = {"lead": self.lead, "enrollment": self.enrollment, "task": TASK, "engagement": derived_id("engagement", 1)}
+        own = {
+            "lead": self.lead,
+            "enrollment": self.enrollment,
+            "task": TASK,
+            "engagement": derived_id("engagement", 1),
+        }
         own |= {"sequence": SEQUENCE, "organization": ORG}
         aggregate = topic.partition(".")[0]
         lead = None if aggregate in {"sequence", "organization"} else self.lead
@@ -94,16 +99,24 @@ def test_the_views_are_those_that_readers_know() -> None:
 ENROLLMENT_CASES: dict[str, tuple[Story, dict[str, Any]]] = {
     "started": (Story(), {"status": "active", "current_step": "step1", "ended_at": None, "version": 1}),
     "pending": (
-        Story().add("enrollment.started", {"lead_id": ORG, "sequence_id": SEQUENCE, "version": 1, "by": "hand", "plan": None}),
+        Story().add(
+            "enrollment.started", {"lead_id": ORG, "sequence_id": SEQUENCE, "version": 1, "by": "hand", "plan": None}
+        ),
         {"status": "pending", "waiting_for": {"kind": "start", "until": None, "why": None}, "next": None},
     ),
-    "activated": (Story().add("enrollment.activated", {"plan": plan("step1", 1)}), {"status": "active", "current_step": "step1"}),
+    "activated": (
+        Story().add("enrollment.activated", {"plan": plan("step1", 1)}),
+        {"status": "active", "current_step": "step1"},
+    ),
     "postponed": (
         Story().add("enrollment.step_postponed", {"execution": 1, "step_id": "step1", "plan": plan("step1", 1)}),
         {"next": {"step_id": "step1", "execution": 1, "at": START}},
     ),
     "due": (Story().due(), {"current_step": "step2", "next": None}),
-    "sent": (Story().due().sent(following=plan("step3", 3)), {"current_step": "step3", "next": {"step_id": "step3", "execution": 3, "at": START}}),
+    "sent": (
+        Story().due().sent(following=plan("step3", 3)),
+        {"current_step": "step3", "next": {"step_id": "step3", "execution": 3, "at": START}},
+    ),
     "paused": (
         Story().due().add("enrollment.paused", {"reason": "by_hand", "why": None, "until": None}),
         {"status": "paused", "reason": "by_hand", "next": None},
@@ -123,12 +136,24 @@ ENROLLMENT_CASES: dict[str, tuple[Story, dict[str, Any]]] = {
     "waits for a task": (
         Story().add(
             "enrollment.step_handed_to_person",
-            {"execution": 2, "step_id": "step2", "kind": "task", "task_id": TASK, "plan": plan("step2", 2, blocked_on=f"task:{TASK}")},
+            {
+                "execution": 2,
+                "step_id": "step2",
+                "kind": "task",
+                "task_id": TASK,
+                "plan": plan("step2", 2, blocked_on=f"task:{TASK}"),
+            },
         ),
         {"current_step": "step2"},
     ),
-    "completed": (Story().add("enrollment.completed"), {"status": "completed", "current_step": None, "waiting_for": None, "next": None}),
-    "exited": (Story().add("enrollment.exited", {"reason": "replied"}), {"status": "exited", "reason": "replied", "next": None}),
+    "completed": (
+        Story().add("enrollment.completed"),
+        {"status": "completed", "current_step": None, "waiting_for": None, "next": None},
+    ),
+    "exited": (
+        Story().add("enrollment.exited", {"reason": "replied"}),
+        {"status": "exited", "reason": "replied", "next": None},
+    ),
 }
 
 
@@ -143,37 +168,105 @@ def test_enrollment(name: str) -> None:
 STEP_CASES: dict[str, tuple[Story, str, dict[str, int], str | None]] = {
     "due": (Story().due(), "due", {}, "due"),
     "sent": (Story().due().sent(), "sent", {"sent": 1}, "sent"),
-    "deferred": (Story().due().add("enrollment.step_deferred", {**STEP, "attempt": 1, "reason": "busy", "fault": True, "plan": None}), "deferred", {}, "deferred"),
+    "deferred": (
+        Story()
+        .due()
+        .add("enrollment.step_deferred", {**STEP, "attempt": 1, "reason": "busy", "fault": True, "plan": None}),
+        "deferred",
+        {},
+        "deferred",
+    ),
     "tried again": (
-        Story().due().add("enrollment.step_deferred", {**STEP, "attempt": 1, "reason": "busy", "fault": True, "plan": None}).due(attempt=2),
+        Story()
+        .due()
+        .add("enrollment.step_deferred", {**STEP, "attempt": 1, "reason": "busy", "fault": True, "plan": None})
+        .due(attempt=2),
         "due",
         {},
         "due",
     ),
-    "failed": (Story().due().add("enrollment.step_failed", {**STEP, "attempt": 1, "reason": "no", "plan": None}), "failed", {"failed": 1}, "failed"),
-    "asked to stop": (Story().due().add("enrollment.step_stop_requested", {**STEP, "attempt": 1, "dispatch_id": KEY, "reason": "paused"}), "stopping", {}, "due"),
-    "stopped": (Story().due().add("enrollment.step_stopped", {**STEP, "attempt": 1, "reason": "paused", "plan": None}), "stopped", {}, "stopped"),
-    "in doubt": (Story().due().add("enrollment.step_in_doubt", {**STEP, "attempt": 1, "dispatch_id": KEY, "reason": "cut", "plan": None}), "in_doubt", {}, "in_doubt"),
+    "failed": (
+        Story().due().add("enrollment.step_failed", {**STEP, "attempt": 1, "reason": "no", "plan": None}),
+        "failed",
+        {"failed": 1},
+        "failed",
+    ),
+    "asked to stop": (
+        Story()
+        .due()
+        .add("enrollment.step_stop_requested", {**STEP, "attempt": 1, "dispatch_id": KEY, "reason": "paused"}),
+        "stopping",
+        {},
+        "due",
+    ),
+    "stopped": (
+        Story().due().add("enrollment.step_stopped", {**STEP, "attempt": 1, "reason": "paused", "plan": None}),
+        "stopped",
+        {},
+        "stopped",
+    ),
+    "in doubt": (
+        Story()
+        .due()
+        .add("enrollment.step_in_doubt", {**STEP, "attempt": 1, "dispatch_id": KEY, "reason": "cut", "plan": None}),
+        "in_doubt",
+        {},
+        "in_doubt",
+    ),
     "settled as sent": (
-        Story().due().add("enrollment.step_in_doubt", {**STEP, "attempt": 1, "dispatch_id": KEY, "reason": "cut", "plan": None}).add("enrollment.step_settled", {**STEP, "dispatch_id": KEY, "outcome": "sent", "by": "opened"}),
+        Story()
+        .due()
+        .add("enrollment.step_in_doubt", {**STEP, "attempt": 1, "dispatch_id": KEY, "reason": "cut", "plan": None})
+        .add("enrollment.step_settled", {**STEP, "dispatch_id": KEY, "outcome": "sent", "by": "opened"}),
         "sent",
         {"sent": 1},
         "sent",
     ),
-    "settled as not sent": (Story().due().add("enrollment.step_settled", {**STEP, "dispatch_id": KEY, "outcome": "not_sent", "by": "member:1"}), "failed", {"failed": 1}, "failed"),
+    "settled as not sent": (
+        Story()
+        .due()
+        .add("enrollment.step_settled", {**STEP, "dispatch_id": KEY, "outcome": "not_sent", "by": "member:1"}),
+        "failed",
+        {"failed": 1},
+        "failed",
+    ),
     "reminded": (Story().due().add("enrollment.watchdog_rang", {**STEP, "round": 2}), "due", {}, "due"),
-    "skipped": (Story().add("enrollment.step_skipped", {"execution": 2, "step_id": "step2", "kind": "email", "why": WHY, "plan": None}), "skipped", {"skipped": 1}, None),
-    "taken": (Story().add("enrollment.step_taken", {"execution": 2, "step_id": "step2", "kind": "condition", "arm": "then", "plan": None}), "taken", {}, None),
+    "skipped": (
+        Story().add(
+            "enrollment.step_skipped", {"execution": 2, "step_id": "step2", "kind": "email", "why": WHY, "plan": None}
+        ),
+        "skipped",
+        {"skipped": 1},
+        None,
+    ),
+    "taken": (
+        Story().add(
+            "enrollment.step_taken",
+            {"execution": 2, "step_id": "step2", "kind": "condition", "arm": "then", "plan": None},
+        ),
+        "taken",
+        {},
+        None,
+    ),
     "waits for a person": (
-        Story().add("enrollment.step_handed_to_person", {"execution": 2, "step_id": "step2", "kind": "task", "task_id": TASK, "plan": plan("step2", 2)}),
+        Story().add(
+            "enrollment.step_handed_to_person",
+            {"execution": 2, "step_id": "step2", "kind": "task", "task_id": TASK, "plan": plan("step2", 2)},
+        ),
         "waiting",
         {},
         None,
     ),
     "done by a person": (
         Story()
-        .add("enrollment.step_handed_to_person", {"execution": 2, "step_id": "step2", "kind": "task", "task_id": TASK, "plan": plan("step2", 2)})
-        .add("enrollment.step_done_by_person", {"execution": 2, "step_id": "step2", "task_id": TASK, "outcome": "done", "plan": None}),
+        .add(
+            "enrollment.step_handed_to_person",
+            {"execution": 2, "step_id": "step2", "kind": "task", "task_id": TASK, "plan": plan("step2", 2)},
+        )
+        .add(
+            "enrollment.step_done_by_person",
+            {"execution": 2, "step_id": "step2", "task_id": TASK, "outcome": "done", "plan": None},
+        ),
         "done",
         {},
         None,
@@ -216,7 +309,13 @@ def test_signal_that_counts(signal: str, field: str) -> None:
 def test_raw_hits_are_counted_apart_for_people_and_machines() -> None:
     story = Story().due().sent()
     for machine, count in ((0.0, 1), (0.9, 3), (0.1, 2)):
-        hit = {"enrollment_id": story.enrollment, "execution": 2, "signal": "opened", "machine": machine, "count": count}
+        hit = {
+            "enrollment_id": story.enrollment,
+            "execution": 2,
+            "signal": "opened",
+            "machine": machine,
+            "count": count,
+        }
         story.add("engagement.signal_received", hit)
     story.add("engagement.signal_received", {"enrollment_id": story.enrollment, "execution": 2, "signal": "clicked"})
     story.add("engagement.signal_received", {"enrollment_id": story.enrollment, "execution": 2, "signal": "delivered"})
@@ -230,13 +329,20 @@ def test_lead_captured() -> None:
     assert lead["name"] == "Ada Byron1"
     assert lead["custom_fields"] == {"a．b": 1, "＄x": "y"}
     assert {"a", "ad", "ada", "byr", "ada1@example.com", "byron1"} <= set(lead["search"])
-    assert lead["enrollments"][next(iter(lead["enrollments"]))] == {"sequence_id": str(SEQUENCE), "version": 1, "status": "active"}
+    assert lead["enrollments"][next(iter(lead["enrollments"]))] == {
+        "sequence_id": str(SEQUENCE),
+        "version": 1,
+        "status": "active",
+    }
 
 
 def test_lead_changed() -> None:
     lead = (
         Story()
-        .add("lead.details_merged", {"last_name": "Lovelace", "consent": {"sms": True}, "custom_fields": {"a.b": 2}, "occurred_at": NOON})
+        .add(
+            "lead.details_merged",
+            {"last_name": "Lovelace", "consent": {"sms": True}, "custom_fields": {"a.b": 2}, "occurred_at": NOON},
+        )
         .add("lead.scored", {"before": 10, "after": 60, "why": WHY})
         .add("lead.tagged", {"added": ["hot", "vip"], "removed": ["new"]})
         .add("lead.unsubscribed", {"channel": "email", "at": NOON, "source": "link"})
@@ -263,7 +369,9 @@ def test_lead_changed() -> None:
 
 def test_lead_resubscribed() -> None:
     story = Story().add("lead.unsubscribed", {"channel": "email", "at": NOON, "source": "link"})
-    assert story.add("lead.resubscribed", {"channel": "email", "at": NOON, "source": "form"}).of_lead["unsubscribed"] == {}
+    assert (
+        story.add("lead.resubscribed", {"channel": "email", "at": NOON, "source": "form"}).of_lead["unsubscribed"] == {}
+    )
 
 
 def test_lead_s_enrollments() -> None:
@@ -272,8 +380,16 @@ def test_lead_s_enrollments() -> None:
     assert story.of_lead["enrollments"][entry]["status"] == "paused"
     story.add("enrollment.resumed", {"plan": plan("step1", 1)})
     assert story.of_lead["enrollments"][entry]["status"] == "active"
-    story.add("lead.left_sequence", {"enrollment_id": story.enrollment, "sequence_id": SEQUENCE, "how": "exited", "reason": "replied"})
-    assert story.of_lead["enrollments"][entry] == {"sequence_id": str(SEQUENCE), "version": 1, "status": "exited", "reason": "replied"}
+    story.add(
+        "lead.left_sequence",
+        {"enrollment_id": story.enrollment, "sequence_id": SEQUENCE, "how": "exited", "reason": "replied"},
+    )
+    assert story.of_lead["enrollments"][entry] == {
+        "sequence_id": str(SEQUENCE),
+        "version": 1,
+        "status": "exited",
+        "reason": "replied",
+    }
 
 
 def personal_story() -> Story:
@@ -295,14 +411,28 @@ def test_erasure_clears_every_view() -> None:
 def test_erased_views_equal_a_replay_in_which_the_log_gives_nothing_personal_any_more() -> None:
     live = personal_story()
     forgotten = [dict(event) for event in live.log.events]
-    personal = {"email", "first_name", "last_name", "custom_fields", "subject", "text", "title", "notes", "note", "place"}
+    personal = {
+        "email",
+        "first_name",
+        "last_name",
+        "custom_fields",
+        "subject",
+        "text",
+        "title",
+        "notes",
+        "note",
+        "place",
+    }
     for event in forgotten:
         event["data"] = {name: None if name in personal else value for name, value in event["data"].items()}
     assert projected(events_of(forgotten)) == live.views()
 
 
 def test_task() -> None:
-    story = Story().add("task.opened", {"kind": "task", "title": "Call", "due_at": NOON, "enrollment_id": KEY, "execution": 2, "step_id": "call"})
+    story = Story().add(
+        "task.opened",
+        {"kind": "task", "title": "Call", "due_at": NOON, "enrollment_id": KEY, "execution": 2, "step_id": "call"},
+    )
     assert story.document("tasks", TASK)["status"] == "open"
     later = "2026-11-21T09:00:00+00:00"
     story.add("task.snoozed", {"until": later}).add("task.assigned", {"assignee": "member:2"})
@@ -310,7 +440,12 @@ def test_task() -> None:
     assert story.document("tasks", TASK)["assignee"] == "member:2"
     story.add("task.completed", {"outcome": "reached", "note": "fine"}, actor="member:2")
     done = story.document("tasks", TASK)
-    assert (done["status"], done["outcome"], done["note"], done["closed_by"]) == ("completed", "reached", "fine", "member:2")
+    assert (done["status"], done["outcome"], done["note"], done["closed_by"]) == (
+        "completed",
+        "reached",
+        "fine",
+        "member:2",
+    )
     assert story.figures()["tasks_done"] == 1
     assert Story().add("task.skipped", {"note": None}).document("tasks", TASK)["status"] == "skipped"
     assert Story().add("task.withdrawn", {"reason": "exited"}).document("tasks", TASK)["status"] == "withdrawn"
@@ -319,16 +454,27 @@ def test_task() -> None:
 def test_sequence_life() -> None:
     story = Story()
     assert story.document("sequences", SEQUENCE)["status"] == "active"
-    edited = {**DEFINITION, "name": "Better", "steps": [*DEFINITION["steps"], {"step_id": "if", "then": [{"step_id": "x"}]}]}
+    edited = {
+        **DEFINITION,
+        "name": "Better",
+        "steps": [*DEFINITION["steps"], {"step_id": "if", "then": [{"step_id": "x"}]}],
+    }
     story.add("sequence.edited", {"definition": edited})
     document = story.document("sequences", SEQUENCE)
     assert (document["status"], document["draft_status"], document["has_draft"]) == ("active", "draft", True)
     assert (document["name"], document["definition"]["name"], document["steps_count"]) == ("Welcome", "Better", 2)
     story.add("sequence.submitted").add("sequence.rejected", {"feedback": "no"})
     assert story.document("sequences", SEQUENCE)["feedback"] == "no"
-    story.add("sequence.submitted").add("sequence.approved").add("sequence.published", {"version": 2, "definition": edited})
+    story.add("sequence.submitted").add("sequence.approved").add(
+        "sequence.published", {"version": 2, "definition": edited}
+    )
     document = story.document("sequences", SEQUENCE)
-    assert (document["name"], document["version"], document["has_draft"], document["steps_count"]) == ("Better", 2, False, 4)
+    assert (document["name"], document["version"], document["has_draft"], document["steps_count"]) == (
+        "Better",
+        2,
+        False,
+        4,
+    )
     assert [each["version"] for each in document["versions"]] == [1, 2]
     assert story.document("sequence_versions", f"{SEQUENCE}-2")["definition"]["name"] == "Better"
     for topic, status in (("paused", "paused"), ("resumed", "active"), ("archived", "archived")):
@@ -350,12 +496,24 @@ def test_organization() -> None:
         Story()
         .add("organization.founded", {"name": "Demo", "timezone": "UTC", "postal_address": ""})
         .add("organization.settings_set", {"timezone": "Europe/Berlin", "score_rules": {"a.b": 1}})
-        .add("organization.member_added", {"member_id": MEMBER, "email": "Ann@Example.com", "name": "Ann", "role": "admin", "password_hash": "h"})
+        .add(
+            "organization.member_added",
+            {"member_id": MEMBER, "email": "Ann@Example.com", "name": "Ann", "role": "admin", "password_hash": "h"},
+        )
         .add("organization.member_set", {"member_id": MEMBER, "role": "coach", "active": False})
-        .add("organization.api_key_issued", {"key_id": KEY, "name": "k", "role": "viewer", "scopes": ["a"], "secret_hash": "0" * 64})
+        .add(
+            "organization.api_key_issued",
+            {"key_id": KEY, "name": "k", "role": "viewer", "scopes": ["a"], "secret_hash": "0" * 64},
+        )
         .add("organization.api_key_revoked", {"key_id": KEY})
-        .add("organization.sender_set", {"sender_id": "default", "name": "Demo", "email": "a@b.c", "limits": {}, "active": True})
-        .add("organization.address_suppressed", {"channel": "email", "address_hash": "ff", "reason": "by_hand", "at": NOON})
+        .add(
+            "organization.sender_set",
+            {"sender_id": "default", "name": "Demo", "email": "a@b.c", "limits": {}, "active": True},
+        )
+        .add(
+            "organization.address_suppressed",
+            {"channel": "email", "address_hash": "ff", "reason": "by_hand", "at": NOON},
+        )
     )
     document = story.document("organizations", "demo")
     assert document["timezone"] == "Europe/Berlin"
@@ -371,8 +529,16 @@ def test_organization() -> None:
 
 
 def test_timeline_shows_what_happened_in_order() -> None:
-    story = Story().due().sent().add("enrollment.engagement_noted", {**STEP, "signal": "opened", "at": NOON}).add("enrollment.completed")
-    story.add("lead.identity_clashed", {"other_lead_id": str(KEY), "kinds": ["email"]}).add("lead.not_matched", {"why": WHY, "refused": {}})
+    story = (
+        Story()
+        .due()
+        .sent()
+        .add("enrollment.engagement_noted", {**STEP, "signal": "opened", "at": NOON})
+        .add("enrollment.completed")
+    )
+    story.add("lead.identity_clashed", {"other_lead_id": str(KEY), "kinds": ["email"]}).add(
+        "lead.not_matched", {"why": WHY, "refused": {}}
+    )
     story.add("lead.matched", {"sequence_id": str(SEQUENCE), "version": 1, "why": WHY, "refused": {}})
     entries = [entry for entry in story.views()["timeline"].values() if entry["lead_id"] == str(story.lead)]
     assert [entry["kind"] for entry in sorted(entries, key=lambda entry: entry["position"])] == [
@@ -392,7 +558,9 @@ def test_timeline_shows_what_happened_in_order() -> None:
 def test_statistics_by_day_hour_and_step() -> None:
     story = Story().due().sent()
     documents = story.views()["statistics"].values()
-    day = next(each for each in documents if each["bucket"] == "day:2026-11-20" and each["scope"] == f"sequence:{SEQUENCE}")
+    day = next(
+        each for each in documents if each["bucket"] == "day:2026-11-20" and each["scope"] == f"sequence:{SEQUENCE}"
+    )
     assert day["hours"]["09"]["sent"] == 1
     steps = next(each["steps"] for each in documents if "steps" in each)
     assert steps["step2"] == {"due": 1, "sent": 1}
