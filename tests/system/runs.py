@@ -1,4 +1,5 @@
-"""A run: some hundred leads through a sequence of their own on a stack that other runs share, and what must be true at its end."""
+"""A run: some hundred leads through a sequence of their own on a stack that other runs share, and what must be true
+at its end."""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ class Run:
         return [each for each in found if each["sequence_id"] == self.sequence_id]
 
     async def ends_as_calm(self, *, in_doubt_at_most: int = 0, seconds: float = 240) -> None:
-        """The end of a calm run: all completed, each step at most once at the sink and missing only where it is in doubt, none stuck."""
+        """The end of a calm run: all completed, each step at most once at the sink and missing only where it is in
+        doubt, none stuck."""
         assert await self.settled("completed", seconds=seconds) == {"completed": self.leads}
         doubtful = await self.in_doubt()
         counted = Counter((mail.to, mail.subject) for mail in self.mails)

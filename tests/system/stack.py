@@ -9,12 +9,10 @@ import contextlib
 import os
 import secrets
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +86,7 @@ class Stack:
         self._amqp: aio_pika.abc.AbstractRobustConnection | None = None
         self.http = httpx.AsyncClient(timeout=20.0, headers={"User-Agent": BROWSER})
 
-    # --- life -----------------------------------------------------------------------------------------------------------
+    # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Everything is up and ready, organization ``demo`` has its admin."""

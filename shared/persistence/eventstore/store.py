@@ -134,7 +134,8 @@ class EventStore(SideTables):
         return {**ciphers, **fresh}, fresh, made
 
     def reading_together(self) -> AbstractContextManager[None]:
-        """Until its end, all reads of this thread share one transaction: for a batch of decisions. Appends go beside it."""
+        """Until its end, all reads of this thread share one transaction: for a batch of decisions. Appends go beside
+        it."""
         return self._recorder.reading_together()
 
     # --- the log ------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from shared.persistence.eventstore.tables.session import Session
 
 
 class Together:
-    """Lends the thread's open session to whoever reads meanwhile; without one every reader gets a transaction of its own."""
+    """Lends the thread's open session to whoever reads meanwhile; without one every reader gets a transaction of its
+    own."""
 
     def __init__(self, begin: Callable[[], AbstractContextManager[Session]]) -> None:
         self._begin = begin
