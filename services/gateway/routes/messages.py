@@ -102,7 +102,8 @@ async def resolve(
 
 def _mail(document: dict[str, Any]) -> dict[str, Any]:
     names = ("to", "from", "subject", "at", "lead_id", "headers", "html", "text")
-    return {"id": str(document["_id"]), **{name: document.get(name) for name in names}}
+    shown = {name: document.get(name) for name in names}
+    return {**shown, "id": str(document["_id"]), "headers": document.get("headers") or []}
 
 
 @router.get("/mailbox", response_model=MailboxPage, tags=["demo mailbox"])
