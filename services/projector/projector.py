@@ -11,14 +11,15 @@ import structlog
 
 from services.projector import telemetry
 from services.projector.announcer import Announcer
-from services.projector.errors import Fenced, ReaderAway
+from services.projector.errors import Fenced
 from services.projector.event import Event
 from services.projector.feed import Feed, Frame, chain
+from services.projector.fetching import Fetch, ask, take
 from services.projector.generations import Generations
 from services.projector.jobs import Jobs
 from services.projector.links import Links
+from services.projector.ownership import Ownership
 from services.projector.pages import Page, Pages
-from services.projector.sessions import Sessions
 from services.projector.targets import Checkpoint, PartitionWork, building_work, live_work
 from services.projector.writer import Writer
 from shared.clock import Clock
@@ -36,25 +37,12 @@ BUSY_SHARE = 0.25
 LONGEST_GATHER_SECONDS = 0.25
 #: With this many events held, a batch begins at once.
 FULL_BATCH = 2_000
-#: Events of the log in one page.
-PAGE_EVENTS = 2_000
 #: While a generation is built, at most this many of the feed go between two pages: the build gains on the feed whatever
 #: comes in.
 BATCH_BESIDE_BUILD = 500
 #: Machine time between looks at the registry and the jobs.
 TEND_SECONDS = 1.0
 RETRY_SECONDS = 1.0
-#: A claim takes milliseconds, unless an open transaction stands in its way.
-CLAIM_SECONDS = 2.0
-
-
-@dataclass(slots=True)
-class Fetch:
-    """A page asked for, for these partitions."""
-
-    task: asyncio.Task[Page]
-    after: int
-    partitions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +53,7 @@ class Parts:
     writer: Writer
     links: Links
     leases: Leases
-    sessions: Sessions
+    ownership: Ownership
     jobs: Jobs
     pages: Pages
     announcer: Announcer
@@ -80,7 +68,7 @@ class Projector:
         self._writer = parts.writer
         self._links = parts.links
         self._leases = parts.leases
-        self._sessions = parts.sessions
+        self._ownership = parts.ownership
         self._jobs = parts.jobs
         self._pages = parts.pages
         self._announcer = parts.announcer
@@ -88,17 +76,20 @@ class Projector:
         self._gather_seconds = gather_seconds
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()  # batches and changes of ownership exclude each other
-        #: partition -> position up to which the feed lacks events (None: the log's end)
-        self._gaps: dict[int, int | None] = {}
+        self.owned = self._ownership.owned
+        self._gaps = self._ownership.gaps
         self._filling: Fetch | None = None
         self._building: Fetch | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._leased_at = float("-inf")
-        self._turn = 0
-        self.owned: dict[int, Checkpoint] = {}
         self.feed: Feed | None = None
         self.prepared = False
         self.mongo_there = False
+
+    @property
+    def _fed(self) -> Feed:
+        assert self.feed is not None, "start comes first"
+        return self.feed
 
     def wake(self) -> None:
         """Something has arrived."""
@@ -130,8 +121,7 @@ class Projector:
             await self.feed.close()
         await self._announcer.close()
         try:
-            await self._leases.release_all()
-            await self._sessions.forget()
+            await self._ownership.release_all()
         except Exception as error:
             if not is_unavailable(error):
                 raise
@@ -148,14 +138,8 @@ class Projector:
                 change = await self._leases.tick()
                 self._leased_at = self._clock.monotonic()
                 async with self._lock:
-                    if change.gained:
-                        await self._generations.refresh()
-                    for partition in change.lost:
-                        await self._let_go(partition)
-                    for lease in change.gained:
-                        await self._take_over(lease.partition, lease.epoch)
-                    for partition in [each for each in self._leases.held if each not in self.owned]:
-                        await self._take_over(partition, self._leases.held[partition].epoch)
+                    await self._ownership.follow(change.lost, self._fed)
+                self._wake.set()
                 self.mongo_there = True
                 pause = self._leases.renew_seconds
             except Exception as error:
@@ -166,50 +150,8 @@ class Projector:
                 if self._clock.monotonic() - self._leased_at > 3 * self._leases.renew_seconds:
                     async with self._lock:
                         for partition in list(self.owned):
-                            await self._let_go(partition)
+                            await self._ownership.let_go(partition, self._fed)
             await asyncio.sleep(pause)
-
-    async def _take_over(self, partition: int, epoch: int) -> None:
-        """From here on only this process moves the partition's checkpoints."""
-        checkpoint = await self._claim(partition, epoch)
-        if checkpoint is None:
-            return
-        crash_point("projector.after_claim")
-        self.owned[partition] = checkpoint
-        self._gaps[partition] = None  # whatever the feed has lost while nobody took it
-        telemetry.PARTITIONS.set(len(self.owned))
-        assert self.feed is not None
-        await self.feed.open(partition)
-        self._announcer.resync()
-        self._wake.set()
-        log.info("partition_taken", partition=partition, epoch=epoch, head=checkpoint.head)
-
-    async def _claim(self, partition: int, epoch: int) -> Checkpoint | None:
-        claim = asyncio.create_task(self._generations.claim(partition, epoch, self._sessions.owner))
-        done, _ = await asyncio.wait({claim}, timeout=CLAIM_SECONDS)
-        if not done:  # the one before has died, or is frozen, inside a transaction
-            before = await self._generations.owner_of(partition)
-            if before is not None:
-                await self._sessions.end_those_of(before)
-        return await claim
-
-    async def _let_go(self, partition: int) -> None:
-        if self.owned.pop(partition, None) is not None:
-            log.info("partition_left", partition=partition)
-        self._gaps.pop(partition, None)
-        telemetry.PARTITIONS.set(len(self.owned))
-        assert self.feed is not None
-        await self.feed.shut(partition)
-
-    async def _reload(self) -> None:
-        """Believe nothing: read every checkpoint again, and let go of what has another owner."""
-        await self._generations.refresh()
-        for partition, checkpoint in list(self.owned.items()):
-            stored = await self._generations.load(partition)
-            if stored is not None and stored.epoch == checkpoint.epoch:
-                self.owned[partition] = stored
-            else:
-                await self._let_go(partition)
 
     async def _tend(self) -> None:
         while True:
@@ -220,6 +162,7 @@ class Projector:
                 await self._jobs.tend()
                 async with self._lock:
                     await self._generations.refresh()
+                    self._ownership.watch()
                 self._wake.set()
             except Exception as error:
                 if not is_unavailable(error):
@@ -231,9 +174,8 @@ class Projector:
         began, gather = float("-inf"), self._gather_seconds
         while True:
             await self._wake.wait()
-            assert self.feed is not None
             left = began + gather - self._clock.monotonic()
-            if left > 0 and self.feed.pending_events < FULL_BATCH:
+            if left > 0 and self._fed.pending_events < FULL_BATCH:
                 await asyncio.sleep(left)
             self._wake.clear()
             began = self._clock.monotonic()
@@ -256,12 +198,18 @@ class Projector:
                 await asyncio.sleep(RETRY_SECONDS)
                 await self._recover()
 
+    def _drop_fetches(self) -> None:
+        for fetch in (self._filling, self._building):
+            if fetch is not None:
+                fetch.task.cancel()
+        self._filling = self._building = None
+
     async def _recover(self) -> None:
         self._drop_fetches()
         while True:
             try:
                 async with self._lock:
-                    await self._reload()
+                    await self._ownership.reload(self._fed)
             except Exception as error:
                 if not is_unavailable(error):
                     log.exception("reload_failed")
@@ -272,14 +220,13 @@ class Projector:
 
     async def _batch(self) -> None:
         """Take in what the feed holds and what fills its gaps."""
-        assert self.feed is not None
-        fetched, page = self._finished(self._filling)
+        fetched, page = take(self._filling)
         if fetched is not None:
             self._filling = None
         found: list[tuple[Checkpoint, list[dict[str, Any]], int]] = []
         done: list[Frame] = []
         taken, most = 0, FULL_BATCH if self._building is None else BATCH_BESIDE_BUILD
-        for partition, checkpoint in self._in_turn():
+        for partition, checkpoint in self._ownership.in_turn():
             if taken >= most:
                 break
             raw: list[dict[str, Any]] = []
@@ -300,16 +247,10 @@ class Projector:
             except BaseException:
                 self._give_back(done)
                 raise
-        await self.feed.ack(done)
+        await self._fed.ack(done)
         crash_point("projector.after_ack")
-        if any(self.feed.frames.get(partition) for partition in self.owned if partition not in self._gaps):
+        if any(self._fed.frames.get(partition) for partition in self.owned if partition not in self._gaps):
             self._wake.set()
-
-    def _in_turn(self) -> list[tuple[int, Checkpoint]]:
-        """Our partitions, another one first each time, so that a full batch never leaves the same ones out."""
-        owned = list(self.owned.items())
-        self._turn = (self._turn + 1) % max(len(owned), 1)
-        return owned[self._turn :] + owned[: self._turn]
 
     def _from_page(self, page: Page, partition: int, head: int) -> tuple[list[dict[str, Any]], int]:
         """A partition's events of a page that fills its gap, and how far it brings it."""
@@ -322,12 +263,11 @@ class Projector:
 
     def _from_feed(self, partition: int, head: int, done: list[Frame]) -> tuple[list[dict[str, Any]], int]:
         """A partition's events of the frames that join on, and how far they bring it. Frames beyond a gap stay held."""
-        assert self.feed is not None
-        frames = self.feed.frames.get(partition)
+        frames = self._fed.frames.get(partition)
         if not frames:
             return [], head
         finished, left, raw, reached = chain(frames, head)
-        self.feed.frames[partition] = left
+        self._fed.frames[partition] = left
         done += finished
         if left:
             if partition not in self._gaps:
@@ -360,17 +300,16 @@ class Projector:
 
     def _give_back(self, frames: Sequence[Frame]) -> None:
         """A failed batch's frames are held on: after the reload they are taken in, or skipped and acked."""
-        assert self.feed is not None
         for frame in frames:
             partition = int(frame.events[0]["partition"])
-            if partition in self.feed.frames:
-                self.feed.frames[partition].append(frame)
+            if partition in self._fed.frames:
+                self._fed.frames[partition].append(frame)
 
     # --- pages --------------------------------------------------------------------------------------------------------
 
     async def _built(self) -> None:
         """Write a page of the log into the generations being built."""
-        fetched, page = self._finished(self._building)
+        fetched, page = take(self._building)
         if fetched is None or page is None:
             return
         self._building = None
@@ -400,7 +339,7 @@ class Projector:
                 after = min(self.owned[partition].head for partition in partitions)
                 bounds = [self._gaps[partition] for partition in partitions]
                 up_to = None if None in bounds else max(bound for bound in bounds if bound is not None)
-                self._filling = self._ask(after, up_to, partitions)
+                self._filling = ask(self._pages, after, up_to, partitions, self._wake.set)
         if self._building is None:
             behind = [
                 (checkpoint.position(target), partition)
@@ -411,30 +350,5 @@ class Projector:
             if behind:
                 partitions = sorted({partition for _, partition in behind})
                 up_to = max(self.owned[partition].head for partition in partitions)
-                self._building = self._ask(min(position for position, _ in behind), up_to, partitions)
-
-    def _ask(self, after: int, up_to: int | None, partitions: Sequence[int]) -> Fetch:
-        async def fetch() -> Page:
-            while True:
-                try:
-                    return await self._pages.page(after, up_to, partitions, PAGE_EVENTS)
-                except ReaderAway as error:
-                    log.warning("reader_away", error=str(error))
-                    await asyncio.sleep(RETRY_SECONDS)
-
-        task = asyncio.create_task(fetch(), name="page")
-        task.add_done_callback(lambda _: self._wake.set())
-        return Fetch(task, after, tuple(partitions))
-
-    @staticmethod
-    def _finished(fetch: Fetch | None) -> tuple[Fetch | None, Page | None]:
-        """A fetch that has ended, with its page."""
-        if fetch is None or not fetch.task.done() or fetch.task.cancelled():
-            return None, None
-        return fetch, fetch.task.result()
-
-    def _drop_fetches(self) -> None:
-        for fetch in (self._filling, self._building):
-            if fetch is not None:
-                fetch.task.cancel()
-        self._filling = self._building = None
+                after = min(position for position, _ in behind)
+                self._building = ask(self._pages, after, up_to, partitions, self._wake.set)

@@ -13,6 +13,7 @@ from services.projector.feed import Feed
 from services.projector.generations import Generations
 from services.projector.jobs import Jobs
 from services.projector.links import Links
+from services.projector.ownership import Ownership
 from services.projector.pages import Pages, ReaderPages
 from services.projector.projector import GATHER_SECONDS, Parts, Projector
 from services.projector.sessions import Sessions
@@ -116,7 +117,7 @@ async def build(
         writer=Writer(mongo, database, clock, sessions),
         links=Links(database),
         leases=leases,
-        sessions=sessions,
+        ownership=Ownership(generations, sessions, leases, announcer, clock),
         jobs=jobs,
         pages=pages,
         announcer=announcer,
