@@ -26,15 +26,24 @@ class Run:
     sequence_id: str
 
     @classmethod
-    async def begin(cls, stack: Stack, leads: int, steps: int = 3, **settings: Any) -> Run:
-        """Publishes the leads; returns when the broker has them all."""
+    async def begin(
+        cls, stack: Stack, leads: int, steps: int | list[dict[str, Any]] = 3, *, times: int = 1, **settings: Any
+    ) -> Run:
+        """Publishes the leads, each ``times`` times under ids of its own; returns when the broker has them all.
+
+        ``steps`` is a number of e-mails without waits, or the steps themselves.
+        """
         tag = secrets.token_hex(4)
-        definition = sequence(f"Run {tag}", [email(f"m{number}") for number in range(steps)], **settings)
+        chosen = [email(f"m{number}") for number in range(steps)] if isinstance(steps, int) else steps
+        definition = sequence(f"Run {tag}", chosen, **settings)
         definition["trigger"]["funnels"] = [tag]
         answer = await stack.api("POST", "sequences?activate=true", json=definition)
-        run = cls(stack, tag, leads, steps, answer["sequence_id"])
+        mails = sum(step["kind"] == "email" for step in chosen)
+        run = cls(stack, tag, leads, mails, answer["sequence_id"])
+        wanted = [(number, time) for number in range(leads) for time in range(times)]
         await stack.publish_leads(
-            [run.lead(number) for number in range(leads)], message_ids=[f"{tag}-{number}" for number in range(leads)]
+            [run.lead(number) for number, _ in wanted],
+            message_ids=[f"{tag}-{number}-{time}" for number, time in wanted],
         )
         return run
 
@@ -42,12 +51,40 @@ class Run:
         return {
             "organization_id": "demo",
             "funnel_id": self.tag,
-            "lead": {"email": f"{self.tag}-{number}@example.com", "first_name": f"Ada{number}"},
+            "lead": {"email": self.address(number), "first_name": f"Ada{number}"},
         }
 
     @property
     def mails(self) -> list[Mail]:
         return [mail for mail in self.stack.sink.mails if mail.to.startswith(self.tag)]
+
+    def address(self, number: int) -> str:
+        return f"{self.tag}-{number}@example.com"
+
+    def to(self, number: int) -> list[Mail]:
+        """The mails of a lead, in the order of their arrival."""
+        return self.stack.sink.to(self.address(number))
+
+    def subjects(self, number: int) -> list[str]:
+        """Which steps' mails a lead got: the first word of each subject."""
+        return [mail.subject.partition(" ")[0] for mail in self.to(number)]
+
+    async def by_number(self) -> dict[int, dict[str, Any]]:
+        """The enrollment of each lead, once all are there."""
+
+        async def all_there() -> dict[int, dict[str, Any]] | None:
+            leads = await self.stack.items("leads", q=self.tag)
+            numbers = {
+                each["lead_id"]: int(each["email"].partition("@")[0].rpartition("-")[2])
+                for each in leads
+                if each["email"].startswith(self.tag)
+            }
+            found = await self.enrollments()
+            if len(found) < self.leads or any(each["lead_id"] not in numbers for each in found):
+                return None
+            return {numbers[each["lead_id"]]: each for each in found}
+
+        return await eventually(all_there, timeout_seconds=60, message="not every lead is enrolled")
 
     async def sent(self, count: int, seconds: float = 120) -> None:
         """Waits until the sink has ``count`` mails of this run."""

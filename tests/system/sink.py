@@ -48,13 +48,16 @@ class Mail:
 @dataclass(slots=True)
 class Sink:
     """Listens on 127.0.0.1. ``swallow_answers`` withholds the answer to that many final dots and cuts the line;
-    ``hold`` delays the answer to the dot until it is set; ``refuse`` answers DATA's dot with this line instead of
+    ``hold`` delays the answer to the dot until it is set, ``hold_data`` the go-ahead for DATA (``asked`` counts who
+    waits for it); ``refuse`` answers DATA's dot with this line instead of
     250."""
 
     mails: list[Mail] = field(default_factory=list)
     swallow_answers: int = 0
     refuse: str | None = None
     hold: asyncio.Event | None = None
+    hold_data: asyncio.Event | None = None
+    asked: int = 0
     in_data: int = 0
     port: int = 0
     _server: asyncio.Server | None = None
@@ -109,6 +112,9 @@ class Sink:
                     recipients.append(_address(line))
                     writer.write(b"250 ok\r\n")
                 elif verb == b"DATA":
+                    if self.hold_data is not None:
+                        self.asked += 1
+                        await self.hold_data.wait()
                     writer.write(b"354 go on\r\n")
                     await writer.drain()
                     if not await self._data(reader, writer, sender, recipients):
