@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from services.enrollment.domain.flow import Version, compile_version
+from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.domain.world import CatalogueEntry
 from services.enrollment.states import Known, States
 from shared.clock import Clock
 from shared.events.sequence import SequencePublished
 from shared.identity import domain_of
-from shared.ids import derived_id
 from shared.persistence.eventstore import Effects, EventStore, IdentityKey
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class BatchWorld:
         self.now: datetime = clock.now()
         self.wall_now: datetime = clock.wall()
         self.decided: dict[UUID, Known] = {}
-        self._read: dict[UUID, Known] = {}
+        self.base_versions: dict[UUID, int] = {}  #: the version at which each aggregate was read; 0: there was none
+        self._seen: dict[UUID, Known] = {}  #: everything read, as the batch has left it
         self._catalogues: dict[str, list[CatalogueEntry]] = {}
         self._identities: dict[IdentityKey, UUID | None] = {}
         self._suppressions: dict[tuple[str, str, str], str | None] = {}
@@ -79,7 +81,7 @@ class BatchWorld:
     enrollment = task = sequence = engagement = lead
 
     def organization(self, organization_id: str) -> Any:
-        return self._known(derived_id("organization", organization_id)).state
+        return self._known(organization_aggregate(organization_id)).state
 
     def version(self, sequence_id: UUID, version: int) -> Version | None:
         """Versions published in this very batch are read from the state that published them."""
@@ -106,16 +108,28 @@ class BatchWorld:
         return self._identities[key]
 
     def suppression(self, organization_id: str, channel: str, address: str) -> str | None:
-        hashes = [self._store.hash_address(organization_id, channel, address)]
-        if "@" in address:
-            hashes.append(self._store.hash_address(organization_id, channel, domain_of(address)))
-        keys = [(organization_id, channel, each) for each in hashes]
-        missing = [key for key in keys if key not in self._suppressions]
-        if missing:
-            found = self._store.suppressed(organization_id, [(key[1], key[2]) for key in missing])
-            for key in missing:
-                self._suppressions[key] = found.get((key[1], key[2]))
+        keys = self._suppression_keys(organization_id, channel, address)
+        if any(key not in self._suppressions for key in keys):
+            self._read_suppressions(keys)
         return next((reason for key in keys if (reason := self._suppressions[key])), None)
+
+    def prefetch_suppressions(self, addresses: Iterable[tuple[str, str, str]]) -> None:
+        """Reads what (organization, channel, address) of the whole batch need in one query for each organization."""
+        self._read_suppressions([key for each in addresses for key in self._suppression_keys(*each)])
+
+    def _suppression_keys(self, organization_id: str, channel: str, address: str) -> list[tuple[str, str, str]]:
+        forms = [address, domain_of(address)] if "@" in address else [address]
+        return [(organization_id, channel, self._store.hash_address(organization_id, channel, form)) for form in forms]
+
+    def _read_suppressions(self, keys: Iterable[tuple[str, str, str]]) -> None:
+        wanted: dict[str, set[tuple[str, str]]] = {}
+        for key in keys:
+            if key not in self._suppressions:
+                self._suppressions[key] = None
+                wanted.setdefault(key[0], set()).add((key[1], key[2]))
+        for organization_id, pairs in wanted.items():
+            for (channel, hashed), reason in self._store.suppressed(organization_id, pairs).items():
+                self._suppressions[(organization_id, channel, hashed)] = reason
 
     def address_hash(self, organization_id: str, channel: str, address: str) -> str:
         return self._store.hash_address(organization_id, channel, address)
@@ -138,10 +152,10 @@ class BatchWorld:
         for change in decision.changes:
             if change.aggregate == "sequence":
                 self._catalogues.pop(change.organization_id, None)
+        written = Counter(change.id for change in decision.changes)
         for aggregate_id, state in decision.states.items():
-            before = self._known(aggregate_id)
-            written = sum(1 for change in decision.changes if change.id == aggregate_id)
-            self.decided[aggregate_id] = Known(before.version + written, state)
+            known = Known(self._known(aggregate_id).version + written[aggregate_id], state)
+            self.decided[aggregate_id] = self._seen[aggregate_id] = known
 
     def foresee(self, effects: Effects) -> None:
         """What a decision writes beside its events, as later decisions of the batch must see it."""
@@ -162,19 +176,12 @@ class BatchWorld:
             key = (back[0], back[1], back[2])
             self._quotas[key] = max(0, self.quota_used(*key) - 1)
 
-    @property
-    def base_versions(self) -> dict[UUID, int]:
-        """The version at which each aggregate was read; 0 where there was none."""
-        return {aggregate_id: known.version for aggregate_id, known in self._read.items()}
-
     def version_of(self, aggregate_id: UUID) -> int:
         return self._known(aggregate_id).version
 
     def _known(self, aggregate_id: UUID) -> Known:
-        decided = self.decided.get(aggregate_id)
-        if decided is not None:
-            return decided
-        known = self._read.get(aggregate_id)
+        known = self._seen.get(aggregate_id)
         if known is None:
-            known = self._read[aggregate_id] = self._states.get(aggregate_id)
+            known = self._seen[aggregate_id] = self._states.get(aggregate_id)
+            self.base_versions[aggregate_id] = known.version
         return known

@@ -22,6 +22,7 @@ from services.enrollment.content_facts import read_content
 from services.enrollment.domain.definition_check import ContentFacts
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import handle
+from services.enrollment.domain.lead import Lead
 from services.enrollment.effects import effects_of
 from services.enrollment.states import States
 from services.enrollment.telemetry import BATCH_SIZE, COMMANDS, CONFLICTS, EVENTS
@@ -262,8 +263,9 @@ class Committer:
         return todo
 
     def _decide(self, batch: Sequence[Pending]) -> Round:
-        self._prefetch(batch)
+        leads = self._prefetch(batch)
         world = BatchWorld(self._store, self._states, self._versions, self._clock, self._channel_consumed)
+        world.prefetch_suppressions((lead.organization_id, "email", lead.email) for lead in leads if lead.email)
         decided = Round(world)
         first_of: dict[InboxKey, int] = {}
         for index, pending in enumerate(batch):
@@ -373,7 +375,7 @@ class Committer:
                 )
             pending.answer = answer
 
-    def _prefetch(self, batch: Sequence[Pending]) -> None:
+    def _prefetch(self, batch: Sequence[Pending]) -> list[Lead]:
         """Reads what the batch will surely need in two queries: the named aggregates, then the leads of those
         enrollments."""
         named = {
@@ -385,9 +387,12 @@ class Committer:
             )
             if each is not None
         }
-        if len(named) > 1:
-            found = self._states.prefetch(named)
-            self._states.prefetch({known.state.lead_id for known in found if hasattr(known.state, "lead_id")})
+        if len(named) < 2:
+            return []
+        found = [known.state for known in self._states.prefetch(named)]
+        leads = {state.lead_id for state in found if hasattr(state, "lead_id")} - named
+        found += [known.state for known in self._states.prefetch(leads)]
+        return [state for state in found if isinstance(state, Lead)]
 
     @staticmethod
     def _cursor(position: int | None, partition: int | None) -> str | None:

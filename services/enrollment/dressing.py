@@ -13,13 +13,13 @@ from uuid import UUID
 from services.enrollment.batch_world import Versions
 from services.enrollment.domain.identities import normalise_address
 from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.states import States
 from shared.events.definition import EmailConfig
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue, WatchdogRang
 from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
 from shared.identity import domain_of
-from shared.ids import derived_id
 from shared.persistence.eventstore import EventStore
 
 #: Topics that send a step to the dispatchers.
@@ -44,7 +44,7 @@ class Dresser:
 
     def prepare(self, events: Sequence[dict[str, Any]]) -> None:
         """Reads the leads and enrollments of a page in one go, fresh where other processes write too."""
-        ids = {UUID(event["subject"]) for event in events} | {UUID(event["leadid"]) for event in events}
+        ids = {UUID(event[name]) for event in events for name in ("subject", "leadid")}
         self._states.refresh(list(ids))
         self._states.prefetch(ids)
 
@@ -54,7 +54,7 @@ class Dresser:
         organization_id = event["organizationid"]
         lead = self._states.get(UUID(event["leadid"])).state
         enrollment = self._states.get(UUID(event["subject"])).state
-        organization = self._states.get(derived_id("organization", organization_id)).state
+        organization = self._states.get(organization_aggregate(organization_id)).state
         version = self._versions.get(UUID(due["sequence_id"]), due["version"])
         if lead is None or enrollment is None or organization is None or version is None:
             raise Undressable("what the step belongs to is not in the log")

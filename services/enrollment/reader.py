@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 
 from services.enrollment.description import describe_enrollment
+from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.states import NOTHING, Known, States, fold
 from shared.clock import Clock
 from shared.events.envelope import to_cloud_event
@@ -24,7 +25,6 @@ from shared.events.query import (
     QueryOrganization,
     QueryTimers,
 )
-from shared.ids import derived_id
 from shared.messaging.consumers import Delivery
 from shared.messaging.errors import DependencyAway
 from shared.persistence.eventstore import EventStore, StoreUnavailable
@@ -117,7 +117,7 @@ class Reader:
         return {**self._store.timers_count(), "oldest_due_seconds": oldest or 0.0}
 
     def _organization(self, question: QueryOrganization) -> Answer:
-        known = self._states.get(derived_id("organization", question.organization_id))
+        known = self._states.get(organization_aggregate(question.organization_id))
         if known.state is None:
             return Answer(ok=True, result={"found": False, "members": 0})
         return Answer(ok=True, result={"found": True, "members": len(known.state.members)})

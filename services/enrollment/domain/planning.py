@@ -37,14 +37,21 @@ class Scene:
     are read in.
     """
 
-    __slots__ = ("lead", "organization", "version", "work", "zone")
+    __slots__ = ("_zone", "lead", "organization", "version", "work")
 
     def __init__(self, work: Work, sequence_version: Version, lead: Lead | None) -> None:
         self.work = work
         self.version = sequence_version
         self.lead = lead
         self.organization: Organization | None = work.find_organization()
-        self.zone = zone_of(sequence_version, lead, self.organization)
+        self._zone: ZoneInfo | None = None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone hours and days are read in; many decisions need none."""
+        if self._zone is None:
+            self._zone = zone_of(self.version, self.lead, self.organization)
+        return self._zone
 
     @property
     def hours(self) -> list[Hours]:

@@ -14,6 +14,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,10 @@ class MasterKey:
             raise WrongMasterKey from error
 
 
+#: Keyed hashes remembered, about 300 bytes each: those of the leads on the move.
+REMEMBERED_HASHES = 20_000
+
+
 class KeyRing:
     """The keys in use, from a bounded cache or the store. Safe for any thread."""
 
@@ -106,6 +111,7 @@ class KeyRing:
         self._lock = Lock()
         self._leads: OrderedDict[UUID, LeadCipher] = OrderedDict()
         self._organizations: dict[str, bytes] = {}
+        self._hash = lru_cache(maxsize=REMEMBERED_HASHES)(self._hash_now)
         self._generation = -1
         self._checked_at = -RECHECK_SECONDS
 
@@ -160,6 +166,8 @@ class KeyRing:
         with self._lock:
             for lead_id in lead_ids:
                 self._leads.pop(lead_id, None)
+        if lead_ids:
+            self._hash.cache_clear()  # it remembers addresses in clear
 
     def organization_key(self, organization_id: str) -> bytes:
         """The organization's hashing key, made at the first call of any process and never changed."""
@@ -177,7 +185,11 @@ class KeyRing:
         return key
 
     def keyed_hash(self, organization_id: str, *parts: str) -> str:
-        """Hex HMAC-SHA256 of the parts under the organization's key."""
+        """Hex HMAC-SHA256 of the parts under the organization's key. The key never changes, so answers are
+        remembered."""
+        return self._hash(organization_id, parts)
+
+    def _hash_now(self, organization_id: str, parts: tuple[str, ...]) -> str:
         return hmac.digest(self.organization_key(organization_id), "\0".join(parts).encode(), "sha256").hex()
 
     def _notice_erasures(self) -> None:
@@ -194,6 +206,7 @@ class KeyRing:
             if generation != self._generation:
                 self._generation = generation
                 self._leads.clear()
+                self._hash.cache_clear()
 
 
 def generation_of(session: Session) -> int:
