@@ -160,9 +160,9 @@ class MongoLedger:
 
     async def stop_rows(self, name: str, key: StopKey, now: datetime) -> list[Row]:
         """See Ledger."""
-        wanted: dict[str, Any] = {"keys": name, "open": True}
-        if key.provisional_at is None:
-            wanted["position"] = {"$lt": key.before}
+        # A bound on the position, even an idle one, lets MongoDB use the index of open rows.
+        bound = {"$gte": 0} if key.provisional_at is not None else {"$lt": key.before}
+        wanted: dict[str, Any] = {"keys": name, "open": True, "position": bound}
         stopped: list[Row] = []
         while True:
             try:
