@@ -22,9 +22,10 @@ async def settled(
         return found if len(found) >= count and all(each["status"] in allowed for each in found) else None
 
     try:
-        return await eventually(done, timeout_seconds=seconds)
+        ended: list[dict[str, Any]] | None = await eventually(done, timeout_seconds=seconds)
     except AssertionError as error:
         raise AssertionError(f"not every one of {count} enrollments ended: {dict(seen)}") from error
+    return ended or []
 
 
 async def verify_all(stack: Stack, *, seconds: float = 180) -> None:

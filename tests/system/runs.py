@@ -24,6 +24,7 @@ class Run:
     leads: int
     steps: int
     sequence_id: str
+    begun_at: int  #: mails the sink had before
 
     @classmethod
     async def begin(
@@ -39,7 +40,7 @@ class Run:
         definition["trigger"]["funnels"] = [tag]
         answer = await stack.api("POST", "sequences?activate=true", json=definition)
         mails = sum(step["kind"] == "email" for step in chosen)
-        run = cls(stack, tag, leads, mails, answer["sequence_id"])
+        run = cls(stack, tag, leads, mails, answer["sequence_id"], len(stack.sink.mails))
         wanted = [(number, time) for number in range(leads) for time in range(times)]
         await stack.publish_leads(
             [run.lead(number) for number, _ in wanted],
@@ -56,7 +57,7 @@ class Run:
 
     @property
     def mails(self) -> list[Mail]:
-        return [mail for mail in self.stack.sink.mails if mail.to.startswith(self.tag)]
+        return [mail for mail in self.stack.sink.mails[self.begun_at :] if mail.to.startswith(self.tag)]
 
     def address(self, number: int) -> str:
         return f"{self.tag}-{number}@example.com"
@@ -84,7 +85,11 @@ class Run:
                 return None
             return {numbers[each["lead_id"]]: each for each in found}
 
-        return await eventually(all_there, timeout_seconds=60, message="not every lead is enrolled")
+        found: dict[int, dict[str, Any]] | None = await eventually(
+            all_there, timeout_seconds=60, message="not every lead is enrolled"
+        )
+        assert found is not None
+        return found
 
     async def sent(self, count: int, seconds: float = 120) -> None:
         """Waits until the sink has ``count`` mails of this run."""
@@ -108,7 +113,7 @@ class Run:
             return sum(seen.values()) >= self.leads and set(seen) <= set(allowed)
 
         try:
-            await eventually(done, timeout_seconds=seconds)
+            await eventually(done, timeout_seconds=seconds, every_seconds=0.25)
         except AssertionError as error:
             raise AssertionError(f"not every one of {self.leads} enrollments ended: {dict(seen)}") from error
         return seen

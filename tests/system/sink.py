@@ -98,7 +98,8 @@ class Sink:
         return found
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        sender, recipients = "", []
+        sender = ""
+        recipients: list[str] = []
         try:
             writer.write(b"220 sink\r\n")
             while line := await reader.readline():

@@ -1,7 +1,8 @@
 """Stops: a pause, an unsubscribe or a reply never lets a later message out, wherever the step is at that moment.
 
-A step that already stands at its final dot is too late to stop; it is then recorded and shown as sent. The sink is the evidence: each
-test has leads that nobody stops, and what they get says that the others would have got it too. A minute of business time lasts three seconds.
+A step that already stands at its final dot is too late to stop; it is then recorded and shown as sent. The sink is the
+evidence: each test has leads that nobody stops, and what they get says that the others would have got it too. A minute
+of business time lasts three seconds.
 """
 
 from __future__ import annotations
@@ -307,7 +308,7 @@ async def test_stops_raced_against_sends(stack: Stack) -> None:
         if how in ("pause", "cancel"):  # answered by the write side itself
             assert len(run.to(number)) <= had[number] + 1, (number, how)
         assert found[number]["counts"]["sent"] == len(run.to(number)), (number, how)
-    for number, each in found.items():
+    for each in found.values():
         if each["status"] == "paused":
             await stack.api("POST", f"enrollments/{each['id']}/resume", json={})
     expected = {
