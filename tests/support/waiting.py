@@ -12,11 +12,26 @@ POLL_SECONDS = 0.02
 
 
 @overload
-async def eventually(predicate: Callable[[], Awaitable[T]], timeout_seconds: float = ..., message: str = ...) -> T: ...
+async def eventually(
+    predicate: Callable[[], Awaitable[T]],
+    timeout_seconds: float = ...,
+    message: str = ...,
+    *,
+    every_seconds: float = ...,
+) -> T: ...
 @overload
-async def eventually(predicate: Callable[[], T], timeout_seconds: float = ..., message: str = ...) -> T: ...
-async def eventually(predicate: Callable[[], object], timeout_seconds: float = 10.0, message: str = "") -> object:
-    """The first truthy value of `predicate`. Raises AssertionError, with the last value, when the time is over.
+async def eventually(
+    predicate: Callable[[], T], timeout_seconds: float = ..., message: str = ..., *, every_seconds: float = ...
+) -> T: ...
+async def eventually(
+    predicate: Callable[[], object],
+    timeout_seconds: float = 10.0,
+    message: str = "",
+    *,
+    every_seconds: float = POLL_SECONDS,
+) -> object:
+    """The first truthy value of `predicate`, which is asked every `every_seconds`. Raises AssertionError, with the last
+    value, when the time is over.
 
     An AssertionError inside the predicate counts as "not yet"; the last one is raised at the end.
     """
@@ -34,4 +49,4 @@ async def eventually(predicate: Callable[[], object], timeout_seconds: float = 1
             failure = error
         if loop.time() > deadline:
             raise AssertionError(f"{message or 'not so'} within {timeout_seconds:g} s; last: {value!r}") from failure
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(every_seconds)

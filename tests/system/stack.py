@@ -50,6 +50,11 @@ class ServiceProcess:
     def running(self) -> bool:
         return self.child is not None and self.child.returncode is None
 
+    @property
+    def pid(self) -> int:
+        assert self.child is not None
+        return self.child.pid
+
     def signal(self, number: int) -> None:
         assert self.child is not None
         self.child.send_signal(number)
@@ -258,13 +263,17 @@ class Stack:
         self, method: str, path: str, *, expect: int | tuple[int, ...] = (200, 201, 202, 204), **kwargs: Any
     ) -> Any:
         """A request as the admin; its JSON. Changes carry a fresh idempotency key."""
-        headers = {"Authorization": f"Bearer {self._token}", **kwargs.pop("headers", {})}
-        if method != "GET":
-            headers.setdefault("Idempotency-Key", secrets.token_hex(16))
-        answer = await self.http.request(method, f"{self.api_url}/{path}", headers=headers, **kwargs)
+        answer = await self.request(method, path, **kwargs)
         wanted = (expect,) if isinstance(expect, int) else expect
         assert answer.status_code in wanted, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
+
+    async def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """The same, whatever the answer."""
+        headers = {"Authorization": f"Bearer {self._token}", **kwargs.pop("headers", {})}
+        if method != "GET":
+            headers.setdefault("Idempotency-Key", secrets.token_hex(16))
+        return await self.http.request(method, f"{self.api_url}/{path}", headers=headers, **kwargs)
 
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
         """All pages of a list."""
