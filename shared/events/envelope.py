@@ -102,9 +102,7 @@ def from_cloud_event(event: Any) -> Envelope:
     if event.get("specversion") != "1.0":
         raise InvalidMessage([{"field": "specversion", "problem": "must be 1.0"}], message_id=_text(message_id))
     try:
-        payload = event["data"]
-        if not isinstance(payload, dict):
-            raise InvalidMessage([{"field": "data", "problem": "must be a JSON object"}])
+        payload = _payload(event)
         return Envelope(
             id=_required_text(event, "id"),
             message=parse_payload(_required_text(event, "type"), payload),
@@ -123,6 +121,13 @@ def from_cloud_event(event: Any) -> Envelope:
     except InvalidMessage as error:
         error.message_id = _text(message_id)
         raise
+
+
+def _payload(event: dict[str, Any]) -> dict[str, Any]:
+    payload = event["data"]
+    if not isinstance(payload, dict):
+        raise InvalidMessage([{"field": "data", "problem": "must be a JSON object"}])
+    return payload
 
 
 def _text(value: Any) -> str | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from shared.events.dispatch import DressedStep
 from shared.events.enrollment import PauseEnrollment, ResumeEnrollment
+from shared.events.envelope import Envelope
 from shared.events.query import QueryAggregateEvents, QueryEnrollmentState, QueryEventsPage
 from tests.enrollment.service import Bench, running_service
 
@@ -24,8 +27,13 @@ def mail(step_id: str, **delay: Any) -> dict[str, Any]:
     }
 
 
+def dressed(step: Envelope) -> DressedStep:
+    assert isinstance(step.message, DressedStep)
+    return step.message
+
+
 @pytest.fixture
-async def bench(tmp_path: Path, amqp_url: str):
+async def bench(tmp_path: Path, amqp_url: str) -> AsyncIterator[Bench]:
     async with running_service(tmp_path, amqp_url) as running:
         yield running
 
@@ -41,10 +49,10 @@ async def test_a_lead_runs_through_a_sequence_and_each_automatic_step_costs_two_
         "enrollment.step_sent.v1": 3,
         "enrollment.completed.v1": 1,
     }
-    assert [step.message.content["subject"] for step in bench.steps] == [
+    assert [dressed(step).content["subject"] for step in bench.steps] == [
         f"{each} {{{{ first_name }}}}" for each in ("one", "two", "three")
     ]
-    assert bench.steps[0].message.lead["first_name"] == "L1"
+    assert dressed(bench.steps[0]).lead["first_name"] == "L1"
 
 
 async def test_the_same_message_twice_is_answered_alike_and_makes_one_lead(bench: Bench) -> None:
@@ -70,7 +78,7 @@ async def test_a_pause_asks_for_a_stop_ahead_of_the_log_and_resuming_waits_for_i
     await bench.sequence([mail("one")])
     await bench.lead(1)
     step = (await bench.until(lambda: bench.steps_of("one")))[0]
-    enrollment_id = step.message.enrollment_id
+    enrollment_id = dressed(step).enrollment_id
     paused = await bench.done(PauseEnrollment(enrollment_id=enrollment_id))
     order = (await bench.until(bench.stop_orders))[0]
     assert (order.scope, order.key) == ("enrollment", str(enrollment_id))
@@ -91,7 +99,7 @@ async def test_the_reader_answers_pages_an_aggregate_and_the_past(bench: Bench) 
     assert [event["position"] for event in page["events"]] == [1, 2, 3]
     rest = (await bench.done(QueryEventsPage(after=page["last"], limit=5_000))).result
     assert rest["last"] == rest["end"]
-    enrollment_id = bench.steps[0].message.enrollment_id
+    enrollment_id = dressed(bench.steps[0]).enrollment_id
     events = (await bench.done(QueryAggregateEvents(aggregate_id=enrollment_id))).result["events"]
     assert [event["type"] for event in events] == [
         "enrollment.started.v1",

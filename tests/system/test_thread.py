@@ -6,7 +6,7 @@ import asyncio
 import smtplib
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
-from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -25,12 +25,12 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         yield running
 
 
-async def activate(stack: Stack, definition: dict) -> str:
-    return (await stack.api("POST", "sequences?activate=true", json=definition))["sequence_id"]
+async def activate(stack: Stack, definition: dict[str, Any]) -> str:
+    return str((await stack.api("POST", "sequences?activate=true", json=definition))["sequence_id"])
 
 
-async def enrollment_of(stack: Stack, address: str) -> dict:
-    async def find():
+async def enrollment_of(stack: Stack, address: str) -> dict[str, Any]:
+    async def find() -> dict[str, Any] | None:
         leads = await stack.items("leads", q=address)
         if not leads:
             return None
@@ -65,7 +65,7 @@ async def test_a_lead_gets_its_mail_and_its_open_click_and_reply_show_and_the_re
     answer.set_content("Yes please, tell me more.\n")
     await asyncio.to_thread(send, stack.smtp_port, answer)
 
-    async def stopped():
+    async def stopped() -> dict[str, Any] | None:
         found = await stack.api("GET", f"enrollments/{enrollment['id']}")
         return found if found["status"] == "exited" else None
 
@@ -116,7 +116,7 @@ async def test_an_unsubscribe_by_one_click_stops_and_is_shown(stack: Stack) -> N
     done = await stack.http.post(address, data={"List-Unsubscribe": "One-Click"})
     assert done.status_code == 200
 
-    async def ended():
+    async def ended() -> dict[str, Any] | None:
         found = await enrollment_of(stack, "lead4@example.com")
         return found if found["status"] == "exited" else None
 
@@ -128,7 +128,7 @@ async def test_a_body_that_does_not_validate_is_a_dead_letter_with_its_reasons(s
         [{"organization_id": ORGANIZATION, "lead": {"first_name": "Nobody", "score": "much"}}], message_ids=["bad-1"]
     )
 
-    async def dead():
+    async def dead() -> list[dict[str, Any]]:
         return [each for each in await stack.items("ops/dead-letters") if each.get("message_id") == "bad-1"]
 
     letters = await eventually(dead, timeout_seconds=20, message="no dead letter")
@@ -160,7 +160,7 @@ async def test_steps_without_messages_take_effect_and_branches_join_again(stack:
     await stack.publish_leads([body])
     assert (await stack.sink.wait_for(1, to="lead5@example.com"))[0].subject == "hot for Ada5"
 
-    async def open_task():
+    async def open_task() -> list[dict[str, Any]]:
         enrollment = await enrollment_of(stack, "lead5@example.com")
         return [task for task in await stack.items("tasks", status="open") if task["enrollment_id"] == enrollment["id"]]
 
@@ -172,7 +172,7 @@ async def test_steps_without_messages_take_effect_and_branches_join_again(stack:
         "after for Ada5",
     ]
 
-    async def completed():
+    async def completed() -> bool:
         return (await enrollment_of(stack, "lead5@example.com"))["status"] == "completed"
 
     await eventually(completed, timeout_seconds=20)
@@ -202,5 +202,6 @@ async def test_every_view_equals_a_replay(stack: Stack) -> None:
 
 
 async def test_the_home_holds_no_plain_address(stack: Stack) -> None:
-    for path in Path(stack.home).glob("tendril.db*"):
-        assert b"lead1@example.com" not in path.read_bytes()
+    files = await asyncio.to_thread(lambda: [path.read_bytes() for path in stack.home.glob("tendril.db*")])
+    assert files
+    assert all(b"lead1@example.com" not in content for content in files)
