@@ -37,7 +37,9 @@ async def enrollment_of(stack: Stack, address: str) -> dict[str, Any]:
         found = await stack.items("enrollments", lead_id=leads[0]["lead_id"])
         return found[0] if found else None
 
-    return await eventually(find, timeout_seconds=20, message=f"no enrollment of {address}")
+    found = await eventually(find, timeout_seconds=20, message=f"no enrollment of {address}")
+    assert found is not None
+    return found
 
 
 async def test_a_lead_gets_its_mail_and_its_open_click_and_reply_show_and_the_reply_stops_the_sequence(
@@ -173,7 +175,7 @@ async def test_steps_without_messages_take_effect_and_branches_join_again(stack:
     ]
 
     async def completed() -> bool:
-        return (await enrollment_of(stack, "lead5@example.com"))["status"] == "completed"
+        return bool((await enrollment_of(stack, "lead5@example.com"))["status"] == "completed")
 
     await eventually(completed, timeout_seconds=20)
 
