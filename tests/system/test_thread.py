@@ -38,7 +38,7 @@ async def enrollment_of(stack: Stack, address: str) -> dict[str, Any]:
         return found[0] if found else None
 
     found = await eventually(find, timeout_seconds=20, message=f"no enrollment of {address}")
-    assert found is not None
+    assert isinstance(found, dict)
     return found
 
 
