@@ -43,6 +43,7 @@ def create_app(parts: Parts | None, readiness: Callable[[], dict[str, bool]] = d
         title="Tendril",
         version="1",
         description="Lead-nurture sequences: what is happening, and orders to change it.",
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
     )

@@ -190,10 +190,17 @@ class Sequence(SequenceSummary):
     versions: list[PublishedVersion]
 
 
+class Reason(Shape):
+    """A rule's name (``window``, ``quota``, ``delay``, …) and what it looked at."""
+
+    rule: str
+    inputs: dict[str, Any] = {}
+
+
 class WaitingFor(Shape):
     kind: str
     until: datetime | None = None
-    why: Any = None
+    why: Reason | None = None
 
 
 class NextStep(Shape):

@@ -1,4 +1,5 @@
-"""The web app's files: hashed assets are kept for ever by browsers, the page itself is asked for each time."""
+"""The web app's files and the page of the API's documentation: hashed assets are kept for ever by browsers, the pages
+themselves are asked for each time."""
 
 from __future__ import annotations
 
@@ -16,12 +17,6 @@ POLICY = (
     "font-src 'self' data:; connect-src 'self' ws: wss:; frame-src 'self' blob: data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-#: The pages of /docs load their scripts from where FastAPI puts them.
-DOCS_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https://fastapi.tiangolo.com; "
-    "frame-ancestors 'none'"
-)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -30,7 +25,7 @@ HEADERS = {
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
 #: Paths that are never the app's.
-_OTHERS = ("api/", "docs", "redoc", "openapi.json", "socket.io", "healthz", "readyz", "metrics")
+_OTHERS = ("api/", "openapi.json", "socket.io", "healthz", "readyz", "metrics")
 
 
 def router_for(dist: Path) -> APIRouter:
@@ -47,7 +42,7 @@ def router_for(dist: Path) -> APIRouter:
             kept = FOR_EVER if path.startswith("assets/") and "-" in wanted.stem else ASK_AGAIN
             media_type = mimetypes.guess_type(wanted.name)[0] or "application/octet-stream"
             return FileResponse(wanted, media_type=media_type, headers={"Cache-Control": kept})
-        page = root / "index.html"
+        page = root / "docs/index.html" if path.strip("/") == "docs" else root / "index.html"
         if "." in path.rpartition("/")[2] or not page.is_file():
             return problem(404, "not_found", "Not Found", f"there is nothing at {request.url.path}")
         return FileResponse(page, media_type="text/html", headers={"Cache-Control": ASK_AGAIN})
@@ -59,7 +54,6 @@ def secure(path: str, response: Response) -> None:
     """Adds the headers that keep browsers from doing more than they should."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    policy = DOCS_POLICY if path.startswith(("/docs", "/redoc")) else POLICY
-    response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("Content-Security-Policy", POLICY)
     if path.startswith("/api/"):
         response.headers.setdefault("Cache-Control", "no-store")

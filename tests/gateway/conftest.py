@@ -108,6 +108,8 @@ async def gateway(
     amqp_url: str, mongo_url: str, tmp_path: Path, write_side: WriteSide, stack: AsyncExitStack
 ) -> Gateway:
     (tmp_path / "dist" / "assets").mkdir(parents=True)
+    (tmp_path / "dist" / "docs").mkdir()
+    (tmp_path / "dist" / "docs" / "index.html").write_text("<!doctype html><title>API</title>")
     (tmp_path / "dist" / "index.html").write_text("<!doctype html><title>Tendril</title>")
     (tmp_path / "dist" / "assets" / "index-abc123.js").write_text("void 0")
     port = free_port()

@@ -93,7 +93,9 @@ async def test_the_web_app_its_pages_and_headers(gateway: Gateway) -> None:
         assert (await gateway.http.get(path)).status_code == 404, path
     assert (await gateway.http.get("/readyz")).json()["status"] == "ready"
     assert "tendril_http_seconds" in (await gateway.http.get("/metrics")).text
-    assert (await gateway.http.get("/docs")).status_code == 200
+    docs = await gateway.http.get("/docs")
+    assert "<title>API</title>" in docs.text
+    assert docs.headers["content-security-policy"] == page.headers["content-security-policy"]
     assert (await gateway.http.get("/openapi.json")).json()["info"]["title"] == "Tendril"
 
 

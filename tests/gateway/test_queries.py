@@ -93,7 +93,14 @@ async def test_figures_of_the_overview(gateway: Gateway) -> None:
     assert page["rates"]["open"] == 0.5
     assert page["speed"] == 1.0
     series = await gateway.http.get("/api/v1/metrics/timeseries", headers=gateway.key())
-    assert series.json() == {"items": []}
+    points = series.json()["items"]
+    assert len(points) == 30
+    assert {point["sent"] for point in points} == {0}
+    day = {"_id": "d", "scope": "organization", "bucket": "day:2026-11-20", "hours": {"09": {"sent": 3}}}
+    await gateway.put("statistics", day)
+    asked = {"bucket": "hour", "from": "2026-11-20T08:30:00Z", "to": "2026-11-20T10:00:00Z"}
+    series = await gateway.http.get("/api/v1/metrics/timeseries", params=asked, headers=gateway.key())
+    assert [(point["at"][11:16], point["sent"]) for point in series.json()["items"]] == [("08:00", 0), ("09:00", 3)]
 
 
 async def test_a_sequence_with_its_figures(gateway: Gateway) -> None:

@@ -13,6 +13,7 @@ from services.gateway.context import Context, may
 from services.gateway.lists import Listing, Paging, listed
 from services.gateway.shapes import ActivityPage, Created, Document, DocumentPage
 from shared.events import lead as orders
+from shared.events.message import Instant
 from shared.persistence.search import query_terms
 
 router = APIRouter(prefix="/leads", tags=["leads"])
@@ -25,6 +26,7 @@ class NewLead(BaseModel):
     """One of ``lead.email`` and ``lead.phone`` is required; unknown fields are kept under ``custom_fields``."""
 
     funnel_id: str | None = Field(default=None, max_length=200)
+    occurred_at: Instant | None = Field(default=None, description="Decides between changes that come out of order.")
     lead: orders.LeadBody
 
 
@@ -38,6 +40,7 @@ class Score(BaseModel):
 
     add: int | None = Field(default=None, ge=-100, le=100)
     set: int | None = Field(default=None, ge=0, le=100)
+    why: str = Field(default="by_hand", min_length=1, max_length=200)
 
 
 async def _show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -64,7 +67,10 @@ async def leads(
 async def create(body: NewLead, context: Context = may("leads:write")) -> Response:
     """The same intake as a funnel's, with the answer waited for."""
     message = orders.LeadCreated(
-        organization_id=context.principal.organization_id, funnel_id=body.funnel_id, lead=body.lead
+        organization_id=context.principal.organization_id,
+        funnel_id=body.funnel_id,
+        occurred_at=body.occurred_at,
+        lead=body.lead,
     )
     return await context.change(lambda _: message, status=201)
 
@@ -102,7 +108,7 @@ async def tag(lead_id: UUID, body: Tags, context: Context = may("leads:write")) 
 @router.post("/{lead_id}/score", response_model=Created)
 async def score(lead_id: UUID, body: Score, context: Context = may("leads:write")) -> Response:
     """Moves or sets the score."""
-    return await context.change(lambda _: orders.ScoreLead(lead_id=lead_id, add=body.add, set=body.set))
+    return await context.change(lambda _: orders.ScoreLead(lead_id=lead_id, add=body.add, set=body.set, why=body.why))
 
 
 @router.post("/{lead_id}/erase", response_model=Created)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 
@@ -83,24 +84,25 @@ async def timeseries(
     sequence_id: str | None = Query(default=None, max_length=36),
     context: Context = may("metrics:read"),
 ) -> dict[str, Any]:
-    """Figures by hour or day (the organization's), only buckets with something in them. Without times: the last 30
-    buckets."""
+    """Figures of every hour or day (the organization's) from ``from`` to ``to``, oldest first. Without times: the last
+    30."""
     await context.reach("statistics")
     parts = context.parts
     length = timedelta(hours=1) if bucket == "hour" else timedelta(days=1)
     try:
         until = utc(end) if end else parts.clock.now() + timedelta(seconds=1)
-        since = utc(start) if start else until - 30 * length
+        since = utc(start) if start else until - 29 * length
     except ValueError:
         raise BadRequest("from and to must carry their time zone", code="bad_time") from None
     if since >= until or (until - since) / length > MAX_POINTS:
         raise BadRequest(f"from must be before to, with at most {MAX_POINTS} points between", code="bad_time")
     organization = await parts.directory.organization(context.principal.organization_id) or {}
+    zone = organization.get("timezone") or "UTC"
     scope = f"sequence:{sequence_id}" if sequence_id else "organization"
-    points = await parts.figures.series(
-        context.principal.organization_id, scope, bucket, since, until, zone=organization.get("timezone") or "UTC"
-    )
-    return {"items": [{"at": each["at"], **{name: each.get(name, 0) for name in _SERIES}} for each in points]}
+    starts = _buckets(bucket, since, until, ZoneInfo(zone))
+    points = await parts.figures.series(context.principal.organization_id, scope, bucket, starts[0], until, zone=zone)
+    counted = {each["at"]: each for each in points}
+    return {"items": [{"at": at, **{name: counted.get(at, {}).get(name, 0) for name in _SERIES}} for at in starts]}
 
 
 @router.get("/activities", response_model=ActivityPage)
@@ -113,6 +115,19 @@ async def activities(asked: Paging, context: Context = may("metrics:read")) -> d
         return [present.activity(each, leads.get(each.get("lead_id") or ""), names) for each in found]
 
     return await listed(context, FEED, asked, {}, show, await leads_called(context, asked.q))
+
+
+def _buckets(bucket: str, since: datetime, until: datetime, zone: ZoneInfo) -> list[datetime]:
+    """Beginnings (UTC) of the hours or local days from the one ``since`` is in to the last before ``until``."""
+    if bucket == "hour":
+        first = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        hours = -((first - until) // timedelta(hours=1))
+        return [first + timedelta(hours=number) for number in range(hours)]
+    day, starts = since.astimezone(zone).date(), list[datetime]()
+    while (start := datetime.combine(day, time(), zone).astimezone(UTC)) < until:
+        starts.append(start)
+        day += timedelta(days=1)
+    return starts
 
 
 def _same_day(at: datetime, now: datetime) -> bool:

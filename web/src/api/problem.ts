@@ -19,7 +19,7 @@ export class Problem extends Error {
     this.code = document.code ?? '';
     this.title = document.title ?? 'The request failed.';
     this.detail = document.detail;
-    this.fields = new Map((document.errors ?? []).map((error) => [error.field ?? '', error.problem]));
+    this.fields = new Map((document.errors ?? []).map((error) => [error.field, error.problem]));
     this.retryAfterSeconds = retryAfterSeconds;
   }
 

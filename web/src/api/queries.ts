@@ -62,7 +62,8 @@ export const mailboxQuery = infiniteQueryOptions({
 export const messageQuery = (id: string) =>
   queryOptions({
     queryKey: ['message', id],
-    queryFn: ({ signal }) => body(api.GET('/api/v1/mailbox/{id}', { params: { path: { id } }, signal })),
+    queryFn: ({ signal }) =>
+      body(api.GET('/api/v1/mailbox/{mail_id}', { params: { path: { mail_id: id } }, signal })),
     staleTime: Infinity,
     refetchInterval: false,
   });

@@ -24,7 +24,7 @@ export function AccountMenu({ narrow = false }: { narrow?: boolean }) {
   const client = useQueryClient();
   const navigate = useNavigate();
   // A member without a name has an empty one, an API key no address.
-  const name = me && (me.name || (me.email ?? me.id));
+  const name = me && (me.name || me.email || me.id);
 
   const signOut = () => {
     session.signOut();

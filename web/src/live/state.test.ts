@@ -12,11 +12,14 @@ function activity(id: string, at: string): Activity {
     kind: 'enrollment.step_sent',
     lead_id: null,
     lead_name: null,
+    enrollment_id: null,
     sequence_id: null,
     sequence_name: null,
     step_id: null,
     step_name: null,
+    actor: null,
     detail: {},
+    position: 1,
   };
 }
 

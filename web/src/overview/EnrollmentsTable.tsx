@@ -30,7 +30,7 @@ function standing({ status, reason, waiting_for: wait, next, current_step: step 
   const name = next?.step_id ?? step;
   const until = next?.at ?? wait?.until;
   if (name && until) return `${words(name)}, ${moment(new Date(until))}`;
-  return name ? words(name) : wait?.why ? words(wait.why) : '';
+  return name ? words(name) : wait?.why ? words(wait.why.rule) : '';
 }
 
 const COLUMNS: readonly Column<Row>[] = [

@@ -28,7 +28,7 @@ const COLUMNS: readonly Column<SequenceSummary>[] = [
       <div className="min-w-36">
         <p className="font-medium">{original.name}</p>
         <p className="text-xs text-ink-3">
-          {plural(original.steps_count ?? 0, 'step')}
+          {plural(original.steps_count, 'step')}
           {original.version !== null && ` · version ${original.version}`}
         </p>
       </div>
@@ -51,13 +51,13 @@ const COLUMNS: readonly Column<SequenceSummary>[] = [
 function figure(
   id: string,
   header: string,
-  of: (row: SequenceSummary) => number | undefined,
+  of: (row: SequenceSummary) => number,
   from?: 'sm' | 'md',
 ): Column<SequenceSummary> {
   return {
     id,
     header,
-    accessorFn: (row) => of(row) ?? 0,
+    accessorFn: of,
     cell: (cell) => count(cell.getValue() as number),
     look: { numeric: true, ...(from && { from }) },
   };
@@ -66,15 +66,14 @@ function figure(
 function rate(
   id: string,
   header: string,
-  of: (row: SequenceSummary) => number | undefined,
+  of: (row: SequenceSummary) => number,
   from?: 'sm' | 'md',
 ): Column<SequenceSummary> {
   return {
     id,
     header,
-    accessorFn: (row) => of(row) ?? 0,
-    cell: (cell) =>
-      (cell.row.original.stats.sent ?? 0) === 0 ? <Nothing /> : percent(cell.getValue() as number),
+    accessorFn: of,
+    cell: (cell) => (cell.row.original.stats.sent === 0 ? <Nothing /> : percent(cell.getValue() as number)),
     look: { numeric: true, ...(from && { from }) },
   };
 }

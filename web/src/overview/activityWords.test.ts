@@ -11,11 +11,14 @@ function activity(kind: string, detail: Record<string, unknown> = {}): Activity 
     kind,
     lead_id: 'l',
     lead_name: 'Ada Byron',
+    enrollment_id: null,
     sequence_id: 's',
     sequence_name: 'Webinar follow-up',
     step_id: 'welcome',
     step_name: 'Welcome',
+    actor: null,
     detail,
+    position: 1,
   };
 }
 
