@@ -14,12 +14,12 @@ from shared.ids import derived_id, new_id
 from shared.settings import Settings
 from tendril.cli.links import broker
 from tendril.cli.output import out, show_json
-from tendril.cli.parts import new_app
+from tendril.cli.parts import new_group
 from tendril.place import settings_here
 
 PREFIX = "tdl_"
 
-app = new_app("Access for programs.")
+app = new_group()
 
 
 @app.callback()

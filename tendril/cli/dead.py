@@ -12,13 +12,13 @@ from shared.messaging.errors import Unroutable
 from shared.settings import Settings
 from tendril.cli.links import broker, mongo
 from tendril.cli.output import at, out, progress_bar, show_json, show_table
-from tendril.cli.parts import new_app
+from tendril.cli.parts import new_group
 from tendril.dead_letters import DeadLetterBox
 from tendril.place import settings_here
 
 PAGE = 200
 
-app = new_app("Dead letters: messages that were given up.")
+app = new_group()
 
 
 @app.callback()

@@ -21,7 +21,7 @@ from shared.settings import Settings
 from tendril.cli.links import CONNECT_SECONDS, Broker, broker, mongo
 from tendril.cli.output import at as short_time
 from tendril.cli.output import out, progress_bar, show_json, show_line, show_text
-from tendril.cli.parts import new_app
+from tendril.cli.parts import new_group
 from tendril.cli.views import run_job
 from tendril.place import settings_here
 
@@ -31,7 +31,7 @@ FRAME = 100
 MAX_DETAIL = 120
 STANDARD_OUTPUT = "-"
 
-app = new_app("The log of events.")
+app = new_group()
 
 
 class NoSuchEvents(Exception):

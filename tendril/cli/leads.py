@@ -24,14 +24,14 @@ from shared.messaging.topology import LEADS
 from shared.settings import Settings
 from tendril.cli.links import Broker, broker
 from tendril.cli.output import err, out, progress_bar, show_json
-from tendril.cli.parts import new_app
+from tendril.cli.parts import new_group
 from tendril.place import settings_here
 
 AT_ONCE = 200
 SHOWN_ERRORS = 50
 _TRUE, _FALSE = {"true", "yes", "1", "y"}, {"false", "no", "0", "n"}
 
-app = new_app("Leads.")
+app = new_group()
 
 
 class NoSuchFile(Exception):

@@ -15,12 +15,12 @@ from shared.ids import derived_id
 from shared.settings import Settings
 from tendril.cli.links import broker
 from tendril.cli.output import out, show_json
-from tendril.cli.parts import new_app
+from tendril.cli.parts import new_group
 from tendril.place import settings_here
 
 MIN_PASSWORD = 8
 
-app = new_app("Who may sign in.")
+app = new_group()
 
 
 @app.callback()

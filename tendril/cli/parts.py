@@ -5,8 +5,11 @@ from __future__ import annotations
 import typer
 
 
-def new_app(text: str | None = None) -> typer.Typer:
-    """An app for one command, or, with a text, for a group of them."""
-    return typer.Typer(
-        help=text, no_args_is_help=text is not None, add_completion=False, pretty_exceptions_enable=False
-    )
+def new_app() -> typer.Typer:
+    """For one command."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def new_group() -> typer.Typer:
+    """For several commands below one word; the text of its callback is the help."""
+    return typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

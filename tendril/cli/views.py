@@ -11,13 +11,13 @@ from shared.persistence.views import VIEW_NAMES, JobKind, ViewReader
 from shared.settings import Settings
 from tendril.cli.links import mongo
 from tendril.cli.output import out, progress_bar, show_json, show_table
-from tendril.cli.parts import new_app
+from tendril.cli.parts import new_group
 from tendril.place import settings_here
 
 POLL_SECONDS = 0.2
 STALLED_SECONDS = 60.0  #: a queued job that nobody takes: no projector is running
 
-app = new_app("Read models.")
+app = new_group()
 
 
 class JobFailed(Exception):

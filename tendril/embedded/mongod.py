@@ -39,8 +39,10 @@ class MongoServer:
 
     @property
     def url(self) -> str:
-        """Address without a database; `directConnection` spares the driver the search for other members."""
-        return f"mongodb://{LOOPBACK}:{self.port}/?directConnection=true"
+        """Address without a database. It names the replica set, so that a driver waits until a node that has just
+        started belongs to it: a connection made before that supports no transactions as long as it lives.
+        """
+        return f"mongodb://{LOOPBACK}:{self.port}/?replicaSet={REPLICA_SET}"
 
     @property
     def pid(self) -> int:
@@ -71,7 +73,12 @@ class MongoServer:
         ]
         await self._process.start(command, env=os.environ)
         client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
-            self.url, serverSelectionTimeoutMS=500, connectTimeoutMS=500, heartbeatFrequencyMS=500
+            LOOPBACK,
+            self.port,
+            directConnection=True,  # it may not belong to its replica set yet
+            serverSelectionTimeoutMS=500,
+            connectTimeoutMS=500,
+            heartbeatFrequencyMS=500,
         )
         try:
             await self._process.wait_ready(lambda: self._is_primary(client), READY_SECONDS)
