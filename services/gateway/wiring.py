@@ -19,6 +19,7 @@ from services.gateway.bootstrap import ensure_admin
 from services.gateway.commands import Commands
 from services.gateway.deadletters import DeadLetters
 from services.gateway.directory import Directory
+from services.gateway.erasure import Erasure
 from services.gateway.idempotency import Idempotency
 from services.gateway.live import Live
 from services.gateway.parts import Parts
@@ -77,6 +78,8 @@ class GatewayService:
         await self.publisher.start(wait=False)
         await self.requester.start(wait=False)
         self._tasks.append(asyncio.create_task(self._watch_mongo(), name="watch mongodb"))
+        erasure = Erasure(self.parts.database, self.parts.views)
+        self._tasks.append(asyncio.create_task(erasure.run(), name="forget erased leads"))
         self.parts.dead_letters.start()
         self.live.start()
         app = socketio.ASGIApp(self.live.server, create_app(self.parts, self.readiness, self.dist))
@@ -138,6 +141,7 @@ class GatewayService:
         await self.parts.dead_letters.prepare()
         mails = self.parts.database.collection("mailbox")
         await mails.create_index([("organization_id", 1), ("at", -1), ("_id", 1)])
+        await mails.create_index([("lead_id", 1), ("at", -1)])
         self._prepared = True
 
 

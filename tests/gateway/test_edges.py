@@ -9,13 +9,14 @@ from pathlib import Path
 
 import httpx
 
+from services.gateway.erasure import COLLECTIONS, Erasure
 from services.gateway.openapi import document
 from services.gateway.wiring import build
 from shared.clock import SystemClock
 from shared.messaging.publisher import Publisher
 from shared.settings import load_settings
 from tendril.embedded.ports import free_port
-from tests.gateway.conftest import LEAD, Gateway
+from tests.gateway.conftest import LEAD, SEQUENCE, Gateway
 from tests.support.waiting import eventually
 
 
@@ -154,3 +155,15 @@ async def test_a_client_that_leaves_breaks_nothing(gateway: Gateway) -> None:
     writer.close()
     assert reader is not None
     assert (await gateway.http.get("/healthz")).status_code == 200
+
+
+async def test_what_is_kept_of_an_erased_lead_goes(gateway: Gateway) -> None:
+    other = str(SEQUENCE)
+    await gateway.put("leads", {"_id": str(LEAD), "erased": True}, {"_id": other, "erased": False})
+    database = gateway.service.parts.database
+    for name in COLLECTIONS:
+        kept = [{"_id": f"{name}{number}", "lead_id": of} for number, of in enumerate((str(LEAD), other, None))]
+        await database.collection(name).insert_many(kept)
+    assert await Erasure(database, gateway.service.parts.views).sweep() == len(COLLECTIONS)
+    for name in COLLECTIONS:
+        assert [each["lead_id"] for each in await database.collection(name).find({}).to_list()] == [other, None]
