@@ -85,7 +85,7 @@ class Stack:
         self.gateway_port, self.tracker_port, self.smtp_port = free_port(), free_port(), free_port()
         self.services: dict[str, ServiceProcess] = {}
         self._extra_env = dict(env or {})
-        self._master_key = base64.b64encode(secrets.token_bytes(32)).decode()
+        self.master_key = secrets.token_bytes(32)
         self._secret_key = secrets.token_urlsafe(32)
         self._token: str | None = None
         self._amqp: aio_pika.abc.AbstractRobustConnection | None = None
@@ -95,10 +95,7 @@ class Stack:
 
     async def start(self) -> None:
         """Everything is up and ready, organization ``demo`` has its admin."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        if self.business_speed is not None:
-            write_anchor(self.home, speed=self.business_speed)
-        await asyncio.gather(self.rabbit.start(), self.mongo.start(), self.sink.start())
+        await self.start_servers()
         for service in ("enrollment", "dispatcher", "tracker", "projector", "gateway"):
             several = (
                 self.copies
@@ -118,6 +115,13 @@ class Stack:
         await asyncio.gather(*(self.ready(name) for name in self.services))
         await self.sign_in()
         await self.api("POST", "senders", json={"sender_id": "default", "name": "Demo", "email": "coach@demo.example"})
+
+    async def start_servers(self) -> None:
+        """RabbitMQ, mongod and the sink alone."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        if self.business_speed is not None:
+            write_anchor(self.home, speed=self.business_speed)
+        await asyncio.gather(self.rabbit.start(), self.mongo.start(), self.sink.start())
 
     async def stop(self) -> None:
         """Ends all of it; what a test froze is thawed first."""
@@ -159,7 +163,7 @@ class Stack:
             TENDRIL_INBOUND_DOMAIN="in.demo.example",
             TENDRIL_PUBLIC_URL=f"http://127.0.0.1:{self.tracker_port}",
             TENDRIL_SMTP_URL=self.sink.url,
-            TENDRIL_MASTER_KEY=self._master_key,
+            TENDRIL_MASTER_KEY=base64.b64encode(self.master_key).decode(),
             TENDRIL_SECRET_KEYS=self._secret_key,
             TENDRIL_ADMIN_EMAIL=ADMIN[0],
             TENDRIL_ADMIN_PASSWORD=ADMIN[1],
