@@ -12,6 +12,7 @@ import signal
 from email.message import EmailMessage
 from email.utils import parseaddr
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 import uvloop
@@ -22,14 +23,13 @@ from pymongo.errors import PyMongoError
 
 from shared.clock import Clock, load_clock
 from shared.persistence.mongo import Collection, connect
-from shared.settings import DEFAULT_SMTP_URL, load_settings
+from shared.settings import load_settings
 from shared.telemetry import configure_logging
 from shared.tokens import LinkClaims, Tokens
 
 log = structlog.get_logger(__name__)
 
 HOST = "127.0.0.1"
-PORT = int(DEFAULT_SMTP_URL.rpartition(":")[2])
 COLLECTION = "mailbox"
 KEPT = 50_000  #: the newest mails; older ones are removed
 PRUNE_EVERY = 500
@@ -156,8 +156,9 @@ def _part(message: EmailMessage, kind: str) -> str | None:
 
 
 async def serve() -> None:
-    """Until SIGTERM or SIGINT. Raises SettingsError, or OSError when the port is taken."""
+    """Where ``SMTP_URL`` says, until SIGTERM or SIGINT. Raises SettingsError, or OSError when the port is taken."""
     settings = load_settings()
+    port = urlsplit(settings.smtp_address).port
     configure_logging(settings.log_format, "mailbox")
     client = connect(settings.require_mongo_url(), settings.mongo_driver)
     mails = client.database(database_of(settings.database_prefix)).collection(COLLECTION, majority=False)
@@ -170,9 +171,9 @@ async def serve() -> None:
     server = await loop.create_server(
         lambda: SMTP(mailbox, data_size_limit=MAX_BYTES, enable_SMTPUTF8=True, hostname="demo-mailbox", loop=loop),
         HOST,
-        PORT,
+        port,
     )
-    log.info("mailbox_ready", address=f"{HOST}:{PORT}")
+    log.info("mailbox_ready", address=f"{HOST}:{port}")
     try:
         await stop.wait()
     finally:

@@ -18,7 +18,8 @@ HOMES = (Path("var"), Path("var/demo"))  #: looked through, in this order, when 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The addresses of a running Tendril. ``telemetry`` is service -> port."""
+    """The addresses of a running Tendril. ``telemetry`` is service -> port; ``mailbox_url`` None
+    when mail goes to a server of one's own."""
 
     pid: int
     amqp_url: str
@@ -28,6 +29,7 @@ class Place:
     tracker_url: str
     partitions: int
     telemetry: dict[str, int]
+    mailbox_url: str | None
 
     @property
     def lives(self) -> bool:
@@ -79,4 +81,6 @@ def settings_here(environ: Mapping[str, str] | None = None) -> Settings:
         "TENDRIL_EVENT_STORE": place.event_store,
         "TENDRIL_PARTITIONS": str(place.partitions),
     }
+    if place.mailbox_url is not None:
+        extra["TENDRIL_SMTP_URL"] = place.mailbox_url
     return load_settings({**extra, **{name: value for name, value in environ.items() if value.strip()}})

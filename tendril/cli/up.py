@@ -9,7 +9,7 @@ import typer
 
 from tendril.cli.parts import new_app
 from tendril.up.console import Lines
-from tendril.up.plan import make_plan
+from tendril.up.plan import MAILBOX_PORT, make_plan
 from tendril.up.supervisor import Supervisor
 
 app = new_app()
@@ -24,6 +24,9 @@ def up(
         float | None,
         typer.Option(help="Business seconds in a second; 1440 with --demo: a day in a minute.", min=0.001, max=100_000),
     ] = None,
+    mailbox_port: Annotated[
+        int, typer.Option(help="Of the demo mailbox, while TENDRIL_SMTP_URL is unset.", min=1, max=65_535)
+    ] = MAILBOX_PORT,
 ) -> None:
     """Start everything on this machine, a process for each part, until Ctrl-C.
 
@@ -32,5 +35,5 @@ def up(
 
     Example: tendril up --demo --speed 1440
     """
-    plan = make_plan(demo=demo, speed=speed)
+    plan = make_plan(demo=demo, speed=speed, mailbox_port=mailbox_port)
     asyncio.run(Supervisor(plan, Lines()).run())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.settings import DEFAULT_SMTP_URL, Settings, load_settings, variable_of
-from tendril.embedded.ports import is_free
+from tendril.embedded.ports import LOOPBACK, is_free
 from tendril.running import SERVICES
 from tendril.up.secret_file import Secrets, keep_secrets
 
@@ -16,7 +16,7 @@ DEMO_HOME = Path("var/demo")
 DEMO_ADMIN = "admin@demo.example"
 DEMO_DOMAIN = "in.demo.example"
 DEMO_SPEED = 1440.0
-MAILBOX_PORT = int(DEFAULT_SMTP_URL.rpartition(":")[2])
+MAILBOX_PORT = int(DEFAULT_SMTP_URL.rpartition(":")[2])  #: unless another one is asked for
 
 
 class PortTaken(Exception):
@@ -25,7 +25,8 @@ class PortTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``environ`` is what every process gets; ``speed`` None means real time."""
+    """``environ`` is what every process gets; ``speed`` None means real time;
+    ``mailbox_port`` None that mail goes to a server of one's own."""
 
     home: Path
     demo: bool
@@ -33,11 +34,12 @@ class Plan:
     settings: Settings
     secrets: Secrets
     environ: Mapping[str, str]
+    mailbox_port: int | None
 
     @property
     def own_mailbox(self) -> bool:
-        """Whether `up` takes the mail itself."""
-        return self.settings.smtp_url is None
+        """Whether `up` takes the mail itself: no mail server was named."""
+        return self.mailbox_port is not None
 
     @property
     def gateway_url(self) -> str:
@@ -50,7 +52,13 @@ class Plan:
         return f"http://127.0.0.1:{self.settings.tracker_port}"
 
 
-def make_plan(*, demo: bool, speed: float | None, environ: Mapping[str, str] | None = None) -> Plan:
+def make_plan(
+    *,
+    demo: bool,
+    speed: float | None,
+    mailbox_port: int = MAILBOX_PORT,
+    environ: Mapping[str, str] | None = None,
+) -> Plan:
     """Reads the settings and makes the secrets of a new home. Raises SettingsError, SecretsUnreadable."""
     given = dict(os.environ if environ is None else environ)
     if demo:
@@ -66,6 +74,9 @@ def make_plan(*, demo: bool, speed: float | None, environ: Mapping[str, str] | N
     if given.get("TENDRIL_ADMIN_EMAIL", "").strip():
         _default(given, "TENDRIL_ADMIN_PASSWORD", secrets.admin_password)
     _default(given, "TENDRIL_LOG_FORMAT", "json")
+    own_mailbox = not given.get("TENDRIL_SMTP_URL", "").strip()
+    if own_mailbox:
+        given["TENDRIL_SMTP_URL"] = f"smtp://{LOOPBACK}:{mailbox_port}"
     given["PYTHONUNBUFFERED"] = "1"
     settings = load_settings(given)
     return Plan(
@@ -75,6 +86,7 @@ def make_plan(*, demo: bool, speed: float | None, environ: Mapping[str, str] | N
         settings=settings,
         secrets=secrets,
         environ=given,
+        mailbox_port=mailbox_port if own_mailbox else None,
     )
 
 
@@ -83,30 +95,34 @@ def _default(environ: dict[str, str], name: str, value: str) -> None:
         environ[name] = value
 
 
-def check_ports(settings: Settings) -> None:
+def check_ports(plan: Plan) -> None:
     """Raises PortTaken when two are the same or another program has one."""
-    wanted = {name: getattr(settings, name) for name in ("gateway_port", "tracker_port", "inbound_smtp_port")}
     seen: dict[int, str] = {}
-    for name, port in wanted.items():
+    for port, name in _ports(plan).items():
+        if not is_free(port):
+            raise PortTaken(f"port {port} is in use by another program: end it, or set {name} to another")
+    for name in ("gateway_port", "tracker_port", "inbound_smtp_port"):
+        port = getattr(plan.settings, name)
         if port in seen:
             raise PortTaken(f"{variable_of(name)} and {seen[port]} are both {port}: give each a port of its own")
         seen[port] = variable_of(name)
-        if not is_free(port):
-            raise PortTaken(f"port {port} is in use by another program: end it, or set {variable_of(name)} to another")
-    if settings.smtp_url is None and not is_free(MAILBOX_PORT):
-        raise PortTaken(
-            f"port {MAILBOX_PORT} of the demo mailbox is in use by another program: end it, or set TENDRIL_SMTP_URL"
-        )
 
 
-def telemetry_ports(settings: Settings) -> dict[str, int]:
+def telemetry_ports(plan: Plan) -> dict[str, int]:
     """For each service the next free port from ``TELEMETRY_PORT`` on."""
     ports: dict[str, int] = {}
-    taken = {settings.gateway_port, settings.tracker_port, settings.inbound_smtp_port, MAILBOX_PORT}
-    port = settings.telemetry_port
+    taken = _ports(plan)
+    port = plan.settings.telemetry_port
     for service in SERVICES:
         while port in taken or not is_free(port):
             port += 1
         ports[service] = port
         port += 1
     return ports
+
+
+def _ports(plan: Plan) -> dict[int, str]:
+    """Every port that is listened on, with the name of what sets it."""
+    names = ("gateway_port", "tracker_port", "inbound_smtp_port")
+    ports = {int(getattr(plan.settings, name)): variable_of(name) for name in names}
+    return ports if plan.mailbox_port is None else {**ports, plan.mailbox_port: "--mailbox-port"}

@@ -24,7 +24,7 @@ from tendril.running import SERVICES
 from tendril.up import warden
 from tendril.up.child import Child, Spec
 from tendril.up.console import Lines
-from tendril.up.plan import MAILBOX_PORT, Plan, check_ports, telemetry_ports
+from tendril.up.plan import Plan, check_ports, telemetry_ports
 
 LOCK_FILE = "up.lock"
 LOCK_SECONDS = 20.0  #: how long what a killed `up` left behind may take to end
@@ -59,8 +59,8 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
         with _alone(self._home) as lock:
-            check_ports(self._plan.settings)
-            self._telemetry = telemetry_ports(self._plan.settings)
+            check_ports(self._plan)
+            self._telemetry = telemetry_ports(self._plan)
             ticking: asyncio.Task[None] | None = None
             try:
                 await self._start_warden(lock)
@@ -136,8 +136,8 @@ class Supervisor:
 
     def _specs(self, environ: dict[str, str]) -> Iterator[Spec]:
         settings = self._plan.settings
-        if self._plan.own_mailbox:
-            yield Spec("mailbox", "tendril.mailbox", (), environ, partial(_listens, MAILBOX_PORT))
+        if (port := self._plan.mailbox_port) is not None:
+            yield Spec("mailbox", "tendril.mailbox", (), environ, partial(_listens, port))
         own_port = {"gateway": settings.gateway_port, "tracker": settings.tracker_port}
         for service in SERVICES:
             telemetry = self._telemetry[service]
@@ -156,6 +156,7 @@ class Supervisor:
             tracker_url=self._plan.tracker_url,
             partitions=settings.partitions,
             telemetry=self._telemetry,
+            mailbox_url=self._plan.settings.smtp_address if self._plan.own_mailbox else None,
         )
 
     def _set_clock(self) -> None:

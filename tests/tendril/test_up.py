@@ -18,9 +18,8 @@ import httpx
 import psutil
 import pytest
 
-from tendril.embedded.ports import free_port, is_free
+from tendril.embedded.ports import free_port
 from tendril.place import read_place
-from tendril.up.plan import MAILBOX_PORT
 from tests.support.waiting import eventually
 
 UP_SECONDS = 120.0
@@ -33,6 +32,7 @@ class Up:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.ports = {name: free_port() for name in ("GATEWAY_PORT", "TRACKER_PORT", "INBOUND_SMTP_PORT")}
+        self.mailbox_port = free_port()
         self.child: asyncio.subprocess.Process | None = None
         self.output = home.parent / "up.log"
 
@@ -52,6 +52,8 @@ class Up:
                 "--demo",
                 "--speed",
                 str(SPEED),
+                "--mailbox-port",
+                str(self.mailbox_port),
                 env={**kept, **ports, "TENDRIL_HOME": str(self.home)},
                 stdout=output,
                 stderr=output,
@@ -113,8 +115,6 @@ class Browser:
 
 @pytest.fixture
 async def up(tmp_path: Path) -> AsyncIterator[Up]:
-    if not is_free(MAILBOX_PORT):
-        pytest.fail(f"port {MAILBOX_PORT}, where the demo mailbox listens, is taken: end what has it")
     running = Up(tmp_path / "home")
     yield running
     await running.end()
