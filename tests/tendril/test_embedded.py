@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aio_pika
 import psycopg
 import pytest
 from aio_pika.abc import AbstractRobustConnection
+from pymongo import AsyncMongoClient
+from pymongo.errors import AutoReconnect, PyMongoError
 
-from shared.persistence.mongo import connect
+from shared.persistence.mongo import connect, is_unavailable
 from tendril.embedded.errors import EmbeddedError
 from tendril.embedded.mongod import MongoServer
 from tendril.embedded.postgres import PostgresServer
 from tendril.embedded.rabbitmq import RabbitServer
 from tests.support.servers import server_home
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -40,6 +44,36 @@ async def test_mongod_keeps_what_was_journaled_over_a_kill(home: Path) -> None:
     await client.close()
     await server.stop()
     assert not server.running
+
+
+@pytest.mark.faults
+async def test_transactions_go_on_after_a_node_was_asked_before_it_had_recovered(home: Path) -> None:
+    """As after a restart: a connection made while the node recovers supports no sessions as long as it lives."""
+    server = MongoServer(home)
+    await server.start()
+    admin: AsyncMongoClient[dict[str, object]] = AsyncMongoClient("127.0.0.1", server.port, directConnection=True)
+    with suppress(AutoReconnect):
+        await admin.admin.command("replSetStepDown", 1, force=True)
+    await eventually(lambda: admin.admin.command("replSetMaintenance", 1))
+    client = connect(server.url, server_selection_seconds=0.5)
+    things = client.database("kept").collection("things")
+
+    async def done() -> bool:
+        try:
+            async with client.transaction() as session:
+                await things.update_one({"_id": 1}, {"$inc": {"n": 1}}, upsert=True, session=session)
+        except PyMongoError as error:
+            if is_unavailable(error):
+                return False
+            raise
+        return True
+
+    assert not await done()
+    await admin.admin.command("replSetMaintenance", 0)
+    await admin.close()
+    await eventually(done, timeout_seconds=20)
+    await client.close()
+    await server.stop()
 
 
 @pytest.mark.faults
