@@ -1,5 +1,5 @@
-"""Writes the generated documents: JSON Schemas, AsyncAPI, OpenAPI. With ``--check`` only says what is out of date
-(exit 1).
+"""Writes the generated documents: JSON Schemas, AsyncAPI, OpenAPI, the pages of commands and settings. With ``--check``
+only says what is out of date (exit 1).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.messaging.asyncapi import SCHEMAS, documents
+from tendril.reference import commands_page, settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def wanted() -> Iterator[tuple[Path, bytes]]:
     """Every document: its path from the root, and its content."""
     yield from documents()
+    yield Path("docs/reference/commands.md"), commands_page().encode()
+    yield Path("docs/reference/settings.md"), settings_page().encode()
     if importlib.util.find_spec("services.gateway.openapi"):
         from services.gateway.openapi import document  # noqa: PLC0415 - imports the whole gateway
 
