@@ -10,7 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
-INSTALL := $(PIP) install --require-hashes --requirement
+# uv installs in seconds what takes pip minutes; where it cannot reach what pip is configured for, pip does it.
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement
+INSTALL = install() { $(UV) "$$1" || $(PIP) install --require-hashes --requirement "$$1"; }; install
 # Node from PATH when it is new enough, else the one of the wheel that requirements/node.txt locks.
 NODE_MAJOR := 20
 NODE_PATH_DIR := $(CURDIR)/$(VENV)/node
@@ -76,6 +78,7 @@ lock: $(STAMPS)/dev ## Resolve and lock the requirements again
 	$(COMPILE) requirements/servers.in --output-file requirements/servers.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
 	$(COMPILE) requirements/node.in --output-file requirements/node.txt
+	$(COMPILE) requirements/uv.in --output-file requirements/uv.txt
 
 .PHONY: clean
 clean: ## Remove what the tools made; data under var/ stays
@@ -83,8 +86,9 @@ clean: ## Remove what the tools made; data under var/ stays
 
 # --- stamps: each says that a part of the setup stands ------------------------------------------------------------
 
-$(STAMPS)/venv: $(STAMPS)/system-run
+$(STAMPS)/venv: requirements/uv.txt $(STAMPS)/system-run
 	@[ -x $(BIN)/python ] || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@$(PIP) install --require-hashes --requirement requirements/uv.txt
 	@touch $@
 
 $(STAMPS)/system-run: scripts/install_system.sh
