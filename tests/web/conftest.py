@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright, expect
 
 from tests.system.stack import running_stack
 from tests.web.overview import Overview
@@ -30,6 +30,8 @@ FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
+#: A busy machine is slow; what must be quick is given its own time by its test.
+expect.set_options(timeout=15_000)
 DESK = ViewportSize(width=1440, height=900)
 
 

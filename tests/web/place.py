@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+from pymongo import AsyncMongoClient
 
+from shared.tokens import Tokens
+from tendril.mailbox import COLLECTION, database_of, document_of
 from tests.system.sequences import mail_then_later
+from tests.system.signals import reply
+from tests.system.sink import Mail
 from tests.system.stack import ADMIN, ORGANIZATION, Stack, lead
 
 FIRST_NAMES = ("Ada", "Grace", "Katherine", "Radia", "Barbara", "Hedy", "Annie", "Frances")
@@ -20,6 +28,7 @@ class Person:
 
     first_name: str
     last_name: str
+    email: str
 
     @property
     def name(self) -> str:
@@ -45,13 +54,48 @@ class Place:
     async def lead_comes_in(self) -> Person:
         """A funnel's message over AMQP, or an API request to a gateway that was already running."""
         number = next(self._numbers)
-        person = Person(FIRST_NAMES[number % len(FIRST_NAMES)], f"Tester{number}")
-        names = {"first_name": person.first_name, "last_name": person.last_name}
+        last_name = f"Tester{number}"
+        person = Person(FIRST_NAMES[number % len(FIRST_NAMES)], last_name, f"{last_name.lower()}@example.com")
+        fields = {"email": person.email, "first_name": person.first_name, "last_name": person.last_name}
         if self._stack is not None:
-            await self._stack.publish_leads([lead(number, **names)])
+            await self._stack.publish_leads([lead(number, **fields)])
         else:
-            await self._post_lead({"email": f"{person.last_name.lower()}@example.com", **names})
+            await self._post_lead(fields)
         return person
+
+    async def mail_to(self, person: Person) -> Mail:
+        """The first mail somebody got."""
+        return (await self.stack.sink.wait_for(1, to=person.email))[0]
+
+    async def open(self, mail: Mail) -> None:
+        """Fetches the pixel, as a mail program that shows pictures does."""
+        assert (await self.stack.http.get(mail.link("/t/o/"))).status_code == 200
+
+    async def click(self, mail: Mail) -> None:
+        """Follows the link as far as the tracker's redirect."""
+        assert (await self.stack.http.get(mail.link("/t/c/"), follow_redirects=False)).status_code == 302
+
+    async def reply(self, mail: Mail) -> None:
+        """Answers by SMTP."""
+        await reply(self.stack, mail)
+
+    @contextlib.asynccontextmanager
+    async def in_mailbox(self, mail: Mail) -> AsyncIterator[None]:
+        """The mail lies in the demo mailbox, which the stack's own sink is not."""
+        document = document_of(mail.raw, mail.sender, [mail.to], Tokens([self.stack.env["TENDRIL_SECRET_KEYS"]]))
+        document["at"] = datetime.now(UTC)
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(self.stack.mongo.url)
+        async with client:
+            mails = client[database_of("tendril")][COLLECTION]
+            await mails.insert_one(document)
+            yield
+            await mails.delete_one({"_id": document["_id"]})
+
+    @property
+    def stack(self) -> Stack:
+        """The processes behind it, when this run started them."""
+        assert self._stack is not None, "needs a stack of its own: leave TENDRIL_TEST_GATEWAY unset"
+        return self._stack
 
     async def _post_lead(self, fields: dict[str, Any]) -> None:
         async with httpx.AsyncClient(base_url=f"{self.url}/api/v1") as http:

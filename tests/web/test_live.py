@@ -63,6 +63,28 @@ async def test_what_happens_shows_without_a_reload(overview: Overview, place: Pl
     await expect(overview.page.get_by_role("table", name="Enrollments, newest first")).to_contain_text(person.name)
 
 
+async def test_a_lead_over_amqp_and_its_open_click_and_reply_each_show(overview: Overview, place: Place) -> None:
+    await expect(overview.today("sent")).to_be_visible()
+    before = {measure: await overview.today_now(measure) for measure in ("sent", "opened", "clicked", "replied")}
+
+    async def shows(measure: str, name: str, kind: str, words: str) -> None:
+        await expect(overview.feed(name=name, kind=kind).filter(has_text=words)).to_be_visible(timeout=LIVE_MS)
+        await overview.today_is_more_than(measure, before[measure])
+
+    person = await place.lead_comes_in()
+    mail = await place.mail_to(person)
+    await shows("sent", person.name, "enrollment.step_sent", "was sent")
+    await place.open(mail)
+    await shows("opened", person.name, "enrollment.engagement_noted", "opened")
+    await place.click(mail)
+    await shows("clicked", person.name, "enrollment.engagement_noted", "clicked in")
+    await place.reply(mail)
+    await shows("replied", person.name, "lead.replied", "wrote back")
+    await expect(overview.feed(name=person.name, kind="enrollment.exited")).to_be_visible(timeout=LIVE_MS)
+    row = overview.page.get_by_role("table", name="Enrollments, newest first").get_by_role("row", name=person.name)
+    await expect(row).to_contain_text("Exited", timeout=LIVE_MS)
+
+
 async def test_a_paused_feed_stands_still_and_counts_what_is_new(overview: Overview, place: Place) -> None:
     page = overview.page
     await page.get_by_role("button", name="Pause").click()

@@ -118,6 +118,29 @@ async def test_the_mailbox_lists_messages_or_says_there_are_none(overview: Overv
     await expect(page.get_by_test_id("mailbox-item").first.or_(page.get_by_text("No messages yet"))).to_be_visible()
 
 
+async def test_a_mail_is_read_as_it_went_out(overview: Overview, place: Place) -> None:
+    page = overview.page
+    mail = await place.mail_to(await place.lead_comes_in())
+    async with place.in_mailbox(mail):
+        await page.get_by_role("link", name="Demo mailbox").locator("visible=true").click()
+        await page.get_by_test_id("mailbox-item").filter(has_text=mail.to).click()
+        await expect(page.get_by_role("heading", name=mail.subject)).to_be_visible()
+        await expect(page.frame_locator("iframe").get_by_role("link", name="look")).to_be_visible()
+        await page.get_by_role("tab", name="Headers").click()
+        await expect(page.get_by_text("List-Unsubscribe-Post")).to_be_visible()
+
+
+async def test_the_api_is_documented_without_the_internet(page: Page, place: Place) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    await page.goto("/docs")
+    await expect(page.get_by_text("/api/v1/metrics/overview")).to_be_visible()
+    assert [url for url in asked if not url.startswith((place.url, "data:", "blob:"))] == []
+    assert complaints == []
+
+
 async def test_a_message_that_is_gone_is_told(overview: Overview) -> None:
     await overview.page.goto("/mailbox/000000000000000000000000")
     await expect(overview.page.get_by_role("alert")).to_be_visible()

@@ -65,6 +65,8 @@ export function MailboxPage() {
   );
 }
 
+const WHEN = 'text-right text-xs text-ink-3 tabular in-aria-[current=page]:text-ink-2';
+
 function Entry({ item }: { item: MailboxItem }) {
   const at = new Date(item.at);
   return (
@@ -76,17 +78,13 @@ function Entry({ item }: { item: MailboxItem }) {
         data-testid="mailbox-item"
         className="block border-b border-line px-4 py-2.5 transition-colors hover:bg-sunken focus-visible:-outline-offset-2 aria-[current=page]:bg-accent-soft lg:px-6"
       >
-        <span className="flex items-baseline justify-between gap-3">
-          <span className="truncate text-sm font-medium">{item.to}</span>
-          <time
-            dateTime={item.at}
-            className="shrink-0 text-xs text-ink-3 tabular in-aria-[current=page]:text-ink-2"
-          >
-            {shortDay(at)}, {clockTime(at)}
+        <span className="grid grid-cols-[minmax(0,1fr)_auto] items-baseline gap-x-3 gap-y-0.5 text-sm">
+          <span className="truncate font-medium">{item.to}</span>
+          <time dateTime={item.at} className={WHEN}>
+            {clockTime(at)}
           </time>
-        </span>
-        <span className="mt-0.5 block truncate text-sm text-ink-2">
-          {item.subject === '' ? 'No subject' : item.subject}
+          <span className="truncate text-ink-2">{item.subject === '' ? 'No subject' : item.subject}</span>
+          <span className={WHEN}>{shortDay(at)}</span>
         </span>
       </Link>
     </li>

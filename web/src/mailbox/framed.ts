@@ -6,7 +6,7 @@ const POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; form-action 'none'";
 
 const LOOK =
-  'body{margin:0;padding:24px;font:15px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:#15201b;background:#fff;overflow-wrap:anywhere}' +
+  'body{margin:0;padding:24px;font:15px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:#15201b;background:#fff;overflow-wrap:anywhere}body>:first-child{margin-top:0}' +
   'img{max-width:100%;height:auto}a{color:#1c6b50}';
 
 /** The message as the document of a sandboxed frame. */
