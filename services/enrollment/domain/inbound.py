@@ -46,7 +46,12 @@ class Identified(NamedTuple):
 
 
 def record(work: Work, fact: InboundLead, message_id: str) -> UUID:
-    """Raises InvalidLead. Answers the id of the lead that the message is about."""
+    """Raises InvalidLead, also for an organization that there is not. Answers the id of the lead that the message is
+    about.
+    """
+    if work.find_organization() is None:
+        problem = f"there is no organization {work.organization_id}"
+        raise InvalidLead(problem, errors=[{"field": "organization_id", "problem": problem}])
     at = fact.occurred_at or work.now
     body = normalised(fact.lead)
     identified = identify(work, body)
