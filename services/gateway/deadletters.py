@@ -18,14 +18,17 @@ from pymongo import UpdateOne
 
 from services.gateway.access import Scope
 from services.gateway.directory import Directory
-from services.gateway.errors import NotFound
+from services.gateway.errors import Conflict, NotFound
 from shared.clock import Clock
 from shared.faults import crash_point
 from shared.messaging import topology
 from shared.messaging.connection import BROKER_ERRORS, connect
+from shared.messaging.frames import MAX_FRAME_BYTES
 from shared.messaging.publisher import Publisher
 from shared.persistence.mongo import Database, is_unavailable
 
+#: Longest body kept as a whole: MongoDB takes documents of 16 MiB, and no service takes a longer body than this.
+KEEP_BYTES = MAX_FRAME_BYTES
 PREFETCH = 50
 RETRY_SECONDS = 1.0
 COLLECTION = "dead_letters"
@@ -110,8 +113,10 @@ class DeadLetters:
 
     async def requeue(self, scope: Scope, letter_id: str) -> None:
         """Back to where it came from, with the same id; then it is gone from here. Raises NotFound, BrokerAway,
-        PublishUnknown."""
+        PublishUnknown, and Conflict for one that is not kept as a whole."""
         letter = await self.find(scope, letter_id)
+        if letter.get("cut"):
+            raise Conflict(f"its body of {letter['size']} bytes is longer than any service takes", code="too_long")
         # By its own exchange and key where known: funnels' messages are read by their routing key.
         exchange, key = (letter["exchange"], letter["routing_key"]) if letter["exchange"] else ("", letter["queue"])
         await self._publisher.publish_body(
@@ -132,7 +137,8 @@ class DeadLetters:
 
 
 def document_of(message: AbstractIncomingMessage, now: datetime) -> dict[str, Any]:
-    """A dead letter as it is kept. ``organization_id`` is what the body says, None when it says nothing."""
+    """A dead letter as it is kept. ``organization_id`` is what the body says, None when it says nothing. Of a body
+    longer than ``KEEP_BYTES`` only the beginning is kept, and ``cut`` is true."""
     headers = dict(message.headers)
     death = _first(headers.get("x-death"))
     queue = str(headers.get("x-queue") or headers.get("x-first-death-queue") or message.routing_key or "")
@@ -156,7 +162,9 @@ def document_of(message: AbstractIncomingMessage, now: datetime) -> dict[str, An
         "routing_key": key,
         "content_type": message.content_type,
         "headers": {name: value for name, value in headers.items() if not name.startswith("x-") and _plain(value)},
-        "body": Binary(message.body),
+        "body": Binary(message.body[:KEEP_BYTES]),
+        "size": len(message.body),
+        "cut": len(message.body) > KEEP_BYTES,
         "died_at": died_at,
         "drained_at": now,
     }
