@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
+import secrets
 import signal
 import sys
 import time
@@ -13,28 +13,20 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import psutil
-
 from shared.clock import CLOCK_FILE, Clock, load_clock, touch_anchor, write_anchor
 from tendril.embedded.mongod import MongoServer
-from tendril.embedded.ports import LOOPBACK
 from tendril.embedded.rabbitmq import RabbitServer
-from tendril.place import Place, read_place, remove_place, write_place
+from tendril.place import Place, remove_place, write_place
 from tendril.running import SERVICES
 from tendril.up import warden
 from tendril.up.child import Child, Spec
 from tendril.up.console import Lines
+from tendril.up.home_lock import alone, short
 from tendril.up.plan import Plan, check_ports, telemetry_ports
+from tendril.up.probes import always, is_ready, listens
 
-LOCK_FILE = "up.lock"
-LOCK_SECONDS = 20.0  #: how long what a killed `up` left behind may take to end
-TICK_SECONDS = 0.5
-PROBE_SECONDS = 2.0
+TICK_SECONDS = 1.0
 DATABASE = "tendril"
-
-
-class RunsAlready(Exception):
-    """Another `up` has this home. One line."""
 
 
 class Supervisor:
@@ -58,7 +50,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
-        with _alone(self._home) as lock:
+        with alone(self._home) as lock:
             check_ports(self._plan)
             self._telemetry = telemetry_ports(self._plan)
             ticking: asyncio.Task[None] | None = None
@@ -97,7 +89,7 @@ class Supervisor:
         plan = self._plan
         logs = self._home / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        self._lines.say(f"Starting Tendril in {_short(self._home)}", "bold")
+        self._lines.say(f"Starting Tendril in {short(self._home)}", "bold")
         # RabbitMQ takes longest; the services load and wait for it by themselves.
         starting_rabbit = asyncio.create_task(self._rabbit.start()) if self._rabbit else None
         try:
@@ -106,6 +98,7 @@ class Supervisor:
             amqp_url = plan.settings.amqp_url or await self._rabbit_url(starting_rabbit)
             mongo_url = plan.settings.mongo_url or _with_database(self._mongo)
             environ = {**plan.environ, "TENDRIL_AMQP_URL": amqp_url, "TENDRIL_MONGO_URL": mongo_url}
+            environ[warden.VARIABLE] = os.environ[warden.VARIABLE]
             self._children = [Child(spec, logs, self._lines) for spec in self._specs(environ)]
             for child in self._children:
                 child.start()
@@ -120,7 +113,7 @@ class Supervisor:
                 await asyncio.gather(starting_rabbit, return_exceptions=True)
         write_place(self._home, self._place(amqp_url, mongo_url))
         if plan.demo:
-            demo = Child(Spec("demo", "tendril.demo", (), environ, _always), logs, self._lines)
+            demo = Child(Spec("demo", "tendril.demo", (), environ, always), logs, self._lines)
             demo.start()
             self._children.append(demo)
 
@@ -137,12 +130,12 @@ class Supervisor:
     def _specs(self, environ: dict[str, str]) -> Iterator[Spec]:
         settings = self._plan.settings
         if (port := self._plan.mailbox_port) is not None:
-            yield Spec("mailbox", "tendril.mailbox", (), environ, partial(_listens, port))
+            yield Spec("mailbox", "tendril.mailbox", (), environ, partial(listens, port))
         own_port = {"gateway": settings.gateway_port, "tracker": settings.tracker_port}
         for service in SERVICES:
             telemetry = self._telemetry[service]
             env = {**environ, "TENDRIL_TELEMETRY_PORT": str(telemetry)}
-            ready = partial(_is_ready, own_port.get(service, telemetry))
+            ready = partial(is_ready, own_port.get(service, telemetry))
             yield Spec(service, "tendril", ("run", service), env, ready)
 
     def _place(self, amqp_url: str, mongo_url: str) -> Place:
@@ -182,7 +175,7 @@ class Supervisor:
         if self._clock is not None and self._clock.speed != 1.0:
             day = 86_400 / self._clock.speed
             say(f"  Time       {self._clock.now():%Y-%m-%d %H:%M} UTC; a business day passes in {day:.3g} s")
-        say(f"  Logs       {_short(self._home / 'logs')}")
+        say(f"  Logs       {short(self._home / 'logs')}")
         say("")
 
     # --- while it runs ------------------------------------------------------------------------------------------------
@@ -206,15 +199,10 @@ class Supervisor:
             await server.start()
 
     async def _tick(self) -> None:
-        """Keeps business time on disk and tells the warden who lives."""
+        """Keeps business time on disk."""
         while True:
             if self._clock is not None:
                 await asyncio.to_thread(touch_anchor, self._home, self._clock)
-            if self._warden is not None and self._warden.stdin is not None:
-                own = [child.pid for child in psutil.Process().children() if child.pid != self._warden.pid]
-                with contextlib.suppress(OSError):
-                    self._warden.stdin.write((" ".join(map(str, own)) + "\n").encode())
-                    await self._warden.stdin.drain()
             await asyncio.sleep(TICK_SECONDS)
 
     # --- end ----------------------------------------------------------------------------------------------------------
@@ -237,11 +225,13 @@ class Supervisor:
 
     async def _start_warden(self, lock: int) -> None:
         """It inherits the lock: the home stays taken until what a killed `up` left behind is gone."""
+        os.environ[warden.VARIABLE] = mark = secrets.token_hex(8)  # the servers take this process's environment
         self._warden = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
             "-S",
             str(Path(warden.__file__)),
+            mark,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -259,64 +249,6 @@ class Supervisor:
         await self._warden.wait()
 
 
-@contextlib.contextmanager
-def _alone(home: Path) -> Iterator[int]:
-    """The home's lock. Raises RunsAlready; waits while the remains of a killed `up` are being ended."""
-    home.mkdir(parents=True, exist_ok=True)
-    lock = os.open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + LOCK_SECONDS
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                place = read_place(home)
-                if place is not None or time.monotonic() > deadline:
-                    who = f" (process {place.pid}, {place.gateway_url})" if place else ""
-                    raise RunsAlready(f"Tendril runs already in {_short(home)}{who}") from None
-                time.sleep(TICK_SECONDS)
-            else:
-                break
-        yield lock
-    finally:
-        os.close(lock)
-
-
 def _with_database(mongo: MongoServer | None) -> str:
     assert mongo is not None
     return mongo.url.replace("/?", f"/{DATABASE}?")
-
-
-def _short(path: Path) -> str:
-    """Relative to where the person stands, when it is below."""
-    with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
-
-
-async def _always() -> bool:
-    return True
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(LOOPBACK, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-async def _is_ready(port: int) -> bool:
-    """Whether the service says 200 at ``/readyz``."""
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            reader, writer = await asyncio.open_connection(LOOPBACK, port)
-            try:
-                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                status = await reader.readline()
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False
-    return b" 200 " in status
