@@ -53,8 +53,9 @@ PARTS = (300, 100, 100)
 #: Machine time: longer than a claim lives, than a driver waits for an answer, and than a connection goes without a
 #: heartbeat.
 FROZEN_SECONDS = 36.0
-#: Steps that one dispatcher may hold between "handing over" and the stored answer.
-IN_FLIGHT = 200
+#: Steps that one dispatcher may hold between "handing over" and the stored answer: one on each of its eight lines, and
+#: those whose answer is being stored. It may hold two hundred in all.
+IN_FLIGHT = 40
 
 
 @contextmanager
