@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from shared.events.message import Command, Event, Fact, Instant, Pii, PiiMap, Value
 from shared.events.why import Why
 
 MAX_FIELD = 2_000
+#: Levels that custom fields may nest; JSON writers and MongoDB stop at some hundred.
+DEEPEST = 50
 
 #: Lead fields that are not personal and are kept in clear.
 PLAIN_FIELDS = ("title", "timezone", "locale", "source", "status", "temperature")
@@ -54,6 +56,32 @@ class LeadBody(Value):
         known = {key: value for key, value in data.items() if key in cls.model_fields}
         custom = known.get("custom_fields") or {}
         return {**known, "custom_fields": {**unknown, **custom} if isinstance(custom, dict) else custom}
+
+    @field_validator("custom_fields")
+    @classmethod
+    def _can_be_written(cls, fields: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Refuses what JSON readers take and no writer writes: depth, lone surrogates, huge numbers."""
+        level: list[Any] = [fields]
+        for _ in range(DEEPEST + 2):
+            inner: list[Any] = []
+            for value in level:
+                if isinstance(value, str) and not value.isascii():
+                    _must_be_unicode(value)
+                elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+                    raise ValueError("numbers must fit in 64 bits")
+                elif isinstance(value, dict):
+                    inner += [*value, *value.values()]
+                elif isinstance(value, list):
+                    inner += value
+            level = inner
+        if level:
+            raise ValueError(f"must not nest deeper than {DEEPEST} levels")
+        return fields
+
+
+def _must_be_unicode(text: str) -> None:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("texts must not have lone surrogates")
 
 
 class InboundLead(Fact):
