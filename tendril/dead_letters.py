@@ -3,7 +3,7 @@
 The gateway drains them into the collection ``dead_letters`` of its database. A document: ``_id``, ``message_id``,
 ``queue`` (where it died), ``reason`` (a word), ``reasons`` (list of ``{"field", "problem"}``), ``died_at``,
 ``lead_id``, ``organization_id``, ``exchange`` and ``routing_key`` (it was first published with; empty when not known),
-``headers``, ``content_type``, ``body`` (bytes).
+``headers``, ``content_type``, ``body`` (bytes), ``cut`` (true when it was too long to be kept whole).
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ class UnknownDeadLetter(Exception):
 
     def __init__(self, letter_id: str) -> None:
         super().__init__(f"there is no dead letter {letter_id!r}")
+
+
+class CutDeadLetter(Exception):
+    """Only its beginning was kept: it cannot be sent again."""
+
+    def __init__(self, letter_id: str) -> None:
+        super().__init__(f"dead letter {letter_id} was too long to be kept whole: it can only be dropped")
 
 
 class DeadLetterBox:
@@ -56,9 +63,11 @@ class DeadLetterBox:
 
     async def requeue(self, letter_id: str, publisher: Publisher) -> None:
         """Published as it was at first, with the id it had, then removed: a crash between the two sends it twice, which
-        the inbox settles. Raises UnknownDeadLetter, Unroutable, PublishUnknown, BrokerAway.
+        the inbox settles. Raises UnknownDeadLetter, CutDeadLetter, Unroutable, PublishUnknown, BrokerAway.
         """
         letter = await self.get(letter_id)
+        if letter.get("cut"):
+            raise CutDeadLetter(letter_id)
         known = bool(letter["exchange"])
         await publisher.publish_body(
             letter["exchange"] if known else "",

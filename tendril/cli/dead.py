@@ -13,7 +13,7 @@ from shared.settings import Settings
 from tendril.cli.links import broker, mongo
 from tendril.cli.output import at, out, progress_bar, show_json, show_table
 from tendril.cli.parts import new_group
-from tendril.dead_letters import DeadLetterBox
+from tendril.dead_letters import CutDeadLetter, DeadLetterBox
 from tendril.place import settings_here
 
 PAGE = 200
@@ -51,7 +51,7 @@ def list_(
                 at(letter["died_at"]),
                 letter["queue"],
                 letter["reason"],
-                "; ".join(f"{each.get('field')}: {each.get('problem')}" for each in letter["reasons"][:3]),
+                "; ".join(f"{each.get('field') or '(whole)'}: {each.get('problem')}" for each in letter["reasons"][:3]),
             )
             for letter in letters
         ],
@@ -94,9 +94,12 @@ def requeue(
         raise typer.BadParameter("give the id of a dead letter, or --all")
     done, failed = asyncio.run(_requeue(settings_here(), letter_id))
     if as_json:
-        show_json({"requeued": done, "unroutable": failed})
+        show_json({"requeued": done, "kept": failed})
     else:
-        out.print(f"{done} sent again." + (f" {failed} stay: their queue is gone." if failed else ""))
+        out.print(
+            f"{done} sent again."
+            + (f" {failed} stay: their queue is gone, or they were too long to be kept whole." if failed else "")
+        )
     if failed:
         raise typer.Exit(1)
 
@@ -133,7 +136,7 @@ async def _requeue(settings: Settings, letter_id: str | None) -> tuple[int, int]
                     try:
                         await box.requeue(letter["_id"], link.publisher)
                         done += 1
-                    except Unroutable:
+                    except (Unroutable, CutDeadLetter):
                         failed += 1
                     bar.advance(shown)
     return done, failed

@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-out = Console(highlight=False)
+PIPE_WIDTH = 200
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
@@ -44,7 +46,10 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: 
 
 def show_text(line: Text) -> None:
     """One line: cut to the width of a terminal, whole in a pipe."""
-    out.print(line, no_wrap=True, overflow="ellipsis", crop=out.is_terminal, soft_wrap=not out.is_terminal)
+    if out.is_terminal:
+        out.print(line, no_wrap=True, overflow="ellipsis")
+    else:
+        out.print(line, soft_wrap=True)
 
 
 def progress_bar() -> Progress:
