@@ -7,9 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-from pymongo import AsyncMongoClient
-from pymongo.errors import OperationFailure, PyMongoError
-
 from tendril.embedded.errors import EmbeddedError
 from tendril.embedded.ports import LOOPBACK, kept_port
 from tendril.embedded.process import ServerProcess
@@ -17,7 +14,6 @@ from tendril.embedded.process import ServerProcess
 REPLICA_SET = "tendril"
 CACHE_GIGABYTES = 0.5  # the machine is shared with RabbitMQ and every service
 READY_SECONDS = 60.0
-NOT_INITIATED = 94  # server error code NotYetInitialized
 
 
 class MongoServer:
@@ -72,18 +68,14 @@ class MongoServer:
             "--setParameter=transactionLifetimeLimitSeconds=30",
         ]
         await self._process.start(command, env=os.environ)
-        client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
-            LOOPBACK,
-            self.port,
-            directConnection=True,  # it may not belong to its replica set yet
-            serverSelectionTimeoutMS=500,
-            connectTimeoutMS=500,
-            heartbeatFrequencyMS=500,
-        )
+        # The driver takes half a second to load: the servers boot meanwhile.
+        from tendril.embedded.replica_set import SingleNode  # noqa: PLC0415
+
+        node = SingleNode(REPLICA_SET, self.port)
         try:
-            await self._process.wait_ready(lambda: self._is_primary(client), READY_SECONDS)
+            await self._process.wait_ready(node.is_primary, READY_SECONDS)
         finally:
-            await client.close()
+            await node.close()
 
     async def stop(self) -> None:
         """Shut down cleanly."""
@@ -96,34 +88,6 @@ class MongoServer:
     async def wait_ended(self) -> None:
         """Return once it is gone."""
         await self._process.wait_ended()
-
-    async def _is_primary(self, client: AsyncMongoClient[dict[str, object]]) -> bool:
-        try:
-            hello = await client.admin.command("hello")
-            if hello.get("isWritablePrimary"):
-                return True
-            if not hello.get("setName"):
-                await self._initiate(client)
-        except PyMongoError:
-            pass
-        return False
-
-    async def _initiate(self, client: AsyncMongoClient[dict[str, object]]) -> None:
-        """Make the replica set. A node that was moved to another port is told its new address."""
-        member = {"_id": 0, "host": f"{LOOPBACK}:{self.port}"}
-        try:
-            stored = (await client.admin.command("replSetGetConfig"))["config"]
-        except OperationFailure as failure:
-            if failure.code != NOT_INITIATED:
-                raise
-            settings = {"electionTimeoutMillis": 500}  # alone, it need not wait for others
-            config = {"_id": REPLICA_SET, "members": [member], "settings": settings}
-            await client.admin.command("replSetInitiate", config)
-            return
-        if stored["members"][0]["host"] != member["host"]:
-            stored["members"] = [member]
-            stored["version"] += 1
-            await client.admin.command("replSetReconfig", stored, force=True)
 
 
 def find_mongod() -> Path:

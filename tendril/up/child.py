@@ -7,11 +7,12 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tendril.up.console import Lines
+from tendril.up.newborn import LINE_BYTES, Newborn, Order
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -28,13 +29,10 @@ class ChildFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """``module`` is run with ``arguments``; ``ready`` asks whether it serves."""
+class Spec(Order):
+    """``ready`` asks whether it serves."""
 
     name: str
-    module: str
-    arguments: Sequence[str]
-    env: Mapping[str, str]
     ready: Callable[[], Awaitable[bool]]
 
 
@@ -46,7 +44,7 @@ class Child:
         self.log = logs / f"{spec.name}.log"
         self.restarts = 0
         self._lines = lines
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | Newborn | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
         self._was_ready = False
@@ -61,9 +59,9 @@ class Child:
         """None while it does not run."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
-    def start(self) -> None:
-        """Begins; readiness is another matter."""
-        self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
+    def start(self, first: Newborn | None = None) -> None:
+        """Begins, with a process that runs already when one is given; readiness is another matter."""
+        self._keeper = asyncio.create_task(self._keep(first), name=f"keep {self.name}")
 
     async def wait_ready(self) -> None:
         """Returns once it serves. Raises ChildFailed when it cannot be brought up."""
@@ -98,12 +96,15 @@ class Child:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
 
-    async def _keep(self) -> None:
+    async def _keep(self, first: Newborn | None) -> None:
         pause, failures = FIRST_PAUSE_SECONDS, 0
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            status = await self._run()
+            self._process = process = first or await self._begin()
+            first = None
+            await self._copy(process)
+            status = await process.wait()
             if self._stopping:
                 return
             failures += 1
@@ -118,9 +119,8 @@ class Child:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             self.restarts += 1
 
-    async def _run(self) -> int:
-        """One life; its exit status."""
-        self._process = process = await asyncio.create_subprocess_exec(
+    async def _begin(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             self.spec.module,
@@ -130,12 +130,10 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C in a terminal reaches `up` alone, which ends the others in order
-            limit=1 << 20,
+            limit=LINE_BYTES,
         )
-        await self._copy(process)
-        return await process.wait()
 
-    async def _copy(self, process: asyncio.subprocess.Process) -> None:
+    async def _copy(self, process: asyncio.subprocess.Process | Newborn) -> None:
         assert process.stdout is not None
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))

@@ -19,10 +19,11 @@ LINES_PER_SECOND = 10  #: of one service; a flood goes to the log file only
 
 
 class Lines:
-    """Prints; at most ``LINES_PER_SECOND`` for each service."""
+    """Prints; at most ``LINES_PER_SECOND`` for each service. While ``starting``, waiting for one another is no news."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
+        self.starting = True
         self._colours: dict[str, str] = {}
         self._second: dict[str, tuple[int, int]] = {}
 
@@ -33,7 +34,8 @@ class Lines:
     def of_service(self, name: str, line: str) -> None:
         """One line of a service's log, when it is worth a look and not one of too many."""
         level, text = _read(line)
-        if text is None or not self._may(name):
+        waiting = self.starting and level in LEVEL_COLOURS
+        if text is None or waiting or not self._may(name):
             return
         shown = Text()
         shown.append(time.strftime("%H:%M:%S "), style="dim")

@@ -9,9 +9,11 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
+
+import psutil
 
 from shared.clock import CLOCK_FILE, Clock, load_clock, touch_anchor, write_anchor
 from tendril.embedded.mongod import MongoServer
@@ -22,6 +24,7 @@ from tendril.up import warden
 from tendril.up.child import Child, Spec
 from tendril.up.console import Lines
 from tendril.up.home_lock import alone, short
+from tendril.up.newborn import Nursery
 from tendril.up.plan import Plan, check_ports, telemetry_ports
 from tendril.up.probes import always, is_ready, listens
 
@@ -46,7 +49,6 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until SIGINT, SIGTERM or SIGHUP, or a service that cannot be kept up."""
-        began = time.monotonic()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
@@ -59,7 +61,7 @@ class Supervisor:
                 self._set_clock()
                 ticking = asyncio.create_task(self._tick())
                 if await self._until_stop(self._start()):
-                    self._announce(time.monotonic() - began)
+                    self._announce(time.time() - psutil.Process().create_time())
                     await self._until_stop(self._watch())
             finally:
                 await self._end()
@@ -90,7 +92,9 @@ class Supervisor:
         logs = self._home / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         self._lines.say(f"Starting Tendril in {short(self._home)}", "bold")
-        # RabbitMQ takes longest; the services load and wait for it by themselves.
+        # RabbitMQ takes longest; meanwhile the services load, and then wait for it by themselves.
+        nursery = Nursery()
+        await nursery.start({**plan.environ, **_mark()}, len(SERVICES) + 1)
         starting_rabbit = asyncio.create_task(self._rabbit.start()) if self._rabbit else None
         try:
             if self._mongo is not None:
@@ -98,22 +102,25 @@ class Supervisor:
             amqp_url = plan.settings.amqp_url or await self._rabbit_url(starting_rabbit)
             mongo_url = plan.settings.mongo_url or _with_database(self._mongo)
             environ = {**plan.environ, "TENDRIL_AMQP_URL": amqp_url, "TENDRIL_MONGO_URL": mongo_url}
-            environ[warden.VARIABLE] = os.environ[warden.VARIABLE]
-            self._children = [Child(spec, logs, self._lines) for spec in self._specs(environ)]
-            for child in self._children:
-                child.start()
+            environ.update(_mark())
+            specs = list(self._specs(environ))
+            for spec, newborn in zip(specs, await nursery.bear(specs), strict=True):
+                child = Child(spec, logs, self._lines)
+                child.start(newborn)
+                self._children.append(child)
             if starting_rabbit is not None:
                 await starting_rabbit
             async with asyncio.TaskGroup() as group:
                 for child in self._children:
                     group.create_task(child.wait_ready())
         finally:
+            await nursery.stop()
             if starting_rabbit is not None and not starting_rabbit.done():
                 starting_rabbit.cancel()
                 await asyncio.gather(starting_rabbit, return_exceptions=True)
         write_place(self._home, self._place(amqp_url, mongo_url))
         if plan.demo:
-            demo = Child(Spec("demo", "tendril.demo", (), environ, always), logs, self._lines)
+            demo = Child(_spec("demo", "tendril.demo", (), environ, always), logs, self._lines)
             demo.start()
             self._children.append(demo)
 
@@ -130,13 +137,13 @@ class Supervisor:
     def _specs(self, environ: dict[str, str]) -> Iterator[Spec]:
         settings = self._plan.settings
         if (port := self._plan.mailbox_port) is not None:
-            yield Spec("mailbox", "tendril.mailbox", (), environ, partial(listens, port))
+            yield _spec("mailbox", "tendril.mailbox", (), environ, partial(listens, port))
         own_port = {"gateway": settings.gateway_port, "tracker": settings.tracker_port}
         for service in SERVICES:
             telemetry = self._telemetry[service]
             env = {**environ, "TENDRIL_TELEMETRY_PORT": str(telemetry)}
             ready = partial(is_ready, own_port.get(service, telemetry))
-            yield Spec(service, "tendril", ("run", service), env, ready)
+            yield _spec(service, "tendril", ("run", service), env, ready)
 
     def _place(self, amqp_url: str, mongo_url: str) -> Place:
         settings = self._plan.settings
@@ -161,6 +168,7 @@ class Supervisor:
         self._clock = load_clock(self._home)
 
     def _announce(self, seconds: float) -> None:
+        self._lines.starting = False
         plan, say = self._plan, self._lines.say
         say("")
         say(f"Tendril is up ({seconds:.1f} s). Ctrl-C ends it.", "bold green")
@@ -247,6 +255,17 @@ class Supervisor:
             await self._warden.stdin.drain()
             self._warden.stdin.close()
         await self._warden.wait()
+
+
+def _spec(
+    name: str, module: str, arguments: tuple[str, ...], env: dict[str, str], ready: Callable[[], Awaitable[bool]]
+) -> Spec:
+    return Spec(name=name, module=module, arguments=arguments, env=env, ready=ready)
+
+
+def _mark() -> dict[str, str]:
+    """What the warden finds them by."""
+    return {warden.VARIABLE: os.environ[warden.VARIABLE]}
 
 
 def _with_database(mongo: MongoServer | None) -> str:
