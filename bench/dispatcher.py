@@ -44,6 +44,8 @@ from shared.persistence.mongo import Database, connect
 from shared.tokens import Tokens
 from tendril.embedded.mongod import MongoServer
 
+FRAMES = 200
+
 FRAME = 25
 AT_ONCE = 8
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -169,7 +171,7 @@ async def bare(database: Database, count: int) -> dict[str, float]:
     return {"steps_per_second": steps / elapsed, "cpu_ms_per_step": (process_time() - cpu) / steps * 1000}
 
 
-async def run(url: str, count: int) -> dict[str, Any]:
+async def measure(url: str, count: int) -> dict[str, Any]:
     """Both figures and their ratio."""
     client = connect(url)
     database = client.database(f"bench{uuid4().hex[:8]}_ledger")
@@ -183,10 +185,22 @@ async def run(url: str, count: int) -> dict[str, Any]:
     return {"dispatcher": dispatcher, "floor": floor, "ratio": {"to_bare_bulk_writes": ratio}}
 
 
+async def run() -> dict[str, Any]:
+    """On a mongod of its own."""
+    with tempfile.TemporaryDirectory(prefix="tendril-bench-") as home:
+        server = MongoServer(Path(home))
+        await server.start()
+        try:
+            measured = await measure(server.url, FRAMES)
+        finally:
+            await server.stop()
+    return {"dispatcher": {**measured.pop("dispatcher"), **measured}}
+
+
 async def main() -> None:
     """Runs it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--frames", type=int, default=FRAMES)
     parser.add_argument("--url")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--profile", action="store_true")
@@ -200,7 +214,7 @@ async def main() -> None:
         try:
             if options.profile:
                 profile.enable()
-            result = await run(options.url or server.url if server else options.url, options.frames)
+            result = await measure(options.url or server.url if server else options.url, options.frames)
         finally:
             profile.disable()
             if server is not None:

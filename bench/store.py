@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 from uuid import UUID
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -29,6 +30,7 @@ from shared.ids import dispatch_id, new_id
 from shared.persistence.eventstore import Effects, EventStore, InboxRow, TimerRow, open_url
 
 AGGREGATES = 250
+ROUNDS = 40
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 
 
@@ -114,7 +116,7 @@ def bare(folder: Path, rounds: int) -> list[float]:
     return taken
 
 
-def run(store: EventStore, folder: Path, rounds: int) -> dict[str, float]:
+def measure(store: EventStore, folder: Path, rounds: int) -> dict[str, float]:
     """Figures by name, in ms for each event."""
     sequence = new_id()
     pairs = [(new_id(), new_id()) for _ in range(AGGREGATES)]
@@ -161,21 +163,31 @@ def paged(store: EventStore, after: int, events: int, *, models: bool) -> None:
         after += len(found)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--url", help="a PostgreSQL database; SQLite in a temporary folder when left out")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def on_disk(url: str | None, rounds: int) -> dict[str, float]:
+    """In a folder here and not in the system's temporary one, which may be in memory."""
     folder = Path(tempfile.mkdtemp(prefix="tendril-bench-", dir=Path.cwd()))
     try:
-        store = open_url(options.url or f"sqlite:///{folder}/store.db", master_key=b"k" * 32)
+        store = open_url(url or f"sqlite:///{folder}/store.db", master_key=b"k" * 32)
         try:
-            figures = run(store, folder, options.rounds)
+            return measure(store, folder, rounds)
         finally:
             store.close()
     finally:
         shutil.rmtree(folder)
+
+
+def run() -> dict[str, Any]:
+    """On SQLite."""
+    return {"store": on_disk(None, ROUNDS)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--url", help="a PostgreSQL database; SQLite in a temporary folder when left out")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    figures = on_disk(options.url, options.rounds)
     if options.json:
         print(json.dumps(figures))
     else:
