@@ -107,15 +107,22 @@ async def resumed_to_the_end(stack: Stack, run: Run, ways: tuple[str, ...] = WAY
     await nothing_is_stuck(stack)
 
 
-async def open_gates(stack: Stack, run: Run) -> None:
-    """Completes the task of every lead: its next mail is due at once."""
+async def gates(stack: Stack, run: Run) -> list[dict[str, Any]]:
+    """The task of every lead, once all are open: the outcomes of the mails before them are recorded by then."""
     wanted = {each["id"] for each in (await run.by_number()).values()}
 
     async def all_open() -> list[dict[str, Any]] | None:
         tasks = [each for each in await stack.items("tasks", status="open") if each["enrollment_id"] in wanted]
         return tasks if len(tasks) == len(wanted) else None
 
-    for task in await eventually(all_open, timeout_seconds=60, message="not every task is open"):
+    found = await eventually(all_open, timeout_seconds=60, message="not every task is open")
+    assert isinstance(found, list)
+    return found
+
+
+async def open_gates(stack: Stack, run: Run) -> None:
+    """Completes the task of every lead: its next mail is due at once."""
+    for task in await gates(stack, run):
         await stack.api("POST", f"tasks/{task['task_id']}/complete", json={})
 
 
@@ -180,6 +187,7 @@ async def test_a_step_queued_behind_20_000_others_does_not_go_out(stack: Stack) 
         run = await Run.begin(stack, len(WAYS), GATED)
         await others.sent(500)
         await run.sent(len(WAYS))
+        await gates(stack, run)  # a dispatcher frozen before its report would hold them shut
         stack.services["dispatcher"].signal(signal.SIGSTOP)
         await queue_in_front(stack, [step for step in steps if step["data"]["sequence_id"] == others.sequence_id])
         await open_gates(stack, run)
@@ -199,6 +207,7 @@ async def test_an_unsubscribe_holds_while_the_enrollment_service_is_down(stack: 
         run = await Run.begin(stack, 6, GATED)
         await others.sent(100)
         await run.sent(6)
+        await gates(stack, run)  # a dispatcher frozen before its report would hold them shut
         stack.services["dispatcher"].signal(signal.SIGSTOP)
         await queue_in_front(stack, [step for step in steps if step["data"]["sequence_id"] == others.sequence_id])
         await open_gates(stack, run)
