@@ -125,11 +125,6 @@ class Committer:
     def versions(self) -> Versions:
         return self._versions
 
-    @property
-    def waiting(self) -> int:
-        """Commands that no batch has taken yet."""
-        return len(self._pending)
-
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="committer")
 
