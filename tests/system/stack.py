@@ -273,11 +273,17 @@ class Stack:
         return answer.json() if answer.content else None
 
     async def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """The same, whatever the answer."""
-        headers = {"Authorization": f"Bearer {self._token}", **kwargs.pop("headers", {})}
+        """The same, whatever the answer. A token ends after 15 minutes: then this signs in again."""
+        own = kwargs.pop("headers", {})
+        headers = {"Authorization": f"Bearer {self._token}", **own}
         if method != "GET":
             headers.setdefault("Idempotency-Key", secrets.token_hex(16))
-        return await self.http.request(method, f"{self.api_url}/{path}", headers=headers, **kwargs)
+        answer = await self.http.request(method, f"{self.api_url}/{path}", headers=headers, **kwargs)
+        if answer.status_code == 401 and "Authorization" not in own and answer.json()["code"] == "token_ended":
+            await self.sign_in()
+            headers["Authorization"] = f"Bearer {self._token}"
+            answer = await self.http.request(method, f"{self.api_url}/{path}", headers=headers, **kwargs)
+        return answer
 
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
         """All pages of a list."""
