@@ -1,8 +1,8 @@
 """What happens when a step is due, in this order.
 
 Enrollment, sequence and sender active; lead reachable on the channel; the step's own conditions; stop rules; window;
-limits. What must wait is planned
-for the next moment that satisfies all of them. Steps that take effect at once follow each other in one decision.
+limits. What must wait is planned for the next moment that satisfies all of them. Steps that are due follow each other in
+one decision.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.events.definition import ConditionConfig, ExitConfig, ScoreConfig, S
 from shared.events.enrollment import StepDue, StepHandedToPerson, StepPostponed, StepSkipped, StepTaken
 from shared.events.lead import LeadTagged
 from shared.events.task import TaskOpened
-from shared.events.why import Plan, Why
+from shared.events.why import Plan, TimerClass, Why
 from shared.ids import derived_id, dispatch_id
 
 #: A due step is stale this long after it was due, or when its window ends: it is then planned again.
@@ -37,7 +37,9 @@ def take_due(work: Work, state: Enrollment) -> Enrollment:
 
 
 def run_on(work: Work, state: Enrollment) -> Enrollment:
-    """Takes planned steps that are due and take effect at once, until one must wait. Messages wait for their timer."""
+    """Takes planned steps that are due, until one must wait. A first message waits for its turn at the scheduler, where
+    follow-ups go before it and organizations take turns.
+    """
     scene: Scene | None = None
     while state.status == Status.ACTIVE and state.in_flight is None:
         plan = state.plan
@@ -45,11 +47,15 @@ def run_on(work: Work, state: Enrollment) -> Enrollment:
             break
         scene = scene or scene_of(work, state)
         node = scene.version.nodes.get(plan.step_id)
-        if node is None or (node.is_message and node.step.active) or _blocker(work, scene, state, node) is not None:
+        if node is None or _waits_its_turn(plan, node) or _blocker(work, scene, state, node) is not None:
             break
         # Every round concludes a step further down a flow without loops.
         state = _decide(work, state)
     return state
+
+
+def _waits_its_turn(plan: Plan, node: Node) -> bool:
+    return plan.timer_class == TimerClass.FIRST_TOUCH and node.is_message and node.step.active
 
 
 def _decide(work: Work, state: Enrollment) -> Enrollment:
