@@ -57,7 +57,7 @@ class MongoLedger:
     async def claim(self, step: Step, now: datetime, lapse: datetime | None = None) -> ClaimResult:
         """See Ledger."""
         token = uuid4().hex
-        if await self._store.change(self._making(step, token, now)):
+        if await self._store.make(self._new_claim(step, token, now)):
             if self._unseen_is_doubtful(step):
                 return Answered(await self._standing(step.dispatch_id))
             return Claim(step.dispatch_id, step.attempt, token, step.position, since=step.since)
@@ -184,7 +184,7 @@ class MongoLedger:
             document = new_document(step, State.IN_DOUBT, InDoubtEnding(RESTORED), now, None)
         else:
             document = new_document(step, State.STOPPED, StoppedEnding(reason), now, None)
-        await self._store.change(Change(step.dispatch_id, {}, document, insert=True))
+        await self._store.make(document)
         return await self._standing(step.dispatch_id)
 
     async def settle(
@@ -216,12 +216,10 @@ class MongoLedger:
     def _unseen_is_doubtful(self, step: Step) -> bool:
         return self._restored_at is not None and step.decided_at <= self._restored_at
 
-    def _making(self, step: Step, token: str, now: datetime) -> Change:
+    def _new_claim(self, step: Step, token: str, now: datetime) -> dict[str, Any]:
         if self._unseen_is_doubtful(step):
-            document = new_document(step, State.IN_DOUBT, InDoubtEnding(RESTORED), now, None)
-        else:
-            document = new_document(step, State.CLAIMED, None, now, self._lease_of(token, now))
-        return Change(step.dispatch_id, {}, document, insert=True)
+            return new_document(step, State.IN_DOUBT, InDoubtEnding(RESTORED), now, None)
+        return new_document(step, State.CLAIMED, None, now, self._lease_of(token, now))
 
     async def _take_over(self, row: Row, step: Step, token: str, now: datetime) -> Claim | None:
         """None when the row has moved meanwhile."""

@@ -3,7 +3,8 @@
 A change is one operation with a fresh mark. A batch of changes is one bulk write, majority and journaled; when
 MongoDB counts as many changes as there are operations, all took place and nothing is read. Else one find tells by the
 marks which did. A change that took place and was overtaken within the same round trip counts as lost: its caller then
-reads the row and goes by that, which is right.
+reads the row and goes by that, which is right. Rows are made in batches of their own, as inserts: MongoDB puts many in
+one transaction of its storage, and says by index which were there already.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from pymongo import IndexModel, UpdateOne
+from pymongo import IndexModel, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from services.dispatcher.batching import Batch
@@ -40,12 +41,11 @@ DISPATCH_INDEXES = [
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A compare-and-set of one row, or with ``insert`` the making of one that is not there."""
+    """A compare-and-set of one row."""
 
     dispatch_id: UUID
     expect: Mapping[str, Any]
     update: dict[str, Any]
-    insert: bool = False
 
 
 class RowStore:
@@ -55,6 +55,7 @@ class RowStore:
         self._rows = database.collection("dispatches")
         self._keys = database.collection("stop_keys")
         self._changes: Batch[Change, bool] = Batch(self._run_changes)
+        self._makings: Batch[dict[str, Any], bool] = Batch(self._run_makings)
         self._reads: Batch[UUID, Row | None] = Batch(self._run_reads)
         self._key_reads: Batch[tuple[str, ...], list[StopKey]] = Batch(self._run_key_reads)
 
@@ -65,6 +66,10 @@ class RowStore:
     async def change(self, change: Change) -> bool:
         """Whether the change took place."""
         return await self._changes.ask(change)
+
+    async def make(self, document: dict[str, Any]) -> bool:
+        """Whether the row was made; False when there is one with its id."""
+        return await self._makings.ask(document)
 
     async def row(self, dispatch_id: UUID) -> Row | None:
         """The row as it stands."""
@@ -77,31 +82,36 @@ class RowStore:
     async def _run_changes(self, changes: list[Change]) -> list[bool]:
         marks = [uuid4().hex for _ in changes]
         operations = [_operation(change, mark) for change, mark in zip(changes, marks, strict=True)]
-        counted: Mapping[str, Any]
         try:
-            counted = (await self._rows.bulk_write(operations, ordered=False)).bulk_api_result
+            counted = await self._rows.bulk_write(operations, ordered=False)
+        except BulkWriteError as error:
+            raise LedgerAway(str(error)) from error
+        except PyMongoError as error:
+            raise away(error) from error
+        if counted.modified_count == len(changes):
+            return [True] * len(changes)
+        found = await self._marks([change.dispatch_id for change in changes])
+        return [found.get(change.dispatch_id) == mark for change, mark in zip(changes, marks, strict=True)]
+
+    async def _run_makings(self, documents: list[dict[str, Any]]) -> list[bool]:
+        try:
+            await self._rows.bulk_write([InsertOne(document) for document in documents], ordered=False)
         except BulkWriteError as error:
             counted = error.details or {}
             if counted.get("writeConcernErrors") or any(e["code"] != DUPLICATE_KEY for e in counted["writeErrors"]):
                 raise LedgerAway(str(error)) from error
+            known = {each["index"] for each in counted["writeErrors"]}
+            return [index not in known for index in range(len(documents))]
         except PyMongoError as error:
             raise away(error) from error
-        inserted = {entry["index"] for entry in counted["upserted"]}
-        if counted["nModified"] + len(inserted) == len(changes):
-            return [True] * len(changes)
-        doubtful = [change.dispatch_id for change in changes if not change.insert]
-        found = await self._marks(doubtful) if doubtful else {}
-        return [
-            index in inserted if change.insert else found.get(change.dispatch_id) == marks[index]
-            for index, change in enumerate(changes)
-        ]
+        return [True] * len(documents)
 
     async def _marks(self, ids: list[UUID]) -> dict[UUID, str]:
         try:
             found = await self._rows.find({"_id": {"$in": ids}}, {"mark": 1}).to_list()
         except PyMongoError as error:
             raise away(error) from error
-        return {document["_id"]: document["mark"] for document in found}
+        return {document["_id"]: document.get("mark", "") for document in found}
 
     async def _run_reads(self, ids: list[UUID]) -> list[Row | None]:
         try:
@@ -127,10 +137,9 @@ def away(error: PyMongoError) -> Exception:
 
 
 def _operation(change: Change, mark: str) -> UpdateOne:
-    if change.insert:
-        return UpdateOne({"_id": change.dispatch_id}, {"$setOnInsert": {**change.update, "mark": mark}}, upsert=True)
     update = {**change.update, "$set": {**change.update.get("$set", {}), "mark": mark}}
-    return UpdateOne({"_id": change.dispatch_id, **change.expect}, update)
+    # With the index named, MongoDB need not weigh the partial ones.
+    return UpdateOne({"_id": change.dispatch_id, **change.expect}, update, hint="_id_")
 
 
 def new_document(
@@ -138,6 +147,7 @@ def new_document(
 ) -> dict[str, Any]:
     """A row that was not there."""
     document: dict[str, Any] = {
+        "_id": step.dispatch_id,
         "organization_id": step.organization_id,
         "lead_id": step.lead_id,
         "enrollment_id": step.enrollment_id,

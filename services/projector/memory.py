@@ -27,51 +27,17 @@ class MemoryDocuments:
                     found.update(deepcopy(fields))
 
     def _stage(self, document_id: Any, stage: Stage) -> None:
-        if stage.insert is not None:
-            if document_id in self.documents:
-                raise ValueError(f"document {document_id!r} exists")
-            self.documents[document_id] = deepcopy(stage.insert)
-            return
         if stage.remove:
             self.documents.pop(document_id, None)
             return
-        if not stage.paths:
+        if stage.new:
+            if document_id in self.documents:
+                raise ValueError(f"document {document_id!r} exists")
+            self.documents[document_id] = {"_id": document_id}
+        elif not stage.paths:
             return
-        document = self.documents.get(document_id)
-        if document is None:
-            document = self.documents[document_id] = {"_id": document_id, **deepcopy(stage.on_insert)}
-        _change(document, stage)
-
-
-def _change(document: dict[str, Any], stage: Stage) -> None:
-    for path, value in stage.set.items():
-        holder, name = _holder(document, path)
-        holder[name] = deepcopy(value)
-    for path, by in stage.inc.items():
-        holder, name = _holder(document, path)
-        holder[name] = holder.get(name, 0) + by
-    for bounds, better in ((stage.high, max), (stage.low, min)):
-        for path, value in bounds.items():
-            holder, name = _holder(document, path)
-            holder[name] = value if holder.get(name) is None else better(holder[name], value)
-    for path, values in stage.add.items():
-        holder, name = _holder(document, path)
-        array = holder.setdefault(name, [])
-        array.extend(deepcopy([value for value in values if value not in array]))
-    for path, values in stage.removed.items():
-        holder, name = _holder(document, path)
-        if name in holder:
-            holder[name] = [value for value in holder[name] if value not in values]
-    for path in stage.unset:
-        holder, name = _holder(document, path)
-        holder.pop(name, None)
-
-
-def _holder(document: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
-    *above, name = path.split(".")
-    for step in above:
-        document = document.setdefault(step, {})
-    return document, name
+        own = deepcopy(stage)  # the orders may be carried out elsewhere too
+        own.change(self.documents.setdefault(document_id, {"_id": document_id, **own.on_insert}))
 
 
 def _value(document: dict[str, Any], path: str) -> Any:

@@ -34,10 +34,12 @@ def writes_of(parts: Iterable[Ops]) -> list[list[Write]]:
 
 
 def _write(document_id: Any, stage: Stage) -> Write | None:
-    if stage.insert is not None:
-        return InsertOne(stage.insert)
     if stage.remove:
         return DeleteOne({"_id": document_id})
+    if stage.new:
+        document = {"_id": document_id}
+        stage.change(document)
+        return InsertOne(document)
     update: dict[str, Any] = {}
     if stage.set:
         update["$set"] = stage.set

@@ -1,10 +1,8 @@
 """What a view may ask of its documents: a small language, merged in memory to one update per document.
 
 Views speak it; ``mongo_writes`` alone translates it for MongoDB, and ``memory`` carries it out on plain dicts. Orders
-to one document take effect
-in the order given, whatever the batch they come in. Where two of them cannot be merged (MongoDB refuses two changes of
-one path in one
-update), the later ones go to the document's next stage.
+to one document take effect in the order given, whatever the batch they come in. Where two of them cannot be merged
+(MongoDB refuses two changes of one path in one update), the later ones go to the document's next stage.
 """
 
 from __future__ import annotations
@@ -50,8 +48,8 @@ class Stage:
         "add",
         "high",
         "inc",
-        "insert",
         "low",
+        "new",
         "on_insert",
         "parents",
         "paths",
@@ -70,15 +68,34 @@ class Stage:
         self.add: dict[str, list[Any]] = {}
         self.removed: dict[str, list[Any]] = {}
         self.unset: dict[str, None] = {}
-        self.insert: dict[str, Any] | None = None
+        self.new = False  # it makes the document, which cannot exist yet
         self.remove = False
         self.paths: dict[str, dict[str, Any]] = {}  # every path written -> the operator's dict that holds it
         self.parents: set[str] = set()  # every path above one that is written
 
-    @property
-    def closed(self) -> bool:
-        """Whether it makes or removes the document as a whole, so that changes belong to the next stage."""
-        return self.remove or self.insert is not None
+    def change(self, document: dict[str, Any]) -> None:
+        """Carry the changes out on this document, which holds the stage's own values afterwards."""
+        for path, value in self.set.items():
+            holder, name = _holder(document, path)
+            holder[name] = value
+        for path, by in self.inc.items():
+            holder, name = _holder(document, path)
+            holder[name] = holder.get(name, 0) + by
+        for bounds, better in ((self.high, max), (self.low, min)):
+            for path, value in bounds.items():
+                holder, name = _holder(document, path)
+                holder[name] = value if holder.get(name) is None else better(holder[name], value)
+        for path, values in self.add.items():
+            holder, name = _holder(document, path)
+            array = holder.setdefault(name, [])
+            array.extend(value for value in values if value not in array)
+        for path, values in self.removed.items():
+            holder, name = _holder(document, path)
+            if name in holder:
+                holder[name] = [value for value in holder[name] if value not in values]
+        for path in self.unset:
+            holder, name = _holder(document, path)
+            holder.pop(name, None)
 
 
 class Document:
@@ -98,7 +115,7 @@ class Document:
             if holder is stage.set:
                 holder[path] = value
                 continue
-            if holder is None and "." not in path and path not in stage.parents and not stage.closed:
+            if holder is None and "." not in path and path not in stage.parents and not stage.remove:
                 stage.set[path] = value  # the common case, short of what the rest does for it
                 stage.paths[path] = stage.set
                 continue
@@ -218,7 +235,7 @@ class Document:
         """The stage that can take one more change, at ``path``: the last one, or a new one after it."""
         stage = self.stages[-1]
         if (
-            stage.closed
+            stage.remove
             or path in stage.paths
             or path in stage.parents
             or any(above in stage.paths for above in above_of(path))
@@ -250,14 +267,31 @@ class Ops:
             document.set({"position": event.position, "updated_at": event.at})
         return document
 
-    def insert(self, document_id: int | str, fields: dict[str, Any]) -> None:
-        """A document that cannot exist yet."""
-        document = self.documents.setdefault(document_id, Document())
-        stage = document.stages[-1]
-        if stage.paths or stage.closed:
-            stage = Stage()
-            document.stages.append(stage)
-        stage.insert = {"_id": document_id, **fields}
+    def new(self, document_id: int | str, fields: dict[str, Any]) -> Document:
+        """A document that cannot exist yet, with these values; what follows in the batch is made part of it. Where one
+        exists after all, the view is at fault and is set aside.
+        """
+        document = self.documents.get(document_id)
+        if document is None:
+            document = self.documents[document_id] = Document()
+        else:
+            document.stages.append(Stage())
+        document.stages[-1].new = True
+        document.set(fields)
+        return document
+
+    def new_document(self, event: Event, document_id: str, fields: Mapping[str, Any]) -> Document:
+        """The same, with what every document that ``document`` makes knows."""
+        return self.new(
+            document_id,
+            {
+                "organization_id": event.organization_id,
+                "partition": event.partition,
+                "position": event.position,
+                "updated_at": event.at,
+                **fields,
+            },
+        )
 
     def delete(self, document_id: int | str) -> None:
         """Remove a document; nothing happens when there is none."""
@@ -284,6 +318,14 @@ def above_of(path: str) -> Iterator[str]:
     while end != -1:
         yield path[:end]
         end = path.find(".", end + 1)
+
+
+def _holder(document: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """The dict in ``document``, made where it is missing, that holds the last name of ``path``."""
+    *above, name = path.split(".")
+    for step in above:
+        document = document.setdefault(step, {})
+    return document, name
 
 
 def _note(stage: Stage, path: str, holder: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """What happens when a step is due, in this order.
 
 Enrollment, sequence and sender active; lead reachable on the channel; the step's own conditions; stop rules; window;
-limits. What must wait is planned for the next moment that satisfies all of them. Steps that are due follow each other in
-one decision.
+limits. What must wait is planned for the next moment that satisfies all of them. Steps that are due follow each other
+in one decision.
 """
 
 from __future__ import annotations

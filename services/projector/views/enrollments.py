@@ -34,8 +34,9 @@ class Enrollments(View):
     @on("enrollment.started.v1")
     def started(self, event: Event, ops: Ops) -> None:
         data = event.data
-        document = self.of_subject(event, ops)
-        document.set(
+        document = self.new_of_subject(
+            event,
+            ops,
             {
                 "lead_id": data["lead_id"],
                 "sequence_id": data["sequence_id"],
@@ -50,7 +51,7 @@ class Enrollments(View):
                 "started_at": event.at,
                 "ended_at": None,
                 "steps": {},
-            }
+            },
         )
         _plan(document, data.get("plan"))
 

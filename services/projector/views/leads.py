@@ -58,8 +58,9 @@ class Leads(View):
     @on("lead.captured.v1")
     def captured(self, event: Event, ops: Ops) -> None:
         data = event.data
-        document = self.of_subject(event, ops)
-        document.set(
+        document = self.new_of_subject(
+            event,
+            ops,
             {
                 "lead_id": event.subject,
                 **{field: data.get(field) for field in (*PERSONAL_FIELDS, *PLAIN_FIELDS)},
@@ -79,7 +80,7 @@ class Leads(View):
                 "meeting_at": None,
                 "converted": False,
                 "erased": False,
-            }
+            },
         )
         document.derive(_DERIVED)
 

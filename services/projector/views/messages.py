@@ -61,11 +61,12 @@ class Messages(View):
     @on("enrollment.step_due.v1")
     def due(self, event: Event, ops: Ops) -> None:
         data = event.data
-        document = _message(event, ops)
         if data["attempt"] > 1:
-            document.set({"status": "due", "attempts": data["attempt"], "due_at": moment(data["due_at"])})
+            _message(event, ops).set({"status": "due", "attempts": data["attempt"], "due_at": moment(data["due_at"])})
             return
-        document.set(
+        ops.new_document(
+            event,
+            _id(event),
             {
                 "dispatch_id": data["dispatch_id"],
                 "lead_id": event.lead_id,
@@ -80,7 +81,7 @@ class Messages(View):
                 "due_at": moment(data["due_at"]),
                 "sent_at": None,
                 "error": None,
-            }
+            },
         )
 
     @on("enrollment.step_sent.v1")
@@ -137,4 +138,8 @@ class Messages(View):
 
 
 def _message(event: Event, ops: Ops) -> Document:
-    return ops.document(event, f"{event.subject}-{event.data['execution']}")
+    return ops.document(event, _id(event))
+
+
+def _id(event: Event) -> str:
+    return f"{event.subject}-{event.data['execution']}"

@@ -24,7 +24,9 @@ class Organizations(View):
     @on("organization.founded.v1")
     def founded(self, event: Event, ops: Ops) -> None:
         data = event.data
-        ops.document(event, event.organization_id).set(
+        ops.new_document(
+            event,
+            event.organization_id,
             {
                 "name": data["name"],
                 "timezone": data["timezone"],
@@ -39,7 +41,7 @@ class Organizations(View):
                 "senders": {},
                 "suppressions": {},
                 "founded_at": event.at,
-            }
+            },
         )
 
     @on("organization.settings_set.v1")

@@ -28,7 +28,9 @@ class Tasks(View):
     @on("task.opened.v1")
     def opened(self, event: Event, ops: Ops) -> None:
         data = event.data
-        self.of_subject(event, ops).set(
+        self.new_of_subject(
+            event,
+            ops,
             {
                 "task_id": event.subject,
                 "lead_id": event.lead_id,
@@ -47,7 +49,7 @@ class Tasks(View):
                 "opened_at": event.at,
                 "closed_at": None,
                 "closed_by": None,
-            }
+            },
         )
 
     @on("task.completed.v1")

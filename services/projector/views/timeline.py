@@ -93,7 +93,7 @@ class Timeline(View):
         personal: dict[str, Any] | None = None
         if topic in _PERSONAL:
             personal = {field: data[field] for field in _PERSONAL[topic] if get(field) is not None} or None
-        ops.insert(
+        ops.new(
             event.position,
             {
                 "organization_id": event.organization_id,

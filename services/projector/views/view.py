@@ -66,3 +66,8 @@ class View:
     def of_subject(event: Event, ops: Ops) -> Document:
         """The document of the event's own aggregate."""
         return ops.document(event, event.subject)
+
+    @staticmethod
+    def new_of_subject(event: Event, ops: Ops, fields: Mapping[str, Any]) -> Document:
+        """The document of an aggregate whose first event this is."""
+        return ops.new_document(event, event.subject, fields)
