@@ -88,11 +88,11 @@ class Announcer:
         cursor = f"{event.partition:02d}-{event.position}"
         narrow = _narrow_rooms(event) if len(self._cursors) < MOST_ROOMS else []
         self._cursors.update(dict.fromkeys(narrow, cursor))
+        documents = [(view, _document_id(view, event)) for view in views]
         for room in (*_wide_rooms(event), *narrow):
             changed = self._changed.setdefault(room, {})
-            for view in views:
+            for view, document_id in documents:
                 ids = changed.setdefault(view, set())
-                document_id = _document_id(view, event)
                 if document_id is not None and len(ids) <= MOST_IDS:
                     ids.add(document_id)
         if "timeline" in views:

@@ -76,8 +76,11 @@ class Stage:
     def change(self, document: dict[str, Any]) -> None:
         """Carry the changes out on this document, which holds the stage's own values afterwards."""
         for path, value in self.set.items():
-            holder, name = _holder(document, path)
-            holder[name] = value
+            if "." in path:
+                holder, name = _holder(document, path)
+                holder[name] = value
+            else:
+                document[path] = value
         for path, by in self.inc.items():
             holder, name = _holder(document, path)
             holder[name] = holder.get(name, 0) + by
@@ -268,16 +271,16 @@ class Ops:
         return document
 
     def new(self, document_id: int | str, fields: dict[str, Any]) -> Document:
-        """A document that cannot exist yet, with these values; what follows in the batch is made part of it. Where one
-        exists after all, the view is at fault and is set aside.
+        """A document that cannot exist yet, with these values at its top; what follows in the batch is made part of it.
+        Where one exists after all, the view is at fault and is set aside.
         """
         document = self.documents.get(document_id)
         if document is None:
             document = self.documents[document_id] = Document()
         else:
             document.stages.append(Stage())
-        document.stages[-1].new = True
-        document.set(fields)
+        stage = document.stages[-1]
+        stage.new, stage.set, stage.paths = True, fields, dict.fromkeys(fields, fields)
         return document
 
     def new_document(self, event: Event, document_id: str, fields: Mapping[str, Any]) -> Document:

@@ -95,7 +95,7 @@ async def test_an_unreadable_frame_is_dead_lettered_and_its_events_are_read_from
         aio_pika.Message(b"{broken", content_type="application/cloudevents-batch+json"), f"{partition:02d}"
     )
     await bench.relay.relay(lose=True)
-    nurture(bench.log, 1)
+    bench.log.add("lead.scored", lead, {"before": 10, "after": 20}, lead_id=lead)
     dead = await channel.get_queue("tendril.dead")
     async with bench.projector():
         await bench.relay.relay()
@@ -258,7 +258,7 @@ async def test_verify_finds_nothing_while_traffic_runs_and_then_what_was_planted
 class NewLeads(Leads):
     """The next version of the view."""
 
-    version = 2
+    version = Leads.version + 1
 
 
 async def test_a_new_version_of_a_view_is_built_by_itself(bench: Bench) -> None:

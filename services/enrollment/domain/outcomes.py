@@ -74,7 +74,7 @@ def sent(work: Work, outcome: RecordSent) -> None:
     stands_here = stands_at(state, execution.number)
     plan: Plan | None = None
     if stands_here and state.status == Status.ACTIVE:
-        plan = plan_after(scene_of(work, state), state, execution.step_id, moment=outcome.sent_at)
+        plan = plan_after(scene_of(work, state), state, execution.step_id, moment=outcome.sent_at, just_sent=True)
     state = work.on_enrollment(
         state,
         StepSent(

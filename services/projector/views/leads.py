@@ -1,11 +1,11 @@
-"""Leads: who they are, what they agreed to, and where they stand in their sequences."""
+"""Leads: who they are, what they agreed to, and what they showed. Where they stand, ``enrollments`` says."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from services.projector.event import Event, moment
-from services.projector.ops import Derivation, Document, Join, Ops, Union
+from services.projector.ops import Derivation, Join, Ops, Union
 from services.projector.views.ignored import ENGAGEMENT, ENROLLMENT, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.plain import plain_fields
 from services.projector.views.view import Keys, View, on
@@ -25,7 +25,7 @@ class Leads(View):
     """A document per lead. Personal fields are None once the lead is erased."""
 
     name = "leads"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("captured_at", -1), ("_id", 1)),
         (("organization_id", 1), ("search", 1), ("captured_at", -1)),
@@ -43,16 +43,14 @@ class Leads(View):
         | TASK
         | SEQUENCE
         | ORGANIZATION
-        | (
-            ENROLLMENT
-            - {
-                "enrollment.engagement_noted.v1",
-                "enrollment.paused.v1",
-                "enrollment.resumed.v1",
-                "enrollment.activated.v1",
-            }
-        )
-        | {"lead.identity_clashed.v1", "lead.matched.v1", "lead.not_matched.v1"}
+        | (ENROLLMENT - {"enrollment.engagement_noted.v1"})
+        | {
+            "lead.identity_clashed.v1",
+            "lead.matched.v1",
+            "lead.not_matched.v1",
+            "lead.joined_sequence.v1",
+            "lead.left_sequence.v1",
+        }
     )
 
     @on("lead.captured.v1")
@@ -74,7 +72,6 @@ class Leads(View):
                 "unsubscribed": {},
                 "unsubscribed_sequences": {},
                 "suppressed": {},
-                "enrollments": {},
                 "captured_at": event.at,
                 "last_activity_at": event.at,
                 "meeting_at": None,
@@ -144,38 +141,9 @@ class Leads(View):
         if event.data["signal"] in _LIVELY and event.lead_id:
             ops.document(event, event.lead_id).max("last_activity_at", event.at)
 
-    @on("lead.joined_sequence.v1")
-    def joined(self, event: Event, ops: Ops) -> None:
-        data = event.data
-        entry = {"sequence_id": data["sequence_id"], "version": data["version"], "status": "active"}
-        self.of_subject(event, ops).set({f"enrollments.{data['enrollment_id']}": entry})
-
-    @on("lead.left_sequence.v1")
-    def left(self, event: Event, ops: Ops) -> None:
-        path = f"enrollments.{event.data['enrollment_id']}"
-        document = self.of_subject(event, ops)
-        document.set({f"{path}.status": event.data["how"], f"{path}.reason": event.data.get("reason")})
-
-    @on("enrollment.paused.v1")
-    def paused(self, event: Event, ops: Ops) -> None:
-        self._status(event, ops, "paused")
-
-    @on("enrollment.resumed.v1", "enrollment.activated.v1")
-    def goes_on(self, event: Event, ops: Ops) -> None:
-        self._status(event, ops, "active")
-
     @on("lead.erased.v1")
     def erased(self, event: Event, ops: Ops) -> None:
         document = self.of_subject(event, ops)
         document.set(dict.fromkeys(PERSONAL_FIELDS))
         document.set({"custom_fields": {}, "tokens": {}, "erased": True})
         document.derive(_DERIVED)
-
-    def _status(self, event: Event, ops: Ops, status: str) -> None:
-        document = self._lead(event, ops)
-        if document is not None:
-            document.set({f"enrollments.{event.subject}.status": status})
-
-    @staticmethod
-    def _lead(event: Event, ops: Ops) -> Document | None:
-        return ops.document(event, event.lead_id) if event.lead_id else None
