@@ -91,6 +91,31 @@ def test_steps_that_take_effect_at_once_follow_in_one_decision() -> None:
     assert (lead.tags, lead.score) == (frozenset({"cold"}), 7)
 
 
+def test_a_follow_up_without_a_wait_goes_out_in_the_decision_that_planned_it() -> None:
+    scenario = in_flight([email("first"), email("second"), email("third", delay=days(1))])
+    scenario.sent().then("StepSent", "StepDue")
+    plan = scenario.event(StepSent).plan
+    assert (plan.step_id, plan.timer_class) == ("second", TimerClass.FOLLOW_UP)
+    assert (scenario.event(StepDue).execution, scenario.event(StepDue).due_at) == (2, T)
+    assert scenario.timer is not None
+    assert scenario.timer.timer_class == TimerClass.WATCHDOG
+    scenario.sent(2).then("StepSent")
+
+
+def test_a_follow_up_without_a_wait_still_minds_its_window() -> None:
+    scenario = in_flight([email("first"), email("second")], settings={"windows": HOURS})
+    scenario.later(hours=12)
+    scenario.sent().then("StepSent")
+    assert scenario.event(StepSent).plan.at > scenario.world.now
+
+
+def test_a_first_message_without_a_wait_takes_its_turn_at_the_scheduler() -> None:
+    scenario = Scenario([email("first")])
+    assert "StepDue" not in scenario.names
+    assert scenario.timer is not None
+    assert scenario.timer.timer_class == TimerClass.FIRST_TOUCH
+
+
 def test_an_exit_step_ends_the_enrollment() -> None:
     scenario = in_flight([email("first"), {"step_id": "out", "kind": "exit", "config": {"reason": "enough"}}]).sent()
     scenario.then("StepSent", "StepTaken", "EnrollmentExited", "LeadLeftSequence")
