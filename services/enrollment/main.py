@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Collection
 from datetime import timedelta
 
-import structlog
-
 from services.enrollment.wiring import ROLES, EnrollmentService, Role, build
-from shared.clock import Clock, load_clock
+from shared.clock import Clock
+from shared.serving import serve
 from shared.settings import Settings
-from shared.telemetry import TelemetryServer, configure_logging, configure_tracing
-
-log = structlog.get_logger()
 
 #: Business time of a store may be this far ahead of the wall before an unscaled start is refused (clocks of machines
 #: differ a little).
@@ -28,24 +22,13 @@ class StoreAhead(Exception):
 async def run(settings: Settings, *, roles: Collection[Role] = ROLES) -> None:
     """Serves until SIGTERM or SIGINT, then drains and ends. Raises StoreAhead, WrongRoles, or the store's own
     errors."""
-    configure_logging(settings.log_format, "enrollment")
-    configure_tracing("enrollment", settings.otlp_endpoint)
-    clock = load_clock(settings.home)
-    service = await build(settings, clock, roles=roles)
-    refuse_wrong_clock(service, clock)
-    telemetry = TelemetryServer(settings.telemetry_port, service.readiness)
-    port = await telemetry.start()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        await service.start()
-        log.info("enrollment_ready", telemetry_port=port, roles=sorted(roles))
-        await stop.wait()
-    finally:
-        await service.close()
-        await telemetry.stop()
+
+    async def built(clock: Clock) -> EnrollmentService:
+        service = await build(settings, clock, roles=roles)
+        refuse_wrong_clock(service, clock)
+        return service
+
+    await serve("enrollment", settings, built, roles=sorted(roles))
 
 
 def refuse_wrong_clock(service: EnrollmentService, clock: Clock) -> None:

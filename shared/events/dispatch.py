@@ -48,7 +48,6 @@ class DressedStep(Message):
     track_opens: bool = True
     thread: list[str] = []
     reminder: bool = False  #: a watchdog's repeat: same attempt, answered from the ledger
-    lead_erasing: bool = False
 
 
 class StopOrder(Command):
