@@ -11,36 +11,25 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import orjson
 import structlog
 
 from services.enrollment.batch_world import BatchWorld, Versions
-from services.enrollment.content_facts import read_content
-from services.enrollment.domain.definition_check import ContentFacts
-from services.enrollment.domain.errors import DomainError
-from services.enrollment.domain.handling import handle
-from services.enrollment.domain.lead import Lead
-from services.enrollment.effects import effects_of
+from services.enrollment.round import Pending, Round, cursor, prefetch
 from services.enrollment.states import States
-from services.enrollment.telemetry import BATCH_SIZE, COMMANDS, CONFLICTS, EVENTS
+from services.enrollment.telemetry import BATCH_SIZE, CONFLICTS, EVENTS
 from shared.clock import Clock
 from shared.events.envelope import Envelope
-from shared.events.message import Message
-from shared.events.query import Answer, Problem
-from shared.events.sequence import DraftSequence, EditSequence
+from shared.events.query import Answer
 from shared.faults import crash_point
-from shared.ids import partition_of
 from shared.persistence.eventstore import (
     AppendConflict,
     Effects,
     EventStore,
     IdentityTaken,
     InboxDuplicate,
-    InboxKey,
-    InboxRow,
     QuotaExceeded,
     StaleVersion,
     StoreUnavailable,
@@ -53,43 +42,6 @@ log = structlog.get_logger()
 MAX_BATCH = 512
 #: Times a batch is decided again after conflicts before its commands go back to their queues.
 MAX_ROUNDS = 30
-
-
-@dataclass(slots=True)
-class Pending:
-    """A command waiting for its batch. ``exchange`` is None for one that needs no inbox: the state itself recognises
-    its repeat."""
-
-    envelope: Envelope
-    exchange: str | None
-    done: asyncio.Future[Answer]
-    answer: Answer | None = None
-    error: BaseException | None = None
-
-    @property
-    def key(self) -> InboxKey | None:
-        if self.exchange is None or not self.envelope.id or self.envelope.organization_id is None:
-            return None
-        return InboxKey(self.envelope.organization_id, self.exchange, self.envelope.id)
-
-    @property
-    def settled(self) -> bool:
-        return self.answer is not None or self.error is not None
-
-
-@dataclass(slots=True)
-class Round:
-    """One attempt at a batch: what was decided, by which command."""
-
-    world: BatchWorld
-    envelopes: list[Envelope] = field(default_factory=list)
-    effects: list[Effects] = field(default_factory=list)
-    answers: dict[int, tuple[Answer, int | None]] = field(
-        default_factory=dict
-    )  #: by index; with the index of its last event
-    errors: dict[int, BaseException] = field(default_factory=dict)
-    repeats: dict[int, int] = field(default_factory=dict)  #: index -> index of the same message earlier in the batch
-    silent_reads: set[Any] = field(default_factory=set)
 
 
 class Committer:
@@ -227,7 +179,9 @@ class Committer:
                 self._after_conflict(conflict, decided)
                 continue
             crash_point("committer.after_commit")
-            self._settle(todo, decided, positions)
+            for aggregate_id, known in decided.world.decided.items():
+                self._states.put(aggregate_id, known)
+            decided.settle(positions)
             return bool(positions) or bool(decided.effects)
         raise StoreUnavailable("the same batch met conflicts too often")
 
@@ -253,88 +207,17 @@ class Committer:
             else:
                 kept = orjson.loads(stored.answer)
                 answer = Answer.model_validate(kept["answer"])
-                position = self._cursor(stored.position, kept["partition"])
+                position = cursor(stored.position, kept["partition"])
                 pending.answer = answer.model_copy(update={"position": position})
         return todo
 
     def _decide(self, batch: Sequence[Pending]) -> Round:
-        leads = self._prefetch(batch)
+        leads = prefetch(batch, self._states)
         world = BatchWorld(self._store, self._states, self._versions, self._clock, self._channel_consumed)
         world.prefetch_suppressions((lead.organization_id, "email", lead.email) for lead in leads if lead.email)
-        decided = Round(world)
-        first_of: dict[InboxKey, int] = {}
-        for index, pending in enumerate(batch):
-            key = pending.key
-            if key is not None and key in first_of:
-                decided.repeats[index] = first_of[key]
-                continue
-            if key is not None:
-                first_of[key] = index
-            self._decide_one(index, pending, decided)
+        decided = Round(batch, world, self._store, partitions=self._partitions)
+        decided.decide()
         return decided
-
-    def _decide_one(self, index: int, pending: Pending, decided: Round) -> None:
-        envelope, world = pending.envelope, decided.world
-        try:
-            decision = handle(envelope, world, facts_of(envelope.message))
-        except DomainError as refusal:
-            COMMANDS.labels(envelope.topic, "refused").inc()
-            decided.answers[index] = (Answer(ok=False, problem=problem_of(refusal)), None)
-            decided.silent_reads.update(world.base_versions)
-            self._remember(pending, decided, index)
-            return
-        except (StoreUnavailable, SyncFailed):
-            raise
-        except Exception as error:
-            log.exception("decision_failed", topic=envelope.topic, message_id=envelope.id)
-            COMMANDS.labels(envelope.topic, "failed").inc()
-            decided.errors[index] = error
-            return
-        COMMANDS.labels(envelope.topic, "accepted" if decision.changes else "already_so").inc()
-        versions = {change.id: world.version_of(change.id) for change in decision.changes}
-        for change in decision.changes:
-            versions[change.id] += 1
-            decided.envelopes.append(self._stamp(change, versions[change.id], envelope, world))
-        effects = effects_of(decision, world, self._store)
-        world.accept(decision)
-        world.foresee(effects)
-        decided.effects.append(effects)
-        if not decision.changes:
-            decided.silent_reads.update(decision.read)
-        last = len(decided.envelopes) - 1 if decision.changes else None
-        decided.answers[index] = (Answer(ok=True, result=decision.result), last)
-        self._remember(pending, decided, index)
-
-    def _remember(self, pending: Pending, decided: Round, index: int) -> None:
-        if pending.key is None:
-            return
-        answer, last = decided.answers[index]
-        event = decided.envelopes[last] if last is not None else None
-        row = InboxRow(
-            *pending.key,
-            answer=orjson.dumps(
-                {"partition": event.partition if event else None, "answer": answer.model_dump(mode="json")}
-            ),
-            aggregate_id=event.originator_id if event else None,
-            aggregate_version=event.originator_version if event else None,
-        )
-        decided.effects.append(Effects(inbox=[row]))
-
-    def _stamp(self, change: Any, version: int, cause: Envelope, world: BatchWorld) -> Envelope:
-        return Envelope(
-            id=f"{change.id.hex}-{version}",
-            message=change.event,
-            source="tendril/enrollment",
-            time=world.now,
-            organization_id=change.organization_id,
-            subject=change.id,
-            lead_id=change.lead_id,
-            partition=partition_of(change.lead_id or change.id, self._partitions),
-            aggregate_version=version,
-            traceparent=cause.traceparent,
-            causation_id=cause.id,
-            actor=cause.actor,
-        )
 
     def _save(self, decided: Round) -> list[int]:
         effects = Effects.folded(decided.effects)
@@ -352,55 +235,3 @@ class Committer:
                 self._states.drop(decided.world.base_versions)
             case InboxDuplicate() | IdentityTaken() | QuotaExceeded():
                 self._states.refresh(list(decided.world.base_versions))
-
-    def _settle(self, batch: Sequence[Pending], decided: Round, positions: Sequence[int]) -> None:
-        for aggregate_id, known in decided.world.decided.items():
-            self._states.put(aggregate_id, known)
-        for index, pending in enumerate(batch):
-            if index in decided.errors:
-                pending.error = decided.errors[index]
-                continue
-            if index in decided.repeats and decided.repeats[index] in decided.errors:
-                pending.error = decided.errors[decided.repeats[index]]
-                continue
-            answer, last = decided.answers[decided.repeats.get(index, index)]
-            if last is not None:
-                answer = answer.model_copy(
-                    update={"position": self._cursor(positions[last], decided.envelopes[last].partition)}
-                )
-            pending.answer = answer
-
-    def _prefetch(self, batch: Sequence[Pending]) -> list[Lead]:
-        """Reads what the batch will surely need in two queries: the named aggregates, then the leads of those
-        enrollments."""
-        named = {
-            each
-            for pending in batch
-            for each in (
-                getattr(pending.envelope.message, "enrollment_id", None),
-                getattr(pending.envelope.message, "lead_id", None),
-            )
-            if each is not None
-        }
-        if len(named) < 2:
-            return []
-        found = [known.state for known in self._states.prefetch(named)]
-        leads = {state.lead_id for state in found if hasattr(state, "lead_id")} - named
-        found += [known.state for known in self._states.prefetch(leads)]
-        return [state for state in found if isinstance(state, Lead)]
-
-    @staticmethod
-    def _cursor(position: int | None, partition: int | None) -> str | None:
-        return None if position is None or partition is None else f"{partition:02d}-{position}"
-
-
-def facts_of(message: Message) -> dict[str, ContentFacts] | None:
-    """What a parser reads in a definition's content, before it is decided on."""
-    return read_content(message.definition) if isinstance(message, DraftSequence | EditSequence) else None
-
-
-def problem_of(error: DomainError) -> Problem:
-    """A refusal as it is told to the caller."""
-    return Problem(
-        code=error.code, title=error.title, detail=str(error), status=error.status, errors=list(error.errors)
-    )

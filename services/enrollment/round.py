@@ -1,0 +1,195 @@
+"""One attempt at a batch: each command decided on the state the ones before it left, and what all of them write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from services.enrollment.batch_world import BatchWorld
+from services.enrollment.content_facts import read_content
+from services.enrollment.domain.definition_check import ContentFacts
+from services.enrollment.domain.errors import DomainError
+from services.enrollment.domain.handling import handle
+from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.work import Change
+from services.enrollment.effects import effects_of
+from services.enrollment.states import States
+from services.enrollment.telemetry import COMMANDS
+from shared.events.envelope import Envelope
+from shared.events.message import Message
+from shared.events.query import Answer, Problem
+from shared.events.sequence import DraftSequence, EditSequence
+from shared.ids import partition_of
+from shared.persistence.eventstore import Effects, EventStore, InboxKey, InboxRow, StoreUnavailable, SyncFailed
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Pending:
+    """A command waiting for its batch. ``exchange`` is None for one that needs no inbox: the state itself recognises
+    its repeat."""
+
+    envelope: Envelope
+    exchange: str | None
+    done: asyncio.Future[Answer]
+    answer: Answer | None = None
+    error: BaseException | None = None
+
+    @property
+    def key(self) -> InboxKey | None:
+        if self.exchange is None or not self.envelope.id or self.envelope.organization_id is None:
+            return None
+        return InboxKey(self.envelope.organization_id, self.exchange, self.envelope.id)
+
+    @property
+    def settled(self) -> bool:
+        return self.answer is not None or self.error is not None
+
+
+class Round:
+    """Decides a batch in arrival order. Used by the writer thread alone.
+
+    ``envelopes`` and ``effects`` are to be saved together; ``silent_reads`` names what was looked at by commands that
+    wrote nothing.
+    """
+
+    def __init__(self, batch: Sequence[Pending], world: BatchWorld, store: EventStore, *, partitions: int) -> None:
+        self.world = world
+        self.envelopes: list[Envelope] = []
+        self.effects: list[Effects] = []
+        self.silent_reads: set[Any] = set()
+        self._batch = batch
+        self._store = store
+        self._partitions = partitions
+        self._answers: dict[int, tuple[Answer, int | None]] = {}  # by index; with the index of its last event
+        self._errors: dict[int, BaseException] = {}
+        self._repeats: dict[int, int] = {}  # index -> index of the same message earlier in the batch
+
+    def decide(self) -> None:
+        """Decides every command. Raises StoreUnavailable or SyncFailed."""
+        first_of: dict[InboxKey, int] = {}
+        for index, pending in enumerate(self._batch):
+            key = pending.key
+            if key is not None and key in first_of:
+                self._repeats[index] = first_of[key]
+                continue
+            if key is not None:
+                first_of[key] = index
+            self._decide_one(index, pending)
+
+    def settle(self, positions: Sequence[int]) -> None:
+        """Gives every command its answer or error; ``positions`` are those of ``envelopes``."""
+        for index, pending in enumerate(self._batch):
+            first = self._repeats.get(index, index)
+            if first in self._errors:
+                pending.error = self._errors[first]
+                continue
+            answer, last = self._answers[first]
+            if last is not None:
+                position = cursor(positions[last], self.envelopes[last].partition)
+                answer = answer.model_copy(update={"position": position})
+            pending.answer = answer
+
+    def _decide_one(self, index: int, pending: Pending) -> None:
+        envelope, world = pending.envelope, self.world
+        try:
+            decision = handle(envelope, world, facts_of(envelope.message))
+        except DomainError as refusal:
+            COMMANDS.labels(envelope.topic, "refused").inc()
+            self.silent_reads.update(world.base_versions)
+            self._answer(index, pending, Answer(ok=False, problem=problem_of(refusal)), None)
+            return
+        except (StoreUnavailable, SyncFailed):
+            raise
+        except Exception as error:
+            log.exception("decision_failed", topic=envelope.topic, message_id=envelope.id)
+            COMMANDS.labels(envelope.topic, "failed").inc()
+            self._errors[index] = error
+            return
+        COMMANDS.labels(envelope.topic, "accepted" if decision.changes else "already_so").inc()
+        versions = {change.id: world.version_of(change.id) for change in decision.changes}
+        for change in decision.changes:
+            versions[change.id] += 1
+            self.envelopes.append(self._stamp(change, versions[change.id], envelope))
+        effects = effects_of(decision, world, self._store)
+        world.accept(decision)
+        world.foresee(effects)
+        self.effects.append(effects)
+        if not decision.changes:
+            self.silent_reads.update(decision.read)
+        last = len(self.envelopes) - 1 if decision.changes else None
+        self._answer(index, pending, Answer(ok=True, result=decision.result), last)
+
+    def _answer(self, index: int, pending: Pending, answer: Answer, last: int | None) -> None:
+        """Keeps the answer, in the inbox too where the command needs one."""
+        self._answers[index] = (answer, last)
+        if pending.key is None:
+            return
+        event = self.envelopes[last] if last is not None else None
+        kept = {"partition": event.partition if event else None, "answer": answer.model_dump(mode="json")}
+        row = InboxRow(
+            *pending.key,
+            answer=orjson.dumps(kept),
+            aggregate_id=event.originator_id if event else None,
+            aggregate_version=event.originator_version if event else None,
+        )
+        self.effects.append(Effects(inbox=[row]))
+
+    def _stamp(self, change: Change, version: int, cause: Envelope) -> Envelope:
+        return Envelope(
+            id=f"{change.id.hex}-{version}",
+            message=change.event,
+            source="tendril/enrollment",
+            time=self.world.now,
+            organization_id=change.organization_id,
+            subject=change.id,
+            lead_id=change.lead_id,
+            partition=partition_of(change.lead_id or change.id, self._partitions),
+            aggregate_version=version,
+            traceparent=cause.traceparent,
+            causation_id=cause.id,
+            actor=cause.actor,
+        )
+
+
+def prefetch(batch: Sequence[Pending], states: States) -> list[Lead]:
+    """Reads what the batch will surely need in two queries: the named aggregates, then the leads of those enrollments.
+    Answers the leads."""
+    named = {
+        each
+        for pending in batch
+        for each in (
+            getattr(pending.envelope.message, "enrollment_id", None),
+            getattr(pending.envelope.message, "lead_id", None),
+        )
+        if each is not None
+    }
+    if len(named) < 2:
+        return []
+    found = [known.state for known in states.prefetch(named)]
+    leads = {state.lead_id for state in found if hasattr(state, "lead_id")} - named
+    found += [known.state for known in states.prefetch(leads)]
+    return [state for state in found if isinstance(state, Lead)]
+
+
+def cursor(position: int | None, partition: int | None) -> str | None:
+    """A position in the views' order, as clients name it; None when nothing was written."""
+    return None if position is None or partition is None else f"{partition:02d}-{position}"
+
+
+def facts_of(message: Message) -> dict[str, ContentFacts] | None:
+    """What a parser reads in a definition's content, before it is decided on."""
+    return read_content(message.definition) if isinstance(message, DraftSequence | EditSequence) else None
+
+
+def problem_of(error: DomainError) -> Problem:
+    """A refusal as it is told to the caller."""
+    return Problem(
+        code=error.code, title=error.title, detail=str(error), status=error.status, errors=list(error.errors)
+    )
