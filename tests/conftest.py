@@ -13,6 +13,24 @@ from tendril.embedded.postgres import PostgresServer
 from tendril.embedded.rabbitmq import RabbitServer
 from tests.support.servers import ServerLoop, VirtualHosts, running, server_home
 
+#: Where the longest tests are: they begin first, so that no worker is left alone with them at the end.
+LONGEST = ("test_faults.py", "test_stops.py", "test_two_of_each.py", "system", "web")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers each takes whole files, for what the tests of a file share; the pages share one place."""
+    if not config.pluginmanager.hasplugin("dsession") and not hasattr(config, "workerinput"):
+        return
+    items.sort(key=_turn)
+    for item in items:
+        folder, name = item.path.parent.name, item.path.name
+        item.add_marker(pytest.mark.xdist_group("web" if folder == "web" else f"{folder}/{name}"))
+
+
+def _turn(item: pytest.Item) -> int:
+    places = (item.path.name, item.path.parent.name)
+    return next((turn for turn, name in enumerate(LONGEST) if name in places), len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def server_loop() -> Iterator[ServerLoop]:
