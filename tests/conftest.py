@@ -18,13 +18,18 @@ LONGEST = ("test_faults.py", "test_stops.py", "test_two_of_each.py", "system", "
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers each takes whole files, for what the tests of a file share; the pages share one place."""
+    """With several workers each takes whole files, for what the tests of a file share; the pages share one place, and
+    the faults, a third of all the time, go in parts.
+    """
     if not config.pluginmanager.hasplugin("dsession") and not hasattr(config, "workerinput"):
         return
     items.sort(key=_turn)
-    for item in items:
+    for number, item in enumerate(items):
         folder, name = item.path.parent.name, item.path.name
-        item.add_marker(pytest.mark.xdist_group("web" if folder == "web" else f"{folder}/{name}"))
+        group = "web" if folder == "web" else f"{folder}/{name}"
+        if group == "system/test_faults.py":
+            group += f"/{number // 4}"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _turn(item: pytest.Item) -> int:

@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from tests.support.waiting import eventually
 from tests.system.stack import Stack
-
-
-async def settled(
-    stack: Stack, count: int, *, seconds: float = 240, allowed: tuple[str, ...] = ("completed", "exited")
-) -> list[dict[str, Any]]:
-    """All enrollments once there are ``count`` and each has reached a state of ``allowed``."""
-    seen: Counter[str] = Counter()
-
-    async def done() -> list[dict[str, Any]] | None:
-        found = await stack.items("enrollments")
-        seen.clear()
-        seen.update(each["status"] for each in found)
-        return found if len(found) >= count and all(each["status"] in allowed for each in found) else None
-
-    try:
-        ended: list[dict[str, Any]] | None = await eventually(done, timeout_seconds=seconds)
-    except AssertionError as error:
-        raise AssertionError(f"not every one of {count} enrollments ended: {dict(seen)}") from error
-    return ended or []
 
 
 async def verify_all(stack: Stack, *, seconds: float = 180) -> None:

@@ -77,8 +77,10 @@ async def passed(seconds: float) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """At the end of whatever these tests did to it, every view equals the log."""
     async with running_stack(tmp_path_factory.mktemp("faults")) as running:
         yield running
+        await verify_all(running)
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
@@ -196,7 +198,3 @@ async def test_a_frozen_projector_is_replaced_within_90_seconds(stack: Stack) ->
     await run.ends_as_calm()
     await stack.kill(twin)
     del stack.services[twin]
-
-
-async def test_after_all_that_every_view_equals_the_log(stack: Stack) -> None:
-    await verify_all(stack)
