@@ -36,7 +36,7 @@ from shared.events.enrollment import (
     StepStopRequested,
     WakeTimer,
 )
-from shared.events.lead import EraseLead
+from shared.events.lead import EraseLead, LeadAddressSuppressed, LeadReplied, LeadUnsubscribed
 from shared.events.message import Message
 from shared.events.organization import SetSender
 from shared.events.sequence import ActivateSequence, ArchiveSequence, DeactivateSequence
@@ -279,6 +279,16 @@ class EnrollmentMachine(RuleBasedStateMachine):
             if closing and getattr(event, "execution", None) == awaiting:
                 awaiting = None
         assert self.state.sent == len(sent)
+
+    @invariant()
+    def a_decision_sends_nothing_that_it_then_stops(self) -> None:
+        """Within one decision no StepDue comes before what would have kept it back."""
+        due = False
+        for change in self.scenario.decision.changes if self.scenario.decision is not None else ():
+            if isinstance(change.event, StepDue):
+                due = True
+            elif isinstance(change.event, StepStopRequested | LeadUnsubscribed | LeadAddressSuppressed | LeadReplied):
+                assert not due, f"StepDue before {type(change.event).__name__}"
 
     @invariant()
     def slots_are_given_back(self) -> None:

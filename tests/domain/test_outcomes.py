@@ -46,6 +46,22 @@ def test_an_outcome_that_comes_twice_changes_nothing(cls: type[Any]) -> None:
     scenario.when(outcome).nothing()
 
 
+@pytest.mark.parametrize("signal", ["replied", "unsubscribed", "complained", "bounced"])
+def test_a_signal_that_settles_a_doubt_and_stops_lets_no_message_out_in_between(signal: str) -> None:
+    scenario = in_flight([email("first"), email("second")], settings={"on_in_doubt": "hold"})
+    scenario.when(scenario.outcome(RecordInDoubt)).when(scenario.signal(signal))
+    assert "StepSettled" in scenario.names
+    assert "StepDue" not in scenario.names
+    assert scenario.state.status == Status.EXITED
+
+
+def test_a_late_bounce_of_a_step_in_doubt_is_not_tried_again() -> None:
+    scenario = in_flight([email("first"), email("second")], settings={"on_in_doubt": "hold"}).sent()
+    scenario.when(scenario.outcome(RecordInDoubt, 2)).when(scenario.outcome(RecordRejected, 2, bounce=True))
+    assert "LeadAddressSuppressed" in scenario.names
+    assert "StepDue" not in scenario.names
+
+
 def test_an_outcome_for_what_never_was_is_refused() -> None:
     scenario = in_flight()
     unknown = scenario.outcome(RecordSent, sent_at=T).model_copy(update={"execution": 9})

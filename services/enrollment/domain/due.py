@@ -1,8 +1,8 @@
 """What happens when a step is due, in this order.
 
 Enrollment, sequence and sender active; lead reachable on the channel; the step's own conditions; stop rules; window;
-limits. What must wait is planned for the next moment that satisfies all of them. Steps that are due follow each other
-in one decision.
+limits. What must wait is planned for the next moment that satisfies all of them. Steps that take effect at once follow
+each other in one decision.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ def take_due(work: Work, state: Enrollment) -> Enrollment:
     return run_on(work, state)
 
 
-def run_on(work: Work, state: Enrollment) -> Enrollment:
-    """Takes planned steps that are due, until one must wait. A first message waits for its turn at the scheduler, where
-    follow-ups go before it and organizations take turns.
+def run_on(work: Work, state: Enrollment, *, messages: bool = False) -> Enrollment:
+    """Takes planned steps that are due and take effect at once, until one must wait.
+
+    With ``messages`` it takes a follow-up message too; only a decision in which nothing comes after this may ask for
+    that, because a stop or a suppression that it records later would find the message on its way. A first message
+    always waits for its turn at the scheduler, where follow-ups go before it and organizations take turns.
     """
     scene: Scene | None = None
     while state.status == Status.ACTIVE and state.in_flight is None:
@@ -47,15 +50,13 @@ def run_on(work: Work, state: Enrollment) -> Enrollment:
             break
         scene = scene or scene_of(work, state)
         node = scene.version.nodes.get(plan.step_id)
-        if node is None or _waits_its_turn(plan, node) or _blocker(work, scene, state, node) is not None:
+        if node is None or _blocker(work, scene, state, node) is not None:
+            break
+        if node.is_message and node.step.active and not (messages and plan.timer_class == TimerClass.FOLLOW_UP):
             break
         # Every round concludes a step further down a flow without loops.
         state = _decide(work, state)
     return state
-
-
-def _waits_its_turn(plan: Plan, node: Node) -> bool:
-    return plan.timer_class == TimerClass.FIRST_TOUCH and node.is_message and node.step.active
 
 
 def _decide(work: Work, state: Enrollment) -> Enrollment:

@@ -89,17 +89,19 @@ def sent(work: Work, outcome: RecordSent) -> None:
         ),
     )
     if stands_here:
-        _go_on(work, state)
+        _go_on(work, state, messages=True)
 
 
-def _go_on(work: Work, state: Enrollment) -> None:
-    """After a step is concluded: the steps that take effect at once, or the end."""
+def _go_on(work: Work, state: Enrollment, *, messages: bool = False) -> None:
+    """After a step is concluded: the steps that take effect at once (with ``messages``, a due follow-up too), or the
+    end.
+    """
     if state.status != Status.ACTIVE:
         return
     if state.plan is None and state.in_flight is None:
         complete(work, state)
     else:
-        run_on(work, state)
+        run_on(work, state, messages=messages)
 
 
 def settle(work: Work, state: Enrollment, execution: Execution, outcome: str, by: str) -> Enrollment:

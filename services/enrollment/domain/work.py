@@ -214,7 +214,6 @@ class Work:
 
 
 @lru_cache(maxsize=4_096)
-@lru_cache(maxsize=10_000)
 def organization_aggregate(organization_id: str) -> UUID:
     """The aggregate id of an organization."""
     return derived_id("organization", organization_id)
