@@ -50,7 +50,7 @@ bench: setup ## Run the benchmark; NAME=… runs one part
 
 .PHONY: test
 test: setup-dev ## Set everything up and run the whole test suite; ARGS=… goes to pytest
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 	@if [ -f web/package-lock.json ]; then echo "web tests"; $(NPM) test; fi
 
 .PHONY: check

@@ -65,7 +65,9 @@ async def serve(
     finally:
         for task in (starting, *ends):
             task.cancel()
-        await asyncio.gather(starting, *ends, return_exceptions=True)
+        for ended in await asyncio.gather(starting, *ends, return_exceptions=True):
+            if isinstance(ended, Exception):
+                log.warning("service_ended_with", error=repr(ended))
         await service.close()
         await telemetry.stop()
     return service

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
+from zlib import crc32
 
 import pymongo
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tendril.embedded.mongod import MongoServer
 from tendril.embedded.postgres import PostgresServer
@@ -15,21 +18,30 @@ from tests.support.servers import ServerLoop, VirtualHosts, running, server_home
 
 #: Where the longest tests are: they begin first, so that no worker is left alone with them at the end.
 LONGEST = ("test_faults.py", "test_stops.py", "test_two_of_each.py", "system", "web")
+FAULTS = "tests/system/test_faults.py"
+PARTS_OF_FAULTS = 5
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers each takes whole files, for what the tests of a file share; the pages share one place, and
-    the faults, a third of all the time, go in parts.
+class WholeFiles(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Each worker takes whole files, for what the tests of a file share. The pages share one place, and the faults, a
+    third of all the time, go in parts.
     """
-    if not config.pluginmanager.hasplugin("dsession") and not hasattr(config, "workerinput"):
-        return
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        if path == FAULTS:
+            return f"{path}/{crc32(nodeid.encode()) % PARTS_OF_FAULTS}"
+        return "web" if path.startswith("tests/web/") else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
+    return WholeFiles(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first."""
     items.sort(key=_turn)
-    for number, item in enumerate(items):
-        folder, name = item.path.parent.name, item.path.name
-        group = "web" if folder == "web" else f"{folder}/{name}"
-        if group == "system/test_faults.py":
-            group += f"/{number // 4}"
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _turn(item: pytest.Item) -> int:

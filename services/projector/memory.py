@@ -30,11 +30,9 @@ class MemoryDocuments:
         if stage.remove:
             self.documents.pop(document_id, None)
             return
-        if stage.new:
-            if document_id in self.documents:
-                raise ValueError(f"document {document_id!r} exists")
-            self.documents[document_id] = {"_id": document_id}
-        elif not stage.paths:
+        if stage.new and document_id in self.documents:
+            raise ValueError(f"document {document_id!r} exists")
+        if not stage.new and not stage.paths:
             return
         own = deepcopy(stage)  # the orders may be carried out elsewhere too
         own.change(self.documents.setdefault(document_id, {"_id": document_id, **own.on_insert}))

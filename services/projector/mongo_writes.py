@@ -37,7 +37,7 @@ def _write(document_id: Any, stage: Stage) -> Write | None:
     if stage.remove:
         return DeleteOne({"_id": document_id})
     if stage.new:
-        document = {"_id": document_id}
+        document = {"_id": document_id, **stage.on_insert}
         stage.change(document)
         return InsertOne(document)
     update: dict[str, Any] = {}

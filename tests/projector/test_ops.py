@@ -102,16 +102,22 @@ async def carry_out(collection: Collection, ops: Ops) -> None:
         await collection.bulk_write(level)
 
 
+def document_in(ops: Ops, document_id: str, *, first: bool) -> Document:
+    """The document, made as new by the first order to it."""
+    return ops.new_document(event(), document_id, {}) if first else ops.document(event(), document_id)
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["new", "perhaps new"])
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "batches of one"])
 @pytest.mark.parametrize("name", CASES)
-async def test_orders_take_effect_in_order(mongo_url: str, name: str, together: bool) -> None:
+async def test_orders_take_effect_in_order(mongo_url: str, name: str, together: bool, new: bool) -> None:
     orders, expected = CASES[name]
     mongo = connect(mongo_url)
     collection = mongo.database(mongo_url.rpartition("/")[2].partition("?")[0]).collection("documents")
     memory = MemoryDocuments()
     ops = Ops()
     for number, order in enumerate(orders):
-        order(ops.document(event(), "one"))
+        order(document_in(ops, "one", first=new and number == 0))
         if not together or number == len(orders) - 1:
             memory.carry_out(ops)
             await carry_out(collection, ops)
@@ -133,12 +139,12 @@ async def test_random_orders_mean_the_same_in_both_and_however_they_are_batched(
         orders: list[Orders] = [lambda d: d.set({"a": 0, "b": [], "c": {}})]
         orders += [random_order(seed) for _ in range(seed.randint(1, 12))]
         results = []
-        for variant in ("whole", "single", "split"):
+        for variant in ("whole", "single", "split", "new whole", "new split"):
             document_id = f"{round_number}-{variant}"
             memory, ops = MemoryDocuments(), Ops()
             for number, order in enumerate(orders):
-                order(ops.document(event(), document_id))
-                if variant == "single" or number == len(orders) - 1 or (variant == "split" and seed.random() < 0.3):
+                order(document_in(ops, document_id, first="new" in variant and number == 0))
+                if variant == "single" or number == len(orders) - 1 or ("split" in variant and seed.random() < 0.3):
                     memory.carry_out(ops)
                     await carry_out(collection, ops)
                     ops = Ops()

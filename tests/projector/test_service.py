@@ -196,6 +196,20 @@ async def test_a_view_whose_writes_are_refused_is_set_aside_in_that_partition_on
         assert str(other) in await bench.documents("leads")
 
 
+async def test_a_view_that_makes_what_exists_is_set_aside_in_that_partition_only(bench: Bench) -> None:
+    lead, _ = nurture(bench.log, 1)
+    other, _ = nurture(bench.log, 2)
+    async with bench.projector():
+        leads = await bench.reader.collection("leads")
+        await leads.insert_one({"_id": str(lead), "partition": partition_of(lead)})
+        await bench.relay.relay()
+        await bench.caught_up([name for name in VIEW_NAMES if name != "leads"])
+        row = next(row for row in await bench.reader.status() if row["name"] == "leads")
+        assert list(row["broken"]) == [f"{partition_of(lead):02d}"]
+        assert "duplicate key" in row["broken"][f"{partition_of(lead):02d}"]["error"]
+        assert str(other) in await bench.documents("leads")
+
+
 @asynccontextmanager
 async def traffic(bench: Bench) -> AsyncIterator[None]:
     """Leads come in all the while."""
