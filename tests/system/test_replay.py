@@ -19,8 +19,8 @@ LEADS = 300
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path_factory.mktemp("replay")) as running:
+async def stack(tmp_path_factory: pytest.TempPathFactory, of_each: dict[str, Any]) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path_factory.mktemp("replay"), **of_each) as running:
         yield running
 
 

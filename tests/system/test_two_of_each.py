@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tendril.embedded.postgres import PostgresServer
-from tests.support.servers import ServerLoop
 from tests.support.waiting import eventually
 from tests.system.checking import nothing_is_stuck, verify_all
 from tests.system.runs import Run
@@ -25,14 +22,6 @@ pytestmark = [pytest.mark.system, pytest.mark.postgres, pytest.mark.asyncio(loop
 
 LEADS = 200
 CLERKS = ("enrollment", "enrollment-2")
-
-
-@pytest.fixture(scope="module")
-def store_url(server_loop: ServerLoop, postgres_server: PostgresServer) -> Iterator[str]:
-    """An empty database for the whole module."""
-    name = f"two{secrets.token_hex(6)}"
-    yield server_loop.call(postgres_server.add_database(name))
-    server_loop.call(postgres_server.delete_database(name))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
