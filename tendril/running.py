@@ -25,11 +25,10 @@ def run_service(name: str, settings: Settings, **options: Any) -> None:
     """
     if name not in SERVICES:
         raise ValueError(f"service must be one of {', '.join(SERVICES)}, got {name!r}")
+    gc.set_threshold(*COLLECT_AFTER)
     module = importlib.import_module(
         f"services.{name}.main"
     )  # only the one that runs: each start loads no more than it needs
-    gc.collect()
     gc.freeze()  # what is loaded stays: no collection looks at it again
-    gc.set_threshold(*COLLECT_AFTER)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(module.run(settings, **options))

@@ -57,7 +57,7 @@ class MongoLedger:
     async def claim(self, step: Step, now: datetime, lapse: datetime | None = None) -> ClaimResult:
         """See Ledger."""
         token = uuid4().hex
-        if await self._store.make(self._new_claim(step, token, now)):
+        if await self._store.make(self._new_row(step, State.CLAIMED, None, now, self._lease_of(token, now))):
             if self._unseen_is_doubtful(step):
                 return Answered(await self._standing(step.dispatch_id))
             return Claim(step.dispatch_id, step.attempt, token, step.position, since=step.since)
@@ -180,11 +180,7 @@ class MongoLedger:
 
     async def stop_unseen(self, step: Step, reason: str, now: datetime) -> Row:
         """See Ledger."""
-        if self._unseen_is_doubtful(step):
-            document = new_document(step, State.IN_DOUBT, InDoubtEnding(RESTORED), now, None)
-        else:
-            document = new_document(step, State.STOPPED, StoppedEnding(reason), now, None)
-        await self._store.make(document)
+        await self._store.make(self._new_row(step, State.STOPPED, StoppedEnding(reason), now))
         return await self._standing(step.dispatch_id)
 
     async def settle(
@@ -216,10 +212,13 @@ class MongoLedger:
     def _unseen_is_doubtful(self, step: Step) -> bool:
         return self._restored_at is not None and step.decided_at <= self._restored_at
 
-    def _new_claim(self, step: Step, token: str, now: datetime) -> dict[str, Any]:
+    def _new_row(
+        self, step: Step, state: State, ending: Ending | None, now: datetime, claim: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A row that was not there; after a restore from a backup it may have been, and is in doubt."""
         if self._unseen_is_doubtful(step):
             return new_document(step, State.IN_DOUBT, InDoubtEnding(RESTORED), now, None)
-        return new_document(step, State.CLAIMED, None, now, self._lease_of(token, now))
+        return new_document(step, state, ending, now, claim)
 
     async def _take_over(self, row: Row, step: Step, token: str, now: datetime) -> Claim | None:
         """None when the row has moved meanwhile."""

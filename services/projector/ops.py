@@ -76,11 +76,8 @@ class Stage:
     def change(self, document: dict[str, Any]) -> None:
         """Carry the changes out on this document, which holds the stage's own values afterwards."""
         for path, value in self.set.items():
-            if "." in path:
-                holder, name = _holder(document, path)
-                holder[name] = value
-            else:
-                document[path] = value
+            holder, name = _holder(document, path)
+            holder[name] = value
         for path, by in self.inc.items():
             holder, name = _holder(document, path)
             holder[name] = holder.get(name, 0) + by
@@ -325,6 +322,8 @@ def above_of(path: str) -> Iterator[str]:
 
 def _holder(document: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
     """The dict in ``document``, made where it is missing, that holds the last name of ``path``."""
+    if "." not in path:
+        return document, path
     *above, name = path.split(".")
     for step in above:
         document = document.setdefault(step, {})

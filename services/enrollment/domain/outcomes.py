@@ -4,6 +4,7 @@ nothing, but for a late send.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -74,7 +75,8 @@ def sent(work: Work, outcome: RecordSent) -> None:
     stands_here = stands_at(state, execution.number)
     plan: Plan | None = None
     if stands_here and state.status == Status.ACTIVE:
-        plan = plan_after(scene_of(work, state), state, execution.step_id, moment=outcome.sent_at, just_sent=True)
+        counted = state if state.sent else replace(state, sent=1)  # this message makes the next one a follow-up
+        plan = plan_after(scene_of(work, state), counted, execution.step_id, moment=outcome.sent_at)
     state = work.on_enrollment(
         state,
         StepSent(

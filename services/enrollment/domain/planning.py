@@ -136,39 +136,22 @@ def lead_value(lead: Lead | None, name: str) -> Any:
 
 
 def plan_after(
-    scene: Scene,
-    state: Enrollment,
-    step_id: str | None,
-    *,
-    arm: str | None = None,
-    moment: datetime,
-    just_sent: bool = False,
+    scene: Scene, state: Enrollment, step_id: str | None, *, arm: str | None = None, moment: datetime
 ) -> Plan | None:
-    """The step that follows ``step_id``, its delay counted from ``moment``; None when there is none. ``just_sent``: by
-    the event that carries this plan a message went out.
-    """
+    """The step that follows ``step_id``, its delay counted from ``moment``; None when there is none."""
     node = scene.version.after(step_id, arm)
-    if node is None:
-        return None
-    return plan_step(scene, state, node, execution=state.last_execution + 1, previous=moment, just_sent=just_sent)
+    return None if node is None else plan_step(scene, state, node, execution=state.last_execution + 1, previous=moment)
 
 
-def plan_step(
-    scene: Scene, state: Enrollment, node: Node, *, execution: int, previous: datetime, just_sent: bool = False
-) -> Plan:
+def plan_step(scene: Scene, state: Enrollment, node: Node, *, execution: int, previous: datetime) -> Plan:
     """A step after its own delay. An inactive one is passed over without waiting."""
     now = scene.work.now
     if not node.step.active:
         return Plan(
-            step_id=node.step.step_id,
-            execution=execution,
-            at=now,
-            due_at=now,
-            timer_class=_class(state, just_sent),
-            why=AT_ONCE,
+            step_id=node.step.step_id, execution=execution, at=now, due_at=now, timer_class=_class(state), why=AT_ONCE
         )
     due = delayed(node.step.delay, previous=previous, started=state.started_at, scene=scene)
-    return plan_at(scene, state, node, execution=execution, due=due, just_sent=just_sent)
+    return plan_at(scene, state, node, execution=execution, due=due)
 
 
 def plan_at(
@@ -180,7 +163,6 @@ def plan_at(
     due: datetime,
     why: Why = BY_DELAY,
     held: Sequence[QuotaSlot] | None = None,
-    just_sent: bool = False,
 ) -> Plan:
     """A step at the first moment, from ``due`` and now on, that its rules allow.
 
@@ -195,7 +177,7 @@ def plan_at(
         execution=execution,
         at=at,
         due_at=due,
-        timer_class=_class(state, just_sent),
+        timer_class=_class(state),
         why=why,
         reserved=reserved,
     )
@@ -267,6 +249,6 @@ def next_plan(scene: Scene, state: Enrollment) -> Plan | None:
     return plan_after(scene, state, state.after, arm=state.arm, moment=state.previous_at)
 
 
-def _class(state: Enrollment, just_sent: bool = False) -> TimerClass:
+def _class(state: Enrollment) -> TimerClass:
     """Leads that have had no message yet stand behind those who have."""
-    return TimerClass.FOLLOW_UP if state.sent or just_sent else TimerClass.FIRST_TOUCH
+    return TimerClass.FOLLOW_UP if state.sent else TimerClass.FIRST_TOUCH
