@@ -223,3 +223,14 @@ def test_business_days_leave_out_weekends_and_holidays() -> None:
 def test_an_unknown_zone_falls_back() -> None:
     assert first_zone("Nowhere/Land", None, "Europe/Berlin").key == "Europe/Berlin"
     assert first_zone("../etc/passwd").key == "UTC"
+
+
+def test_an_opening_goes_on_through_the_second_pass_of_an_overnight_window() -> None:
+    """In Berlin the hour from 2:00 comes twice on 25 October 2026; two windows that touch at 2:30 leave no gap in it."""
+    hours = [{"days": WEEKDAYS, "start": "22:00", "end": "02:30"}, {"days": WEEKDAYS, "start": "02:30", "end": "22:00"}]
+    windows = [Window.model_validate(each) for each in hours]
+    zone, moment = ZoneInfo("Europe/Berlin"), datetime(2026, 10, 24, 21, 0, tzinfo=UTC)
+    found = Hours(windows).opening(moment, zone)
+    assert found is not None
+    assert found[0] == moment
+    assert found[1] - moment > timedelta(days=1)

@@ -100,10 +100,11 @@ class Hours:
         if best is None:
             return None
         start, end = best
-        for offset in range(max(found, -1), found + 3):
-            for other_start, other_end in self.day(zone, day + offset):
-                if other_start <= end < other_end:
-                    end = other_end
+        # By time, not by day: where clocks go back, the second pass of one day's window follows the next day's.
+        near = [stretch for offset in range(max(found, -1), found + 3) for stretch in self.day(zone, day + offset)]
+        for other_start, other_end in sorted(near):
+            if other_start <= end < other_end:
+                end = other_end
         self._openings[zone.key] = (start, end)
         return (max(start, moment), end)
 
