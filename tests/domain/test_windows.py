@@ -226,7 +226,7 @@ def test_an_unknown_zone_falls_back() -> None:
 
 
 def test_an_opening_goes_on_through_the_second_pass_of_an_overnight_window() -> None:
-    """In Berlin the hour from 2:00 comes twice on 25 October 2026; two windows that touch at 2:30 leave no gap in it."""
+    """In Berlin 2:00 to 3:00 comes twice on 25 October 2026; windows that touch at 2:30 leave no gap in it."""
     hours = [{"days": WEEKDAYS, "start": "22:00", "end": "02:30"}, {"days": WEEKDAYS, "start": "02:30", "end": "22:00"}]
     windows = [Window.model_validate(each) for each in hours]
     zone, moment = ZoneInfo("Europe/Berlin"), datetime(2026, 10, 24, 21, 0, tzinfo=UTC)
