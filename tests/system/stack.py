@@ -19,12 +19,12 @@ from typing import Any
 import aio_pika
 import httpx
 import orjson
+from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt, wait_exponential
 
 from shared.clock import write_anchor
 from tendril.embedded.mongod import MongoServer
 from tendril.embedded.ports import free_port
 from tendril.embedded.rabbitmq import RabbitServer
-from tests.support.waiting import eventually
 from tests.system.sink import Sink
 
 ORGANIZATION = "demo"
@@ -252,16 +252,24 @@ class Stack:
         return f"http://127.0.0.1:{self.gateway_port}/api/v1"
 
     async def sign_in(self) -> None:
+        """As the admin, whom the views may not show yet. Few tries: an address with ten failures has to wait."""
+
         async def token() -> str | None:
-            with contextlib.suppress(httpx.HTTPError):
+            with contextlib.suppress(httpx.TransportError):
                 answer = await self.http.post(
                     f"{self.api_url}/auth/token", data={"username": ADMIN[0], "password": ADMIN[1]}
                 )
-                if answer.status_code == 200:
-                    return str(answer.json()["access_token"])
+                return str(answer.json()["access_token"]) if answer.is_success else None
             return None
 
-        self._token = await eventually(token, timeout_seconds=30, message="nobody can sign in")
+        patient = AsyncRetrying(
+            retry=retry_if_result(lambda found: found is None),
+            wait=wait_exponential(0.1),
+            stop=stop_after_attempt(9),
+            retry_error_callback=lambda _: None,
+        )
+        self._token = await patient(token)
+        assert self._token, "nobody can sign in"
 
     async def api(
         self, method: str, path: str, *, expect: int | tuple[int, ...] = (200, 201, 202, 204), **kwargs: Any
