@@ -21,6 +21,7 @@ from shared.messaging.push import Push, enrollment_room, lead_room, organization
 log = structlog.get_logger()
 
 FLUSH_SECONDS = 0.1
+AWAY_SECONDS = 1.0  #: until the next try, once nothing could be sent
 #: With more ids than this a room is only told that the view changed.
 MOST_IDS = 100
 #: Activity items per organization and second; beyond it the feed is sampled, and ``changed`` tells the rest.
@@ -58,6 +59,7 @@ class Announcer:
         self._heads: dict[int, int] = {}
         self._partitions = 16
         self._resync = False
+        self._away = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -100,7 +102,7 @@ class Announcer:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.sleep(AWAY_SECONDS if self._away else FLUSH_SECONDS)
             await self._flush()
 
     async def _flush(self) -> None:
@@ -122,6 +124,7 @@ class Announcer:
                     pushes.append(("changed", data, room))
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 await self._sender.send(pushes)
+            self._away = False
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
@@ -131,7 +134,7 @@ class Announcer:
 
     def _lost(self, why: str) -> None:
         PUSHES_LOST.inc()
-        self._resync = True
+        self._resync = self._away = True
         log.warning("pushes_lost", error=why)
 
     async def _activity_pushes(self) -> list[Push]:
