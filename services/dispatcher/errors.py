@@ -1,11 +1,11 @@
 """What can go wrong in the dispatcher.
 
 DispatcherError
-├── HandOverRefused    the row was stopped or taken over: nothing may be sent
-├── BrokenContent      a template cannot be rendered, or renders to something that must not be sent
-│   └── MissingValues  values without a fallback are missing
-├── BadAddress         the lead's address is none
-└── LineLost           the line to a provider broke before the hand-over point: trying again is safe
+├── HandOverRefused  the row was stopped or taken over: nothing may be sent
+├── BadAddress       the lead's address is none
+└── LineLost         the line to a provider broke before the hand-over point: trying again is safe
+
+BrokenContent and MissingValues (shared.rendering) come from rendering.
 
 DependencyAway (shared.messaging)
 └── LedgerAway         MongoDB does not answer: what is held is let go of
@@ -13,7 +13,6 @@ DependencyAway (shared.messaging)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from shared.messaging.errors import DependencyAway
@@ -29,18 +28,6 @@ class HandOverRefused(DispatcherError):
     def __init__(self, dispatch_id: UUID) -> None:
         self.dispatch_id = dispatch_id
         super().__init__(f"dispatch {dispatch_id} may not be handed over: its row was stopped or taken over")
-
-
-class BrokenContent(DispatcherError):
-    """A template cannot be rendered, or renders to something that must not be sent."""
-
-
-class MissingValues(BrokenContent):
-    """Values without a fallback are missing."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
-        super().__init__(f"no value and no fallback for {', '.join(names)}")
 
 
 class BadAddress(DispatcherError):

@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 from uuid import UUID
 
 from services.dispatcher.states import Step
 from shared.tokens import LinkClaims, Tokens
-
-
-class Links(Protocol):
-    """What rendering needs of a step's addresses."""
-
-    @property
-    def unsubscribe(self) -> str:
-        """The unsubscribe page."""
-
-    @property
-    def pixel(self) -> str:
-        """The open pixel."""
-
-    def click(self, target: str) -> str:
-        """The redirect to a target; the target itself when no token can hold it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from typing import Any
 
 import idna
 
-from services.dispatcher.errors import BadAddress, BrokenContent
+from services.dispatcher.errors import BadAddress
 from services.dispatcher.links import Addresses
-from services.dispatcher.rendering import Rendered
 from shared.events.dispatch import DressedStep
+from shared.rendering.errors import BrokenContent
+from shared.rendering.message import Rendered
 
 _FORBIDDEN = re.compile(r"[\r\n\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029]")
 _MESSAGE_ID = re.compile(r"^<[!-;=?-~]{1,900}>$")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.dispatcher.errors import BadAddress, BrokenContent, MissingValues
+from services.dispatcher.errors import BadAddress
 from services.dispatcher.links import StepLinks, addresses_of
 from services.dispatcher.message import Outbound, compose, from_document, mail_address
 from services.dispatcher.outcomes import Ending, RejectedEnding, UndressedEnding
-from services.dispatcher.rendering import render_step
 from services.dispatcher.states import Claim, Step
 from services.dispatcher.stops import keys_of
 from shared.clock import Clock
 from shared.events import Envelope, InvalidMessage
 from shared.events.dispatch import DressedStep
+from shared.rendering.errors import BrokenContent, MissingValues
+from shared.rendering.message import render_step
 from shared.tokens import Tokens
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from services.dispatcher.errors import BadAddress, BrokenContent
+from services.dispatcher.errors import BadAddress
 from services.dispatcher.links import addresses_of
 from services.dispatcher.message import Outbound, compose, from_document, mail_address, to_document
-from services.dispatcher.rendering import Rendered
 from shared.events.dispatch import Sender
+from shared.rendering.errors import BrokenContent
+from shared.rendering.message import Rendered
 from shared.tokens import Tokens
 from tests.dispatcher.making import dressed, step_of
 

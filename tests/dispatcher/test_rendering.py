@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.dispatcher.errors import BrokenContent, MissingValues
-from services.dispatcher.html_content import safe_address, sanitise, text_of
 from services.dispatcher.links import StepLinks
-from services.dispatcher.liquid_values import render, with_new_tags, without_blanks
-from services.dispatcher.rendering import Rendered, render_step
+from shared.rendering.errors import BrokenContent, MissingValues
+from shared.rendering.html_content import safe_address, sanitise, text_of
+from shared.rendering.liquid_values import render, with_new_tags, without_blanks
+from shared.rendering.message import Rendered, render_step
 from shared.tokens import Tokens
 from tests.dispatcher.making import LEAD, VALUES, dressed, step_of
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import css_inline
 import nh3
 
-from services.dispatcher.errors import BrokenContent
+from shared.rendering.errors import BrokenContent
 
 _LAYOUT = {
     "align",

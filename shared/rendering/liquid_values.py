@@ -15,7 +15,7 @@ from liquid import BoundTemplate, Environment
 from liquid.exceptions import LiquidError
 from liquid.undefined import FalsyStrictUndefined, Undefined
 
-from services.dispatcher.errors import BrokenContent, MissingValues
+from shared.rendering.errors import BrokenContent, MissingValues
 
 #: A message is larger than this only by mistake.
 OUTPUT_CHARACTERS = 512 * 1024

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from services.dispatcher.errors import BrokenContent, MissingValues
-from services.dispatcher.html_content import inline_styles, sanitise, text_of
-from services.dispatcher.links import Links
-from services.dispatcher.liquid_values import render, without_blanks
 from shared.events.dispatch import DressedStep
+from shared.rendering.errors import BrokenContent, MissingValues
+from shared.rendering.html_content import inline_styles, sanitise, text_of
+from shared.rendering.links import Links
+from shared.rendering.liquid_values import render, without_blanks
 
 MOST_SUBJECT_CHARACTERS = 998
 

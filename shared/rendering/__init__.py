@@ -1,0 +1,1 @@
+"""From templates and values to what a recipient reads. Pure: no service, no network."""

@@ -1,0 +1,20 @@
+"""The addresses that a rendered message holds."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Links(Protocol):
+    """What rendering needs of a message's addresses."""
+
+    @property
+    def unsubscribe(self) -> str:
+        """The unsubscribe page."""
+
+    @property
+    def pixel(self) -> str:
+        """The open pixel."""
+
+    def click(self, target: str) -> str:
+        """The redirect to a target; the target itself when no token can hold it."""
