@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -72,6 +72,7 @@ class BatchWorld:
         self._identities: dict[IdentityKey, UUID | None] = {}
         self._suppressions: dict[tuple[str, str, str], str | None] = {}
         self._quotas: dict[tuple[str, str, str], int] = {}
+        self._figures: dict[tuple[str, str], dict[str, int]] = {}
 
     # --- what a decision may ask ------------------------------------------------------------------------------------
 
@@ -140,6 +141,12 @@ class BatchWorld:
             self._quotas[key] = self._store.quota_used(organization_id, [(scope, slot)]).get((scope, slot), 0)
         return self._quotas[key]
 
+    def figures(self, organization_id: str, kind: str) -> Mapping[str, int]:
+        known = self._figures.get((organization_id, kind))
+        if known is None:
+            known = self._figures[organization_id, kind] = self._store.figures(organization_id, kind)
+        return known
+
     def draw(self, *parts: object) -> float:
         """A number from 0 to 1 that depends on ``parts`` alone."""
         text = "\x1f".join(str(part) for part in parts)
@@ -172,6 +179,10 @@ class BatchWorld:
         for take in effects.quotas:
             key = (take.organization_id, take.scope, take.slot)
             self._quotas[key] = self.quota_used(*key) + 1
+        for figure in effects.figures:
+            counted = self._figures.get((figure.organization_id, figure.kind))
+            if counted is not None:
+                counted[figure.key] = counted.get(figure.key, 0) + figure.add
         for back in effects.quotas_given_back:
             key = (back[0], back[1], back[2])
             self._quotas[key] = max(0, self.quota_used(*key) - 1)

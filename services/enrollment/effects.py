@@ -9,6 +9,7 @@ from shared.persistence.eventstore import (
     CatalogueRow,
     Effects,
     EventStore,
+    FigureRow,
     IdentityRow,
     QuotaKey,
     QuotaTake,
@@ -44,5 +45,6 @@ def effects_of(decision: Decision, world: World, store: EventStore) -> Effects:
         keys_gone=list(rows.erased),
         suppressions=[SuppressionRow(*suppression) for suppression in rows.suppressions],
         suppressions_gone=[SuppressionKey(*key) for key in rows.suppressions_gone],
+        figures=[FigureRow(*figure) for figure in rows.figures],
         catalogue=[CatalogueRow(*listing) for listing in rows.catalogue],
     )

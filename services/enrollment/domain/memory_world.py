@@ -5,6 +5,7 @@ log.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -43,6 +44,7 @@ class MemoryWorld:
         self.quotas: dict[tuple[str, str, str], int] = {}
         self.identities: dict[tuple[str, str, str], UUID] = {}
         self.suppressions: dict[tuple[str, str, str], str] = {}
+        self.counted: dict[tuple[str, str], dict[str, int]] = {}
         self.consumed = True
         self._versions: dict[tuple[UUID, int], Version] = {}
 
@@ -95,6 +97,9 @@ class MemoryWorld:
 
     def quota_used(self, organization_id: str, scope: str, slot: str) -> int:
         return self.quotas.get((organization_id, scope, slot), 0)
+
+    def figures(self, organization_id: str, kind: str) -> Mapping[str, int]:
+        return self.counted.get((organization_id, kind), {})
 
     def channel_consumed(self, channel: str) -> bool:
         return bool(channel) and self.consumed
@@ -174,6 +179,9 @@ class MemoryWorld:
             self.suppressions[suppression.organization_id, suppression.channel, suppression.hash] = suppression.reason
         for suppression_key in rows.suppressions_gone:
             self.suppressions.pop(suppression_key, None)
+        for figure in rows.figures:
+            counts = self.counted.setdefault((figure.organization_id, figure.kind), {})
+            counts[figure.key] = counts.get(figure.key, 0) + figure.add
         for lead_id in rows.erased:
             self.identities = {key: owner for key, owner in self.identities.items() if owner != lead_id}
 

@@ -57,6 +57,15 @@ class Suppression(NamedTuple):
     at: datetime
 
 
+class Figure(NamedTuple):
+    """``add`` is added to the count of this kind and key, 0 at first."""
+
+    organization_id: str
+    kind: str
+    key: str
+    add: int = 1
+
+
 class Listing(NamedTuple):
     """A sequence in the catalogue."""
 
@@ -84,6 +93,7 @@ class Rows:
     suppressions: list[Suppression] = field(default_factory=list)
     suppressions_gone: list[tuple[str, str, str]] = field(default_factory=list)
     catalogue: list[Listing] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
     erased: list[UUID] = field(default_factory=list)
 
 

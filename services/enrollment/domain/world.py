@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -69,6 +70,10 @@ class World(Protocol):
         ...
 
     def quota_used(self, organization_id: str, scope: str, slot: str) -> int: ...
+
+    def figures(self, organization_id: str, kind: str) -> Mapping[str, int]:
+        """Counts of a kind by key, last known: what ``Rows.figures`` added. They may lag behind, never ahead."""
+        ...
 
     def channel_consumed(self, channel: str) -> bool:
         """Has the channel's queue had a consumer lately? Silence counts against a step only then."""
