@@ -5,7 +5,7 @@ log.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -17,7 +17,7 @@ from services.enrollment.domain.flow import Version, compile_version
 from services.enrollment.domain.handling import Decision, handle
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.organization import Organization
-from services.enrollment.domain.rows import Rows, Timer, rows_of
+from services.enrollment.domain.rows import Figure, Rows, Timer, rows_of
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import Change, organization_aggregate
@@ -179,11 +179,14 @@ class MemoryWorld:
             self.suppressions[suppression.organization_id, suppression.channel, suppression.hash] = suppression.reason
         for suppression_key in rows.suppressions_gone:
             self.suppressions.pop(suppression_key, None)
-        for figure in rows.figures:
-            counts = self.counted.setdefault((figure.organization_id, figure.kind), {})
-            counts[figure.key] = counts.get(figure.key, 0) + figure.add
+        self._count(rows.figures)
         for lead_id in rows.erased:
             self.identities = {key: owner for key, owner in self.identities.items() if owner != lead_id}
+
+    def _count(self, figures: Iterable[Figure]) -> None:
+        for figure in figures:
+            counts = self.counted.setdefault((figure.organization_id, figure.kind), {})
+            counts[figure.key] = counts.get(figure.key, 0) + figure.add
 
     def _state(self, aggregate_id: UUID, cls: type[T]) -> T | None:
         state = self.states.get(aggregate_id)
