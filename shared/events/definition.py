@@ -6,6 +6,7 @@ as a whole (loops, unknown tags, missing senders) is the enrollment service's bu
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,10 @@ from shared.events.message import Value
 StepId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 LocalTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+#: Longest stretch that one entry of a calendar names.
+MOST_DAYS_OFF = 400
 
 
 class Channel(StrEnum):
@@ -38,17 +43,29 @@ class StepKind(StrEnum):
     EXIT = "exit"
 
 
+#: What a reply is about.
+Intent = Literal["interested", "not_now", "not_interested", "unsubscribe", "out_of_office", "other"]
+
+
 class Delay(Value):
     """How long a step waits, counted from where; ``at`` then moves it to that local time of day, the same day or the
-    next."""
+    next. Only a delay from a lead's date field may be negative: so long before it. A moment that has passed is due at
+    once.
+    """
 
-    amount: int = Field(default=0, ge=0, le=100_000)
+    amount: int = Field(default=0, ge=-100_000, le=100_000)
     unit: Literal["minutes", "hours", "days", "business_days", "weeks"] = "minutes"
     from_: Literal["previous", "enrollment", "field"] = Field(default="previous", alias="from")
     field: str | None = None
     at: LocalTime | None = None
 
     model_config = {"populate_by_name": True, "frozen": True, "extra": "forbid", "serialize_by_alias": True}
+
+    @model_validator(mode="after")
+    def _before_a_field_only(self) -> Self:
+        if self.amount < 0 and self.from_ != "field":
+            raise ValueError("amount must not be negative, but for a delay from a field")
+        return self
 
 
 class WithinTime(Value):
@@ -57,12 +74,26 @@ class WithinTime(Value):
 
 
 class EngagementTest(Value):
-    """Has this signal come for this step (any step when left out), for this link, within a time before now?"""
+    """Has this signal come for this step (any step when left out), for this link, with this intent (a reply's), within
+    a time before now?"""
 
     signal: Literal["delivered", "opened", "clicked", "replied", "bounced", "unsubscribed"]
     step: StepId | None = None
     link: str | None = None
+    intent: Intent | None = None
     within: WithinTime | None = None
+
+
+class TimeTest(Value):
+    """Is it such a time, on local wall time? Every part that is given must hold. ``days``, ``start`` (inside) and
+    ``end`` (outside) read as in a window; ``first_day`` and ``last_day`` are both inside.
+    """
+
+    days: list[Weekday] | None = None
+    start: LocalTime | None = None
+    end: LocalTime | None = None
+    first_day: date | None = None
+    last_day: date | None = None
 
 
 class Condition(Value):
@@ -77,14 +108,15 @@ class Condition(Value):
     engagement: EngagementTest | None = None
     has_tag: str | None = None
     consent: str | None = None
+    time: TimeTest | None = None
 
     model_config = {"populate_by_name": True, "frozen": True, "extra": "forbid", "serialize_by_alias": True}
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        forms = [self.all, self.any, self.not_, self.field, self.engagement, self.has_tag, self.consent]
+        forms = [self.all, self.any, self.not_, self.field, self.engagement, self.has_tag, self.consent, self.time]
         if sum(form is not None for form in forms) != 1:
-            raise ValueError("exactly one of all, any, not, field, engagement, has_tag, consent must be given")
+            raise ValueError("exactly one of all, any, not, field, engagement, has_tag, consent, time must be given")
         if (self.field is None) != (self.op is None):
             raise ValueError("field and op go together")
         return self
@@ -196,6 +228,28 @@ class Step(Value):
         return self
 
 
+class DayOff(Value):
+    """Days on which nobody works: ``first`` to ``last``, both inside; ``last`` left out means one day."""
+
+    first: date
+    last: date | None = None
+    name: str = Field(default="", max_length=200)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.last is not None and not self.first <= self.last <= self.first + timedelta(days=MOST_DAYS_OFF):
+            raise ValueError(f"last must not be before first, nor more than {MOST_DAYS_OFF} days after it")
+        return self
+
+
+class QuietHours(Value):
+    """When SMS and WhatsApp are silent, on the lead's wall time: from ``start`` to ``end``, overnight too; never when
+    both are the same."""
+
+    start: LocalTime = "21:00"
+    end: LocalTime = "08:00"
+
+
 class Window(Value):
     """Hours in which a channel may send, on local wall time: from ``start`` (inside) to ``end`` (outside).
 
@@ -228,15 +282,20 @@ class Reenroll(Value):
 
 
 class SequenceSettings(Value):
-    """``timezone`` is ``lead``, ``organization`` or a name of the tz database. Empty ``windows`` mean any hour."""
+    """``timezone`` is ``lead``, ``organization`` or a name of the tz database. Empty ``windows`` mean any hour; those
+    of ``channel_windows`` hold for one channel, besides. ``send_time`` ``optimised`` moves a message to the hour at
+    which the lead, or the organization's leads, answer most: inside every window, and at most a day later.
+    """
 
     stop_on: list[StopSignal | StopRule] = ["reply", "meeting_booked", "conversion", "unsubscribe", "bounce"]
     max_retries: int = Field(default=3, ge=0, le=20)
     retry_delay_minutes: int = Field(default=15, ge=1, le=7 * 24 * 60)
     timezone: str = "lead"
     windows: list[Window] = []
+    channel_windows: dict[Channel, list[Window]] = {}
     skip_weekends: bool = False
     holidays: str | None = None
+    send_time: Literal["fixed", "optimised"] = "fixed"
     limits: Limits = Limits()
     reenroll: Reenroll | None = None
     manual_advance: bool = True
@@ -268,6 +327,7 @@ class Trigger(Value):
     statuses: list[str] = []
     temperatures: list[str] = []
     tags: list[str] = []
+    conditions: Condition | None = None
     priority: int = 0
 
 

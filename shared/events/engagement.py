@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
+from shared.events.definition import Intent
 from shared.events.enrollment import SignalKind
 from shared.events.message import Event, Fact, Instant, Pii
 
@@ -40,6 +42,8 @@ class RecordSignal(Fact):
     auto_reply: bool = False
     subject: str | None = Field(default=None, max_length=2_000)
     text: str | None = Field(default=None, max_length=MAX_REPLY_TEXT)
+    intent: Intent | None = None
+    returns_on: date | None = None  #: auto-reply: the day its writer is back
     whole: bool = True  #: unsubscribe: True for everything on the channel, False for this sequence only
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from shared.events.definition import Intent
 from shared.events.message import Command, Event, Fact, Instant
 from shared.events.why import Plan, QuotaSlot, TimerClass, Why
 
@@ -360,6 +361,7 @@ class EngagementNoted(Event):
     signal: SignalKind
     at: Instant
     link: str | None = None
+    intent: Intent | None = None  #: of a reply
 
 
 class EnrollmentPaused(Event):

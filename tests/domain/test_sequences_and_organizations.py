@@ -99,7 +99,11 @@ def test_a_draft_cannot_be_paused() -> None:
         ([email("a")], {"holidays": "QQ"}, "settings.holidays"),
         ([email("a")], {"windows": [{"days": []}]}, "settings.windows"),
         ([email("a", delay={"from": "field"})], {}, "steps.a.delay.field"),
-        ([email("a", conditions={"engagement": {"signal": "opened", "step": "zz"}})], {}, "steps.a.config.when"),
+        (
+            [email("a", conditions={"engagement": {"signal": "opened", "step": "zz"}})],
+            {},
+            "steps.a.conditions.engagement.step",
+        ),
         ([email("a", config={"html": '<a href="nowhere">x</a>'})], {}, "steps.a.config.html"),
         ([{"step_id": "out", "kind": "exit"}, email("a")], {}, "steps.a"),
         ([{"step_id": "c", "kind": "condition", "config": {"when": {"has_tag": "x"}}}], {}, "steps.c.then"),

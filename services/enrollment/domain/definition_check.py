@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from services.enrollment.domain.condition_check import check_condition
+from services.enrollment.domain.lead_values import is_known
 from services.enrollment.domain.windows import days_off, zone_named
 from shared.events.definition import (
-    Condition,
     ConditionConfig,
     EmailConfig,
     SequenceDefinition,
@@ -80,6 +81,8 @@ def _trigger(definition: SequenceDefinition) -> Iterator[Finding]:
         yield _finding("trigger.score", "min must not be above max")
     if "score_reached" in definition.trigger.on and (score is None or (score.min is None and score.max is None)):
         yield _finding("trigger.score", "is required for score_reached")
+    if definition.trigger.conditions is not None:
+        yield from check_condition(definition.trigger.conditions, "trigger.conditions", None)
 
 
 def _ids(steps: Sequence[Step]) -> Iterator[Finding]:
@@ -92,27 +95,14 @@ def _step(step: Step, known: set[str]) -> Iterator[Finding]:
     where = f"steps.{step.step_id}"
     if step.delay.from_ == "field" and not step.delay.field:
         yield _finding(f"{where}.delay.field", "must name the field that the delay counts from")
-    for condition in _conditions(step):
-        for tested in _engagement_steps(condition):
-            if tested not in known:
-                yield _finding(f"{where}.config.when", f"tests step {tested}, which does not exist")
+    if step.delay.from_ == "field" and step.delay.field and is_known(step.delay.field):
+        yield _finding(f"{where}.delay.field", f"{step.delay.field} holds no date: name a custom field")
+    if step.conditions is not None:
+        yield from check_condition(step.conditions, f"{where}.conditions", known)
+    if isinstance(step.config, ConditionConfig):
+        yield from check_condition(step.config.when, f"{where}.config.when", known)
     if step.kind is StepKind.CONDITION and not step.then and not step.else_:
         yield _finding(f"{where}.then", "a condition needs a step in one of its arms")
-
-
-def _conditions(step: Step) -> Iterator[Condition]:
-    if step.conditions is not None:
-        yield step.conditions
-    if isinstance(step.config, ConditionConfig):
-        yield step.config.when
-
-
-def _engagement_steps(condition: Condition) -> Iterator[str]:
-    if condition.engagement is not None and condition.engagement.step is not None:
-        yield condition.engagement.step
-    children = [*(condition.all or []), *(condition.any or []), *([condition.not_] if condition.not_ else [])]
-    for child in children:
-        yield from _engagement_steps(child)
 
 
 def _content(step: Step, config: EmailConfig, facts: ContentFacts) -> Iterator[Finding]:

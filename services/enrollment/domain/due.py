@@ -18,7 +18,7 @@ from services.enrollment.domain.planning import BY_DELAY, Scene, blocked, fit, p
 from services.enrollment.domain.reach import UNSUBSCRIBED, barrier
 from services.enrollment.domain.scoring import change_score
 from services.enrollment.domain.work import Work
-from shared.events.definition import ConditionConfig, ExitConfig, ScoreConfig, StepKind, TagConfig
+from shared.events.definition import ExitConfig, ScoreConfig, StepKind, TagConfig
 from shared.events.enrollment import StepDue, StepHandedToPerson, StepPostponed, StepSkipped, StepTaken
 from shared.events.lead import LeadTagged
 from shared.events.task import TaskOpened
@@ -90,8 +90,8 @@ def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enro
         if why.rule == UNSUBSCRIBED and rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, why)
         return _skip(work, scene, state, node, why)
-    if node.step.conditions is not None:
-        verdict = evaluate(node.step.conditions, scene, state)
+    if node.entry is not None:
+        verdict = evaluate(node.entry, scene, state)
         if not verdict.holds:
             return _skip(work, scene, state, node, Why(rule="condition", inputs=verdict.inputs))
     return _stop_rules(work, scene, state)
@@ -187,8 +187,8 @@ def _take(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
         return leave(
             work, state, config.reason, stop="cancelled", why=Why(rule="exit_step", inputs={"step": step.step_id})
         )
-    if isinstance(config, ConditionConfig):
-        verdict = evaluate(config.when, scene, state)
+    if node.when is not None:
+        verdict = evaluate(node.when, scene, state)
         arm = "then" if verdict.holds else "else"
         plan = plan_after(scene, state, step.step_id, arm=arm, moment=work.now)
         state = _taken(work, state, node, plan, arm=arm, why=Why(rule="condition", inputs=verdict.inputs))

@@ -40,7 +40,7 @@ NEVER_REPEATED = frozenset({UNANSWERED})
 @dataclass(frozen=True, slots=True)
 class Execution:
     """One run of a message step. ``attempt`` is the newest decided; ``signals`` holds the first moment of each kind
-    that counts.
+    that counts; ``intent`` is that of the first reply.
     """
 
     number: int
@@ -51,6 +51,7 @@ class Execution:
     fate: Fate
     sent_at: datetime | None = None
     signals: Mapping[str, datetime] = field(default_factory=dict)
+    intent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
         event.attempt,
         Fate.IN_FLIGHT,
         signals=known.signals if known is not None else {},
+        intent=known.intent if known is not None else None,
     )
     return replace(
         state,
@@ -216,7 +217,10 @@ def _noted(state: Enrollment, event: EngagementNoted, _at: datetime) -> Enrollme
     known = state.executions.get(event.execution)
     if known is None or event.signal in known.signals:
         return state
-    return replace(state, executions=_with(state, event.execution, signals={**known.signals, event.signal: event.at}))
+    signals = {**known.signals, event.signal: event.at}
+    return replace(
+        state, executions=_with(state, event.execution, signals=signals, intent=event.intent or known.intent)
+    )
 
 
 def _without_slots(plan: Plan | None) -> Plan | None:

@@ -8,8 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.enrollment.domain.conditions import Test, compile_condition
 from services.enrollment.domain.windows import Hours, hours_of
-from shared.events.definition import EmailConfig, SequenceDefinition, SequenceSettings, Step, StepKind, TaskConfig
+from shared.events.definition import (
+    ConditionConfig,
+    EmailConfig,
+    SequenceDefinition,
+    SequenceSettings,
+    Step,
+    StepKind,
+    TaskConfig,
+)
 
 #: Kinds that wait for a person.
 PERSON_KINDS = frozenset({StepKind.TASK})
@@ -21,7 +30,7 @@ class Node:
     ``orelse`` begin a condition's arms.
 
     ``channel`` is None for a step that sends nothing. ``sender`` is the name the step asks for, None for the
-    organization's own choice.
+    organization's own choice. ``entry`` are the step's own conditions, ``when`` those of a branch, both compiled.
     """
 
     step: Step
@@ -31,6 +40,8 @@ class Node:
     orelse: str | None
     channel: str | None
     sender: str | None
+    entry: Test | None
+    when: Test | None
 
     @property
     def is_message(self) -> bool:
@@ -49,6 +60,7 @@ class Version:
     nodes: dict[str, Node]
     steps: dict[str, Step]
     hours: Hours | None
+    trigger: Test | None  #: the trigger's own conditions
 
     def after(self, step_id: str | None, arm: str | None = None) -> Node | None:
         """The step that follows ``step_id`` (by ``arm`` when it is a condition); the first step for None; None at the
@@ -80,6 +92,7 @@ def compile_version(sequence_id: UUID, version: int, definition: SequenceDefinit
         nodes=nodes,
         steps={step_id: node.step for step_id, node in nodes.items()},
         hours=hours_of(definition.settings),
+        trigger=compile_condition(conditions) if (conditions := definition.trigger.conditions) is not None else None,
     )
 
 
@@ -97,6 +110,8 @@ def _place(steps: Sequence[Step], joins: str | None, nodes: dict[str, Node]) -> 
             orelse=step.else_[0].step_id if step.else_ else None,
             channel=config.channel if isinstance(config, EmailConfig) else None,
             sender=config.sender if isinstance(config, EmailConfig) else None,
+            entry=compile_condition(step.conditions) if step.conditions is not None else None,
+            when=compile_condition(config.when) if isinstance(config, ConditionConfig) else None,
         )
         _place(step.then, follower, nodes)
         _place(step.else_, follower, nodes)

@@ -8,8 +8,10 @@ from datetime import timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from services.enrollment.domain.conditions import evaluate
 from services.enrollment.domain.flow import Version, first_message
 from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.planning import Scene
 from services.enrollment.domain.reach import barrier
 from services.enrollment.domain.work import Work
 from services.enrollment.domain.world import CatalogueEntry
@@ -35,7 +37,8 @@ def match(work: Work, lead: Lead, occasion: Occasion, *, score_before: int = 0) 
     fitting: list[tuple[int, int, str, CatalogueEntry]] = []
     for entry in work.world.catalogue(work.organization_id):
         trigger = entry.definition.trigger
-        why = _off(trigger, lead, occasion, score_before) or unreachable(work, lead, entry)
+        why = _off(trigger, lead, occasion, score_before) or _own_conditions(work, lead, entry)
+        why = why or unreachable(work, lead, entry)
         if why is not None:
             refused[str(entry.sequence_id)] = why
         else:
@@ -63,7 +66,8 @@ def match(work: Work, lead: Lead, occasion: Occasion, *, score_before: int = 0) 
 def specificity(trigger: Trigger) -> int:
     """How many kinds of criteria a trigger names."""
     lists = (trigger.funnels, trigger.sources, trigger.statuses, trigger.temperatures, trigger.tags)
-    return sum(1 for each in lists if each) + (1 if trigger.score is not None else 0)
+    named = sum(1 for each in lists if each) + (1 if trigger.score is not None else 0)
+    return named + (1 if trigger.conditions is not None else 0)
 
 
 def _off(trigger: Trigger, lead: Lead, occasion: Occasion, score_before: int) -> Why | None:
@@ -90,6 +94,17 @@ def _off(trigger: Trigger, lead: Lead, occasion: Occasion, score_before: int) ->
     if trigger.tags and not lead.tags & set(trigger.tags):
         return Why(rule="tag", inputs={"wanted": trigger.tags})
     return None
+
+
+def _own_conditions(work: Work, lead: Lead, entry: CatalogueEntry) -> Why | None:
+    """What the trigger's condition tree says against the lead; None when there is none or it holds."""
+    if entry.definition.trigger.conditions is None:
+        return None
+    version = work.world.version(entry.sequence_id, entry.version)
+    if version is None or version.trigger is None:
+        return None
+    verdict = evaluate(version.trigger, Scene(work, version, lead), None)
+    return None if verdict.holds else Why(rule="condition", inputs=verdict.inputs)
 
 
 def _crosses(trigger: Trigger, score_before: int) -> bool:

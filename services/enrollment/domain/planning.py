@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.flow import Node, Version
-from services.enrollment.domain.lead import FIELDS, Lead
+from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.quotas import Full, limits_of, slots_free
 from services.enrollment.domain.windows import (
@@ -103,36 +104,6 @@ def _later(base: datetime, delay: Delay, scene: Scene) -> datetime:
             return local_days_later(base, delay.amount * 7, scene.zone)
         case "business_days":
             return business_days_later(base, delay.amount, scene.zone, scene.version.settings.holidays)
-
-
-def date_field(lead: Lead | None, name: str, zone: ZoneInfo) -> datetime | None:
-    """A lead's field as a moment; a bare date is its midnight in ``zone``."""
-    value = lead_value(lead, name)
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value.strip())
-    except ValueError:
-        return None
-    return (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment).astimezone(UTC)
-
-
-def lead_value(lead: Lead | None, name: str) -> Any:
-    """A field of a lead by name: ``score``, ``lead.status``, ``custom_fields.budget``, or a custom field's bare name.
-    None when it has none.
-    """
-    if lead is None:
-        return None
-    name = name.removeprefix("lead.")
-    if name in FIELDS or name == "score":
-        return getattr(lead, name)
-    if name == "tags":
-        return sorted(lead.tags)
-    if name == "name":
-        return " ".join(part for part in (lead.first_name, lead.last_name) if part) or None
-    for prefix in ("custom_fields.", "custom."):
-        name = name.removeprefix(prefix)
-    return lead.custom_fields.get(name)
 
 
 def plan_after(

@@ -50,6 +50,7 @@ def record(work: Work, fact: RecordSignal) -> None:
                 signal=fact.signal,
                 at=fact.at,
                 link=fact.link,
+                intent=fact.intent,
             ),
         )
         _score(work, state, fact)

@@ -132,6 +132,10 @@ class Work:
         known = cast("Engagement | None", self.states.get(engagement_id)) or self.world.engagement(engagement_id)
         return self._mine(known, engagement_id)
 
+    def engagement_of(self, enrollment_id: UUID, execution: int) -> Engagement | None:
+        """What came back for one dispatch."""
+        return self.engagement(engagement_id(enrollment_id, execution))
+
     def find_sequence(self, sequence_id: UUID) -> Sequence | None:
         state = cast("Sequence | None", self.states.get(sequence_id)) or self.world.sequence(sequence_id)
         return state if state is not None and state.organization_id == self.organization_id else None

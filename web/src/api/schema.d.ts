@@ -1327,6 +1327,12 @@ export interface components {
              */
             reason: string;
         };
+        /**
+         * Channel
+         * @description What carries a message.
+         * @enum {string}
+         */
+        Channel: "email" | "sms" | "whatsapp" | "webhook" | "null";
         /** Completion */
         Completion: {
             /** Note */
@@ -1356,6 +1362,7 @@ export interface components {
             not?: components["schemas"]["Condition"] | null;
             /** Op */
             op?: ("eq" | "ne" | "gt" | "gte" | "lt" | "lte" | "in" | "contains" | "exists" | "before" | "after") | null;
+            time?: components["schemas"]["TimeTest"] | null;
             /** Value */
             value?: unknown;
         };
@@ -1373,7 +1380,8 @@ export interface components {
         /**
          * Delay
          * @description How long a step waits, counted from where; ``at`` then moves it to that local time of day, the same day or the
-         *     next.
+         *     next. Only a delay from a lead's date field may be negative: so long before it. A moment that has passed is due at
+         *     once.
          */
         Delay: {
             /**
@@ -1445,9 +1453,12 @@ export interface components {
         };
         /**
          * EngagementTest
-         * @description Has this signal come for this step (any step when left out), for this link, within a time before now?
+         * @description Has this signal come for this step (any step when left out), for this link, with this intent (a reply's), within
+         *     a time before now?
          */
         EngagementTest: {
+            /** Intent */
+            intent?: ("interested" | "not_now" | "not_interested" | "unsubscribe" | "out_of_office" | "other") | null;
             /** Link */
             link?: string | null;
             /**
@@ -2112,11 +2123,13 @@ export interface components {
             name: string;
             /**
              * @default {
+             *       "channel_windows": {},
              *       "limits": {},
              *       "manual_advance": true,
              *       "max_retries": 3,
              *       "on_in_doubt": "continue",
              *       "retry_delay_minutes": 15,
+             *       "send_time": "fixed",
              *       "skip_weekends": false,
              *       "stop_on": [
              *         "reply",
@@ -2157,9 +2170,18 @@ export interface components {
         };
         /**
          * SequenceSettings
-         * @description ``timezone`` is ``lead``, ``organization`` or a name of the tz database. Empty ``windows`` mean any hour.
+         * @description ``timezone`` is ``lead``, ``organization`` or a name of the tz database. Empty ``windows`` mean any hour; those
+         *     of ``channel_windows`` hold for one channel, besides. ``send_time`` ``optimised`` moves a message to the hour at
+         *     which the lead, or the organization's leads, answer most: inside every window, and at most a day later.
          */
         SequenceSettings: {
+            /**
+             * Channel Windows
+             * @default {}
+             */
+            channel_windows: {
+                [key: string]: components["schemas"]["Window"][];
+            };
             /** Holidays */
             holidays?: string | null;
             /** @default {} */
@@ -2186,6 +2208,12 @@ export interface components {
              * @default 15
              */
             retry_delay_minutes: number;
+            /**
+             * Send Time
+             * @default fixed
+             * @enum {string}
+             */
+            send_time: "fixed" | "optimised";
             /**
              * Skip Weekends
              * @default false
@@ -2480,6 +2508,23 @@ export interface components {
             /** Title */
             title: string;
         };
+        /**
+         * TimeTest
+         * @description Is it such a time, on local wall time? Every part that is given must hold. ``days``, ``start`` (inside) and
+         *     ``end`` (outside) read as in a window; ``first_day`` and ``last_day`` are both inside.
+         */
+        TimeTest: {
+            /** Days */
+            days?: ("mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun")[] | null;
+            /** End */
+            end?: string | null;
+            /** First Day */
+            first_day?: string | null;
+            /** Last Day */
+            last_day?: string | null;
+            /** Start */
+            start?: string | null;
+        };
         /** Timeseries */
         Timeseries: {
             /** Items */
@@ -2651,6 +2696,7 @@ export interface components {
          * @description Which leads a sequence takes. Empty lists match every lead; with ``start`` ``manual`` none is taken by itself.
          */
         Trigger: {
+            conditions?: components["schemas"]["Condition"] | null;
             /**
              * Funnels
              * @default []
