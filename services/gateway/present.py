@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.gateway.access import Scope
+from services.gateway.activities import described
 from services.gateway.lists import ids_of
 from shared.persistence.field_names import original_fields
 from shared.persistence.views import ViewReader
@@ -202,6 +203,7 @@ def activity(document: Mapping[str, Any], lead_name: str | None, names: Names) -
         "id": str(document["_id"]),
         "at": document["at"],
         "kind": document["kind"],
+        **described(document),
         "lead_id": document.get("lead_id"),
         "lead_name": lead_name,
         "enrollment_id": document.get("enrollment_id"),

@@ -111,9 +111,15 @@ class Timeseries(Shape):
 
 
 class Activity(Shape):
+    """``outcome`` and ``duration_seconds`` are None where they mean nothing."""
+
     id: str
     at: datetime
     kind: str
+    group: str
+    title: str
+    outcome: str | None
+    duration_seconds: int | None
     lead_id: str | None
     lead_name: str | None
     enrollment_id: str | None

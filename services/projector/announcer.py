@@ -15,6 +15,7 @@ from services.projector.event import Event
 from services.projector.links import enrollment_of
 from services.projector.telemetry import PUSHES_LOST
 from services.projector.views import View
+from services.projector.views.timeline import group_of
 from shared.clock import Clock
 from shared.messaging.push import Push, enrollment_room, lead_room, organization_room, sequence_room, tasks_room
 
@@ -161,6 +162,7 @@ def activity_of(event: Event, names: Mapping[str, str | None]) -> dict[str, Any]
         "id": str(event.position),
         "at": event.at.isoformat(),
         "kind": event.kind,
+        "group": group_of(event.topic),
         "lead_id": event.lead_id,
         "lead_name": names.get(event.lead_id) if event.lead_id else None,
         "enrollment_id": enrollment_of(event),

@@ -1,6 +1,18 @@
 """Every event and command, as frozen pydantic models: the contract, the stored form and the published form."""
 
-from shared.events import definition, dispatch, engagement, enrollment, lead, organization, query, sequence, task, why
+from shared.events import (
+    activity,
+    definition,
+    dispatch,
+    engagement,
+    enrollment,
+    lead,
+    organization,
+    query,
+    sequence,
+    task,
+    why,
+)
 from shared.events.envelope import Envelope, from_cloud_event, to_cloud_event
 from shared.events.errors import DuplicateTopic, InvalidMessage, MessageError, UnknownTopic
 from shared.events.message import (
@@ -27,6 +39,7 @@ __all__ = [
     "MessageError",
     "UnknownTopic",
     "Value",
+    "activity",
     "definition",
     "dispatch",
     "engagement",

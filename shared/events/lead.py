@@ -6,22 +6,23 @@ them have names of their own.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field, field_validator, model_validator
 
+from shared.events.free_fields import storable
 from shared.events.message import Command, Event, Fact, Instant, Pii, PiiMap, Value
 from shared.events.why import Why
 
 MAX_FIELD = 2_000
-#: Levels that custom fields may nest; JSON writers and MongoDB stop at some hundred.
-DEEPEST = 50
 
 #: Lead fields that are not personal and are kept in clear.
 PLAIN_FIELDS = ("title", "timezone", "locale", "source", "status", "temperature")
 #: Lead fields that are personal; ``custom_fields`` as well.
 PERSONAL_FIELDS = ("external_id", "email", "phone", "first_name", "last_name", "company")
+
+Tag = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class LeadBody(Value):
@@ -60,28 +61,7 @@ class LeadBody(Value):
     @field_validator("custom_fields")
     @classmethod
     def _can_be_written(cls, fields: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Refuses what JSON readers take and no writer writes: depth, lone surrogates, huge numbers."""
-        level: list[Any] = [fields]
-        for _ in range(DEEPEST + 2):
-            inner: list[Any] = []
-            for value in level:
-                if isinstance(value, str) and not value.isascii():
-                    _must_be_unicode(value)
-                elif isinstance(value, int) and not -(2**63) <= value < 2**64:
-                    raise ValueError("numbers must fit in 64 bits")
-                elif isinstance(value, dict):
-                    inner += [*value, *value.values()]
-                elif isinstance(value, list):
-                    inner += value
-            level = inner
-        if level:
-            raise ValueError(f"must not nest deeper than {DEEPEST} levels")
-        return fields
-
-
-def _must_be_unicode(text: str) -> None:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("texts must not have lone surrogates")
+        return storable(fields)
 
 
 class InboundLead(Fact):
@@ -165,8 +145,8 @@ class EditLead(Command):
 class TagLead(Command):
     TOPIC = "lead.tag.v1"
     lead_id: UUID
-    add: list[str] = []
-    remove: list[str] = []
+    add: list[Tag] = Field(default=[], max_length=100)
+    remove: list[Tag] = Field(default=[], max_length=100)
 
 
 class ScoreLead(Command):
@@ -174,7 +154,25 @@ class ScoreLead(Command):
     lead_id: UUID
     add: int | None = Field(default=None, ge=-100, le=100)
     set: int | None = Field(default=None, ge=0, le=100)
-    why: str = "by_hand"
+    why: str = Field(default="by_hand", min_length=1, max_length=200)
+
+
+class ConvertLead(Command):
+    """A member says that the lead converted. ``at`` None: just now."""
+
+    TOPIC = "lead.convert.v1"
+    lead_id: UUID
+    value: float | None = Field(default=None, ge=0, le=1e15)
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    at: Instant | None = None
+
+
+class AssignLead(Command):
+    """``owner`` is a member's id; None: nobody's."""
+
+    TOPIC = "lead.assign.v1"
+    lead_id: UUID
+    owner: UUID | None
 
 
 class EraseLead(Command):
@@ -272,6 +270,14 @@ class LeadTagged(Event):
     TOPIC = "lead.tagged.v1"
     added: list[str] = []
     removed: list[str] = []
+    why: Why | None = None
+
+
+class LeadAssigned(Event):
+    """``owner`` is a member's id; None: nobody's."""
+
+    TOPIC = "lead.assigned.v1"
+    owner: str | None
     why: Why | None = None
 
 

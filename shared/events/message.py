@@ -34,6 +34,8 @@ _PII = PiiMark()
 Pii = Annotated[str | None, _PII]
 #: Personal values by name (custom fields). It reads ``None`` once the lead's key is deleted.
 PiiMap = Annotated[dict[str, Any] | None, _PII]
+#: Several personal texts. It reads ``None`` once the lead's key is deleted.
+PiiTexts = Annotated[list[str] | None, _PII]
 
 
 class Value(BaseModel):

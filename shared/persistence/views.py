@@ -35,6 +35,9 @@ VIEW_NAMES = (
     "tasks",
 )
 
+#: What an entry of the timeline can be filtered by.
+TIMELINE_GROUPS = ("message", "signal", "task", "call", "meeting", "email", "note", "enrollment", "change")
+
 #: The live generation is asked again after this long; the old one stays a minute after a switch.
 GENERATION_SECONDS = 1.0
 #: How often the checkpoints are looked at while somebody waits.

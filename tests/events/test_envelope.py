@@ -15,7 +15,7 @@ TEXT = st.text(min_size=1, max_size=40)
 ENVELOPES = st.builds(
     Envelope,
     id=TEXT,
-    message=st.builds(TagLead, lead_id=st.uuids(), add=st.lists(st.text(max_size=8), max_size=3)),
+    message=st.builds(TagLead, lead_id=st.uuids(), add=st.lists(st.text(min_size=1, max_size=8), max_size=3)),
     source=TEXT,
     time=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     organization_id=st.none() | TEXT,

@@ -161,3 +161,45 @@ async def test_a_message_as_it_was_sent(gateway: Gateway) -> None:
     assert [item["id"] for item in doubtful["items"]] == [message_id]
     path = f"/api/v1/messages/{message_id}/resolve"
     assert (await gateway.http.post(path, json={"outcome": "sent"}, headers=gateway.key())).status_code == 200
+
+
+async def test_the_timeline_by_group_and_time_with_titles_and_badges(gateway: Gateway) -> None:
+    await gateway.put("leads", lead_document(0))
+    entries = [
+        {"kind": "lead.call_logged", "group": "call", "detail": {"outcome": "connected", "duration_seconds": 240}},
+        {
+            "kind": "lead.meeting_logged",
+            "group": "meeting",
+            "detail": {"outcome": "held", "duration_minutes": 30},
+            "personal": {"title": "Demo", "place": "Office"},
+        },
+        {"kind": "enrollment.engagement_noted", "group": "signal", "detail": {"signal": "opened"}},
+        {"kind": "enrollment.step_stopped", "group": "message", "detail": {"reason": "replied"}},
+    ]
+    await gateway.put(
+        "timeline",
+        *(
+            {"_id": n, "position": n, "lead_id": str(LEAD), "at": NOW + timedelta(hours=n), **entry}
+            for n, entry in enumerate(entries, 1)
+        ),
+    )
+    path = f"/api/v1/leads/{LEAD}/timeline"
+
+    async def asked(**params: object) -> list[tuple[object, ...]]:
+        answer = await gateway.http.get(path, params=params, headers=gateway.key())  # type: ignore[arg-type]
+        names = ("title", "outcome", "duration_seconds")
+        return [tuple(item[name] for name in names) for item in answer.json()["items"]]
+
+    assert await asked() == [
+        ("Step stopped", "replied", None),
+        ("Opened", "opened", None),
+        ("Demo", "held", 1800),
+        ("Call", "connected", 240),
+    ]
+    assert await asked(group=["call", "signal"]) == [("Opened", "opened", None), ("Call", "connected", 240)]
+    since, until = (NOW + timedelta(hours=2)).isoformat(), (NOW + timedelta(hours=3)).isoformat()
+    assert await asked(since=since, until=until) == [("Demo", "held", 1800)]
+    for params in ({"group": "gossip"}, {"since": until, "until": since}, {"since": "2026-11-20T09:00:00"}):
+        refused = await gateway.http.get(path, params=params, headers=gateway.key())
+        assert refused.status_code in {400, 422}
+        assert refused.json()["errors"][0]["field"] in {"group.0", "since"}

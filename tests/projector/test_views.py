@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from services.projector.event import Event as ViewEvent
 from services.projector.views import ALL_VIEWS
+from services.projector.views.timeline import group_of
 from shared.events.message import Event, registered
 from shared.ids import derived_id
 from shared.persistence.search import tokens
-from shared.persistence.views import VIEW_NAMES
+from shared.persistence.views import TIMELINE_GROUPS, VIEW_NAMES
 from tests.projector.log import DEFINITION, SEQUENCE, START, Log, due_step, nurture, plan, publish_sequence, sent_step
 from tests.projector.projecting import Documents, events_of, projected
 
@@ -598,3 +599,49 @@ def test_where_batches_end_does_not_matter(cuts: list[int]) -> None:
 
 def test_batches_of_one() -> None:
     assert projected(LONG, range(len(LONG))) == WHOLE
+
+
+ACTIVITY = {"activity_id": str(KEY), "at": NOON}
+
+
+def with_activities() -> Story:
+    return (
+        Story()
+        .add("lead.call_logged", {**ACTIVITY, "outcome": "connected", "duration_seconds": 240, "note": "secret"})
+        .add(
+            "lead.meeting_logged",
+            {**ACTIVITY, "at": "2030-01-01T09:00:00Z", "outcome": "scheduled", "attendees": ["secret"]},
+        )
+        .add("lead.email_logged", {**ACTIVITY, "subject": "secret", "metadata": {"a.b": {"$x": "secret"}}})
+        .add("lead.note_logged", {"activity_id": str(KEY), "text": "secret"})
+        .add("lead.assigned", {"owner": str(MEMBER)})
+    )
+
+
+def test_activities_stand_in_the_timeline_each_in_its_group() -> None:
+    story = with_activities()
+    entries = {each["kind"]: each for each in story.views()["timeline"].values()}
+    groups = {kind: entry["group"] for kind, entry in entries.items()}
+    assert groups["lead.call_logged"] == "call"
+    assert groups["lead.meeting_logged"] == "meeting"
+    assert groups["lead.email_logged"] == "email"
+    assert groups["lead.note_logged"] == "note"
+    assert groups["lead.assigned"] == groups["lead.captured"] == "change"
+    assert groups["enrollment.started"] == "enrollment"
+    assert set(groups.values()) <= set(TIMELINE_GROUPS)
+    call = entries["lead.call_logged"]
+    assert (call["detail"]["outcome"], call["detail"]["duration_seconds"]) == ("connected", 240)
+    assert call["personal"] == {"note": "secret"}
+    assert "secret" in str(story.views())
+    assert "secret" not in str(story.add("lead.erased").views())
+
+
+def test_every_topic_has_a_group_that_readers_know() -> None:
+    topics = {topic for topic, message in registered().items() if issubclass(message, Event)}
+    assert {group_of(topic) for topic in topics} <= set(TIMELINE_GROUPS)
+
+
+def test_a_meeting_ahead_is_no_activity_of_the_future() -> None:
+    lead = with_activities().of_lead
+    assert lead["owner"] == str(MEMBER)
+    assert START < lead["last_activity_at"] < START.replace(year=2027)

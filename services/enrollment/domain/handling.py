@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.enrollment.domain import (
+    activities,
     definition_check,
     enrolling,
     enrollment_orders,
@@ -29,6 +30,7 @@ from services.enrollment.domain.identities import normalise_address
 from services.enrollment.domain.lead import contact_channel
 from services.enrollment.domain.work import Change, IdentityClaim, Wake, Work, organization_aggregate
 from services.enrollment.domain.world import World
+from shared.events import activity as activity_events
 from shared.events import engagement as engagement_events
 from shared.events import enrollment as enrollment_events
 from shared.events import lead as lead_events
@@ -144,7 +146,13 @@ _PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
     lead_events.EditLead: lead_orders.edit,
     lead_events.TagLead: lead_orders.tag,
     lead_events.ScoreLead: lead_orders.score,
+    lead_events.ConvertLead: lead_orders.convert,
+    lead_events.AssignLead: lead_orders.assign,
     lead_events.EraseLead: lead_orders.erase,
+    activity_events.LogCall: activities.log_call,
+    activity_events.LogMeeting: activities.log_meeting,
+    activity_events.LogEmail: activities.log_email,
+    activity_events.LogNote: activities.log_note,
 }
 
 

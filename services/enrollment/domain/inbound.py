@@ -10,21 +10,19 @@ from services.enrollment.domain.enrolling import match_created
 from services.enrollment.domain.errors import InvalidLead
 from services.enrollment.domain.identities import IdentityKind, normalise
 from services.enrollment.domain.lead import FIELDS, Lead
-from services.enrollment.domain.lead_facts import stop_enrollments
+from services.enrollment.domain.lead_facts import book_meeting, win
 from services.enrollment.domain.scoring import change_score
 from services.enrollment.domain.windows import zone_named
 from services.enrollment.domain.work import IdentityClaim, Work
 from shared.events.lead import (
     InboundLead,
     LeadBody,
-    LeadBookedMeeting,
     LeadCaptured,
     LeadConverted,
     LeadCreated,
     LeadDetailsMerged,
     LeadIdentityClashed,
     LeadTagged,
-    LeadWon,
     MeetingBooked,
 )
 from shared.events.task import TaskOpened
@@ -65,9 +63,9 @@ def record(work: Work, fact: InboundLead, message_id: str) -> UUID:
     _claim(work, lead_id, identified)
     _report_clashes(work, lead, identified)
     if isinstance(fact, LeadConverted):
-        _convert(work, lead, fact, at)
+        win(work, lead, value=fact.value, currency=fact.currency, occurred_at=at)
     elif isinstance(fact, MeetingBooked):
-        _book(work, lead, fact, at)
+        book_meeting(work, lead, at=fact.at, place=fact.place, occurred_at=at, whenever_begun=True)
     elif isinstance(fact, LeadCreated):
         match_created(work, work.lead(lead_id))
     return lead_id
@@ -261,20 +259,3 @@ def _wins(lead: Lead, field: str, known: Any, value: Any, at: datetime, *, dated
 def _caution(given: bool | None) -> int | None:
     """At one moment a refusal outweighs a consent."""
     return None if given is None else 0 if given else 1
-
-
-# --- what it did ------------------------------------------------------------------------------------------------------
-
-
-def _convert(work: Work, lead: Lead, fact: LeadConverted, at: datetime) -> None:
-    if at in lead.won:
-        return
-    work.on_lead(lead.id, LeadWon(value=fact.value, currency=fact.currency, occurred_at=at))
-    stop_enrollments(work, lead.id, "conversion", Why(rule="conversion", inputs={"at": at.isoformat()}))
-
-
-def _book(work: Work, lead: Lead, fact: MeetingBooked, at: datetime) -> None:
-    if at in lead.meetings:
-        return
-    work.on_lead(lead.id, LeadBookedMeeting(at=fact.at, place=fact.place, occurred_at=at))
-    stop_enrollments(work, lead.id, "meeting_booked", Why(rule="meeting_booked", inputs={"at": at.isoformat()}))

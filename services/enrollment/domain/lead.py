@@ -12,6 +12,7 @@ from shared.events.lead import (
     PERSONAL_FIELDS,
     PLAIN_FIELDS,
     LeadAddressSuppressed,
+    LeadAssigned,
     LeadBookedMeeting,
     LeadCaptured,
     LeadDetailsMerged,
@@ -70,6 +71,7 @@ class Lead:
     source: str | None = None
     status: str | None = None
     temperature: str | None = None
+    owner: str | None = None  #: a member's id
     score: int = 0
     tags: frozenset[str] = frozenset()
     custom_fields: Mapping[str, Any] = field(default_factory=dict)
@@ -159,6 +161,10 @@ def _tagged(state: Lead, event: LeadTagged, _at: datetime) -> Lead:
     return replace(state, tags=(state.tags | set(event.added)) - set(event.removed))
 
 
+def _assigned(state: Lead, event: LeadAssigned, _at: datetime) -> Lead:
+    return replace(state, owner=event.owner)
+
+
 def _unsubscribed(state: Lead, event: LeadUnsubscribed, _at: datetime) -> Lead:
     if event.sequence_id is not None:
         return replace(
@@ -222,6 +228,7 @@ _APPLY: dict[type[Event], Callable[[Lead, Any, datetime], Lead]] = {
     LeadNotMatched: _not_matched,
     LeadScored: _scored,
     LeadTagged: _tagged,
+    LeadAssigned: _assigned,
     LeadUnsubscribed: _unsubscribed,
     LeadResubscribed: _resubscribed,
     LeadAddressSuppressed: _suppressed,

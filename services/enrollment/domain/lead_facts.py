@@ -1,5 +1,5 @@
-"""What a lead's own stream records besides its fields: suppressed addresses, unsubscribes, and what follows for its
-enrollments.
+"""What a lead's own stream records besides its fields: suppressed addresses, unsubscribes, meetings, conversions, and
+what follows for its enrollments.
 """
 
 from __future__ import annotations
@@ -8,12 +8,21 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from services.enrollment.domain.errors import LeadErasedAlready
 from services.enrollment.domain.identities import normalise_address
 from services.enrollment.domain.lead import Lead, contact_channel
 from services.enrollment.domain.leaving import apply_stop_rule
 from services.enrollment.domain.work import Work
-from shared.events.lead import LeadAddressSuppressed, LeadUnsubscribed
+from shared.events.lead import LeadAddressSuppressed, LeadBookedMeeting, LeadUnsubscribed, LeadWon
 from shared.events.why import Why
+
+
+def known_lead(work: Work, lead_id: UUID) -> Lead:
+    """Raises UnknownTarget or LeadErasedAlready."""
+    lead = work.lead(lead_id)
+    if lead.erased:
+        raise LeadErasedAlready(f"lead {lead_id} was erased")
+    return lead
 
 
 def suppress_address(
@@ -65,11 +74,50 @@ def unsubscribe(
     )
 
 
-def stop_enrollments(work: Work, lead_id: UUID, signal: str, why: Why, *, sequence_id: UUID | None = None) -> None:
-    """Applies a stop rule to every open enrollment of a lead (of one sequence when it is named)."""
+def win(work: Work, lead: Lead, *, value: float | None, currency: str | None, occurred_at: datetime) -> None:
+    """The lead converted; the same moment twice is one conversion."""
+    if occurred_at in lead.won:
+        return
+    work.on_lead(lead.id, LeadWon(value=value, currency=currency, occurred_at=occurred_at))
+    stop_enrollments(work, lead.id, "conversion", Why(rule="conversion", inputs={"at": occurred_at.isoformat()}))
+
+
+def book_meeting(
+    work: Work,
+    lead: Lead,
+    *,
+    at: datetime | None,
+    place: str | None,
+    occurred_at: datetime,
+    whenever_begun: bool = False,
+) -> None:
+    """A meeting was booked at ``occurred_at``, to take place ``at``. Enrollments that began later go on, unless
+    ``whenever_begun``.
+    """
+    if occurred_at in lead.meetings:
+        return
+    work.on_lead(lead.id, LeadBookedMeeting(at=at, place=place, occurred_at=occurred_at))
+    why = Why(rule="meeting_booked", inputs={"at": occurred_at.isoformat()})
+    stop_enrollments(work, lead.id, "meeting_booked", why, begun_by=None if whenever_begun else occurred_at)
+
+
+def stop_enrollments(
+    work: Work,
+    lead_id: UUID,
+    signal: str,
+    why: Why,
+    *,
+    sequence_id: UUID | None = None,
+    begun_by: datetime | None = None,
+) -> None:
+    """Applies a stop rule to every open enrollment of a lead (of one sequence when it is named, and only to those
+    begun by a moment when that is given).
+    """
     for enrollment_id in work.lead(lead_id).open_enrollments:
         state = work.find_enrollment(enrollment_id)
         if state is None or (sequence_id is not None and state.sequence_id != sequence_id):
+            continue
+        if begun_by is not None and state.started_at > begun_by:
             continue
         rule = work.version(state.sequence_id, state.version).settings.stop_rule(signal)
         apply_stop_rule(work, state, rule, why)

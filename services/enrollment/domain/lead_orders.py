@@ -1,16 +1,25 @@
-"""Orders to a lead: edit, tag, score, erase."""
+"""Orders to a lead: edit, tag, score, convert, assign, erase."""
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from services.enrollment.domain.errors import InvalidLead, LeadErasedAlready
+from services.enrollment.domain.errors import InvalidLead
 from services.enrollment.domain.inbound import identify, merge, normalised
-from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.lead_facts import known_lead, win
 from services.enrollment.domain.leaving import leave
 from services.enrollment.domain.scoring import change_score
 from services.enrollment.domain.work import IdentityClaim, Work
-from shared.events.lead import EditLead, EraseLead, LeadErased, LeadResubscribed, LeadTagged, ScoreLead, TagLead
+from shared.events.lead import (
+    AssignLead,
+    ConvertLead,
+    EditLead,
+    EraseLead,
+    LeadAssigned,
+    LeadErased,
+    LeadResubscribed,
+    LeadTagged,
+    ScoreLead,
+    TagLead,
+)
 from shared.events.why import Why
 
 BY_HAND = "by_hand"
@@ -21,7 +30,7 @@ def edit(work: Work, command: EditLead) -> None:
 
     A person's word counts from now on; a consent given here is an explicit opt-in and lifts an unsubscribe.
     """
-    lead = _known(work, command.lead_id)
+    lead = known_lead(work, command.lead_id)
     body = normalised(command.lead)
     identified = identify(work, body)
     taken = [kind for kind, owner in identified.owners.items() if owner != lead.id and kind != "phone"]
@@ -43,7 +52,7 @@ def edit(work: Work, command: EditLead) -> None:
 
 def tag(work: Work, command: TagLead) -> None:
     """Raises UnknownTarget or LeadErasedAlready."""
-    lead = _known(work, command.lead_id)
+    lead = known_lead(work, command.lead_id)
     removed = sorted(set(command.remove) & lead.tags)
     added = sorted(set(command.add) - lead.tags - set(command.remove))
     if added or removed:
@@ -52,8 +61,26 @@ def tag(work: Work, command: TagLead) -> None:
 
 def score(work: Work, command: ScoreLead) -> None:
     """Raises UnknownTarget or LeadErasedAlready."""
-    lead = _known(work, command.lead_id)
+    lead = known_lead(work, command.lead_id)
     change_score(work, lead.id, add=command.add, to=command.set, why=Why(rule=command.why))
+
+
+def convert(work: Work, command: ConvertLead) -> None:
+    """Raises UnknownTarget or LeadErasedAlready."""
+    lead = known_lead(work, command.lead_id)
+    win(work, lead, value=command.value, currency=command.currency, occurred_at=command.at or work.now)
+
+
+def assign(work: Work, command: AssignLead) -> None:
+    """Raises UnknownTarget, LeadErasedAlready, or InvalidLead for an owner who is no active member."""
+    lead = known_lead(work, command.lead_id)
+    member = work.organization().members.get(command.owner) if command.owner is not None else None
+    if command.owner is not None and (member is None or not member.active):
+        problem = "is no active member"
+        raise InvalidLead(f"owner {problem}", errors=[{"field": "owner", "problem": problem}])
+    owner = str(command.owner) if command.owner is not None else None
+    if lead.owner != owner:
+        work.on_lead(lead.id, LeadAssigned(owner=owner, why=Why(rule=BY_HAND)))
 
 
 def erase(work: Work, command: EraseLead) -> None:
@@ -66,10 +93,3 @@ def erase(work: Work, command: EraseLead) -> None:
         if state is not None:
             leave(work, state, "erased", stop="erased")
     work.on_lead(lead.id, LeadErased())
-
-
-def _known(work: Work, lead_id: UUID) -> Lead:
-    lead = work.lead(lead_id)
-    if lead.erased:
-        raise LeadErasedAlready(f"lead {lead_id} was erased")
-    return lead

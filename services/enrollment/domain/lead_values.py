@@ -22,14 +22,14 @@ def bare(name: str) -> str:
 
 def is_known(name: str) -> bool:
     """Is this a field that every lead has, and no custom one?"""
-    return bare(name) in FIELDS or bare(name) in {"score", "tags", "name"}
+    return bare(name) in FIELDS or bare(name) in {"score", "tags", "name", "owner"}
 
 
 @lru_cache(maxsize=4_096)
 def reader_of(name: str) -> Reader:
     """Reads a field by name: ``score``, ``lead.status``, ``custom_fields.budget``, or a custom field's bare name."""
     name = bare(name)
-    if name in FIELDS or name == "score":
+    if name in FIELDS or name in {"score", "owner"}:
         return attrgetter(name)
     if name == "tags":
         return lambda lead: sorted(lead.tags)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -10,11 +10,15 @@ from pydantic import BaseModel, Field
 
 from services.gateway import present
 from services.gateway.context import Context, may
+from services.gateway.errors import BadRequest, Invalid, Refused
+from services.gateway.lead_fields import checked
 from services.gateway.lists import Listing, Paging, listed
 from services.gateway.shapes import ActivityPage, Created, Document, DocumentPage
 from shared.events import lead as orders
 from shared.events.message import Instant
 from shared.persistence.search import query_terms
+
+Group = Literal["message", "signal", "task", "call", "meeting", "email", "note", "enrollment", "change"]
 
 router = APIRouter(prefix="/leads", tags=["leads"])
 
@@ -31,8 +35,8 @@ class NewLead(BaseModel):
 
 
 class Tags(BaseModel):
-    add: list[str] = Field(default=[], max_length=100)
-    remove: list[str] = Field(default=[], max_length=100)
+    add: list[orders.Tag] = Field(default=[], max_length=100)
+    remove: list[orders.Tag] = Field(default=[], max_length=100)
 
 
 class Score(BaseModel):
@@ -41,6 +45,20 @@ class Score(BaseModel):
     add: int | None = Field(default=None, ge=-100, le=100)
     set: int | None = Field(default=None, ge=0, le=100)
     why: str = Field(default="by_hand", min_length=1, max_length=200)
+
+
+class Conversion(BaseModel):
+    """``at``: when; just now when left out."""
+
+    value: float | None = Field(default=None, ge=0, le=1e15)
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    at: Instant | None = None
+
+
+class Ownership(BaseModel):
+    """``owner``: a member's id; null: nobody's."""
+
+    owner: UUID | None
 
 
 async def _show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -53,13 +71,23 @@ async def leads(
     status: str | None = Query(default=None, max_length=200),
     source: str | None = Query(default=None, max_length=200),
     funnel_id: str | None = Query(default=None, max_length=200),
+    temperature: str | None = Query(default=None, max_length=200),
+    owner: UUID | None = Query(default=None),
     tag: str | None = Query(default=None, max_length=200),
     email: str | None = Query(default=None, max_length=320),
     context: Context = may("leads:read"),
 ) -> dict[str, Any]:
     """Leads, newest first; ``q`` finds the beginnings of names, companies, e-mails, phones and external ids."""
     terms = query_terms(asked.q or "")
-    filters = {"status": status, "source": source, "funnel_id": funnel_id, "tags": tag, "email": email}
+    filters = {
+        "status": status,
+        "source": source,
+        "funnel_id": funnel_id,
+        "temperature": temperature,
+        "owner": owner and str(owner),
+        "tags": tag,
+        "email": email,
+    }
     return await listed(context, LISTING, asked, filters, _show, {"search": {"$all": terms}} if terms else {})
 
 
@@ -70,7 +98,7 @@ async def create(body: NewLead, context: Context = may("leads:write")) -> Respon
         organization_id=context.principal.organization_id,
         funnel_id=body.funnel_id,
         occurred_at=body.occurred_at,
-        lead=body.lead,
+        lead=checked(body.lead, "lead."),
     )
     return await context.change(lambda _: message, status=201)
 
@@ -83,20 +111,44 @@ async def lead(lead_id: UUID, context: Context = may("leads:read")) -> dict[str,
 
 @router.patch("/{lead_id}", response_model=Created)
 async def edit(lead_id: UUID, body: orders.LeadBody, context: Context = may("leads:write")) -> Response:
-    """Changes fields by hand; absent ones stay."""
-    return await context.change(lambda _: orders.EditLead(lead_id=lead_id, lead=body))
+    """Changes fields by hand; absent ones stay. A consent given here lifts an unsubscribe."""
+    spelled = checked(body)
+    try:
+        return await context.change(lambda _: orders.EditLead(lead_id=lead_id, lead=spelled))
+    except Refused as refused:  # the fields are named as they were sent
+        refused.errors = [{**each, "field": each.get("field", "").removeprefix("lead.")} for each in refused.errors]
+        raise
 
 
 @router.get("/{lead_id}/timeline", response_model=ActivityPage)
-async def timeline(lead_id: UUID, asked: Paging, context: Context = may("leads:read")) -> dict[str, Any]:
-    """What happened with the lead, newest first."""
+async def timeline(
+    lead_id: UUID,
+    asked: Paging,
+    group: list[Group] = Query(default=[], max_length=9),
+    since: Instant | None = Query(default=None, description="From this moment on."),
+    until: Instant | None = Query(default=None, description="Before this moment."),
+    context: Context = may("leads:read"),
+) -> dict[str, Any]:
+    """What happened with the lead, newest first: messages, signals, tasks, calls, meetings, e-mails, notes, changes."""
     found = await context.document("leads", lead_id, "lead")
+    if since is not None and until is not None and since >= until:
+        raise BadRequest(
+            "since must be before until",
+            code="bad_time",
+            errors=[{"field": "since", "problem": "must be before until"}],
+        )
 
     async def show(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         names = await present.Names.of(context.parts.views, context.scope, entries)
         return [present.activity(each, found.get("name"), names) for each in entries]
 
-    return await listed(context, TIMELINE, asked, {"lead_id": str(lead_id)}, show)
+    within = {**({"$gte": since} if since else {}), **({"$lt": until} if until else {})}
+    filters = {
+        "lead_id": str(lead_id),
+        "group": {"$in": sorted(set(group))} if group else None,
+        "at": within or None,
+    }
+    return await listed(context, TIMELINE, asked, filters, show)
 
 
 @router.post("/{lead_id}/tags", response_model=Created)
@@ -107,8 +159,26 @@ async def tag(lead_id: UUID, body: Tags, context: Context = may("leads:write")) 
 
 @router.post("/{lead_id}/score", response_model=Created)
 async def score(lead_id: UUID, body: Score, context: Context = may("leads:write")) -> Response:
-    """Moves or sets the score."""
+    """Moves or sets the score, within 0 and 100."""
+    if (body.add is None) == (body.set is None):
+        problem = "exactly one of add and set is required"
+        raise Invalid(problem, code="invalid", errors=[{"field": name, "problem": problem} for name in ("add", "set")])
     return await context.change(lambda _: orders.ScoreLead(lead_id=lead_id, add=body.add, set=body.set, why=body.why))
+
+
+@router.post("/{lead_id}/convert", response_model=Created)
+async def convert(lead_id: UUID, body: Conversion | None = None, context: Context = may("leads:write")) -> Response:
+    """The lead converted: sequences that stop on a conversion stop."""
+    done = body or Conversion()
+    return await context.change(
+        lambda _: orders.ConvertLead(lead_id=lead_id, value=done.value, currency=done.currency, at=done.at)
+    )
+
+
+@router.post("/{lead_id}/assign", response_model=Created)
+async def assign(lead_id: UUID, body: Ownership, context: Context = may("leads:write")) -> Response:
+    """Makes an active member the lead's owner, or nobody."""
+    return await context.change(lambda _: orders.AssignLead(lead_id=lead_id, owner=body.owner))
 
 
 @router.post("/{lead_id}/erase", response_model=Created)

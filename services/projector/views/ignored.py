@@ -13,6 +13,7 @@ LEAD = frozenset(
         "lead.not_matched.v1",
         "lead.scored.v1",
         "lead.tagged.v1",
+        "lead.assigned.v1",
         "lead.unsubscribed.v1",
         "lead.resubscribed.v1",
         "lead.address_suppressed.v1",
@@ -21,6 +22,10 @@ LEAD = frozenset(
         "lead.replied.v1",
         "lead.joined_sequence.v1",
         "lead.left_sequence.v1",
+        "lead.call_logged.v1",
+        "lead.meeting_logged.v1",
+        "lead.email_logged.v1",
+        "lead.note_logged.v1",
         "lead.erased.v1",
     }
 )

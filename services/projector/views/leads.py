@@ -25,7 +25,7 @@ class Leads(View):
     """A document per lead. Personal fields are None once the lead is erased."""
 
     name = "leads"
-    version = 2
+    version = 3
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("captured_at", -1), ("_id", 1)),
         (("organization_id", 1), ("search", 1), ("captured_at", -1)),
@@ -36,6 +36,7 @@ class Leads(View):
         (("organization_id", 1), ("tags", 1), ("captured_at", -1)),
         (("organization_id", 1), ("source", 1), ("captured_at", -1)),
         (("organization_id", 1), ("funnel_id", 1), ("captured_at", -1)),
+        (("organization_id", 1), ("owner", 1), ("captured_at", -1)),
         (("organization_id", 1), ("email", 1)),
     )
     ignored = (
@@ -50,6 +51,7 @@ class Leads(View):
             "lead.not_matched.v1",
             "lead.joined_sequence.v1",
             "lead.left_sequence.v1",
+            "lead.note_logged.v1",
         }
     )
 
@@ -103,6 +105,15 @@ class Leads(View):
         document = self.of_subject(event, ops)
         document.add_to_set("tags", event.data.get("added") or ())
         document.remove_from_set("tags", event.data.get("removed") or ())
+
+    @on("lead.assigned.v1")
+    def assigned(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({"owner": event.data.get("owner")})
+
+    @on("lead.call_logged.v1", "lead.meeting_logged.v1", "lead.email_logged.v1")
+    def spoken_with(self, event: Event, ops: Ops) -> None:
+        at = moment(event.data["at"]) or event.at
+        self.of_subject(event, ops).max("last_activity_at", min(at, event.at))
 
     @on("lead.unsubscribed.v1")
     def unsubscribed(self, event: Event, ops: Ops) -> None:

@@ -26,6 +26,11 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "lead.address_suppressed.v1": ("reason",),
     "lead.booked_meeting.v1": ("at",),
     "lead.won.v1": ("value", "currency"),
+    "lead.assigned.v1": ("owner", "why"),
+    "lead.call_logged.v1": ("activity_id", "at", "direction", "outcome", "duration_seconds"),
+    "lead.meeting_logged.v1": ("activity_id", "at", "outcome", "duration_minutes"),
+    "lead.email_logged.v1": ("activity_id", "at", "direction"),
+    "lead.note_logged.v1": ("activity_id",),
     "lead.replied.v1": (),
     "lead.erased.v1": (),
     "enrollment.started.v1": ("version", "by", "why"),
@@ -56,10 +61,44 @@ _SHOWN: dict[str, tuple[str, ...]] = {
 _PERSONAL: dict[str, tuple[str, ...]] = {
     "lead.replied.v1": ("subject", "text"),
     "lead.booked_meeting.v1": ("place",),
+    "lead.call_logged.v1": ("note", "recording_url", "metadata"),
+    "lead.meeting_logged.v1": ("title", "place", "attendees", "note", "metadata"),
+    "lead.email_logged.v1": ("subject", "body", "to", "cc", "metadata"),
+    "lead.note_logged.v1": ("text", "metadata"),
     "task.opened.v1": ("title",),
     "task.completed.v1": ("note",),
     "task.skipped.v1": ("note",),
 }
+
+
+#: Topic -> what kind of thing it is, where the aggregate alone does not say it. Readers filter by it.
+_GROUPS: dict[str, str] = {
+    "lead.call_logged.v1": "call",
+    "lead.meeting_logged.v1": "meeting",
+    "lead.booked_meeting.v1": "meeting",
+    "lead.email_logged.v1": "email",
+    "lead.note_logged.v1": "note",
+    "lead.replied.v1": "signal",
+    "lead.unsubscribed.v1": "signal",
+    "lead.resubscribed.v1": "signal",
+    "lead.address_suppressed.v1": "signal",
+    "enrollment.engagement_noted.v1": "signal",
+    "enrollment.step_sent.v1": "message",
+    "enrollment.step_deferred.v1": "message",
+    "enrollment.step_failed.v1": "message",
+    "enrollment.step_stop_requested.v1": "message",
+    "enrollment.step_stopped.v1": "message",
+    "enrollment.step_in_doubt.v1": "message",
+    "enrollment.step_settled.v1": "message",
+    "enrollment.step_handed_to_person.v1": "task",
+    "enrollment.step_done_by_person.v1": "task",
+}
+_BY_AGGREGATE = {"lead": "change", "enrollment": "enrollment", "task": "task"}
+
+
+def group_of(topic: str) -> str:
+    """One of ``shared.persistence.views.TIMELINE_GROUPS``."""
+    return _GROUPS.get(topic) or _BY_AGGREGATE.get(topic.partition(".")[0], "change")
 
 
 class Timeline(View):
@@ -68,10 +107,12 @@ class Timeline(View):
     """
 
     name = "timeline"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("position", -1)),
         (("lead_id", 1), ("position", -1)),
+        (("lead_id", 1), ("group", 1), ("position", -1)),
+        (("lead_id", 1), ("at", -1)),
     )
     ignored = (
         SEQUENCE
@@ -92,7 +133,7 @@ class Timeline(View):
         topic, data, get = event.topic, event.data, event.data.get
         personal: dict[str, Any] | None = None
         if topic in _PERSONAL:
-            personal = {field: data[field] for field in _PERSONAL[topic] if get(field) is not None} or None
+            personal = {field: plain(data[field]) for field in _PERSONAL[topic] if get(field) is not None} or None
         ops.new(
             event.position,
             {
@@ -102,6 +143,7 @@ class Timeline(View):
                 "lead_id": event.lead_id,
                 "at": event.at,
                 "kind": event.kind,
+                "group": group_of(topic),
                 "enrollment_id": event.subject if topic.startswith("enrollment.") else get("enrollment_id"),
                 "sequence_id": event.sequence_id,
                 "step_id": get("step_id"),
