@@ -335,9 +335,90 @@ export interface paths {
         head?: never;
         /**
          * Edit
-         * @description Changes fields by hand; absent ones stay.
+         * @description Changes fields by hand; absent ones stay. A consent given here lifts an unsubscribe.
          */
         patch: operations["leads_edit"];
+        trace?: never;
+    };
+    "/api/v1/leads/{lead_id}/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Assign
+         * @description Makes an active member the lead's owner, or nobody.
+         */
+        post: operations["leads_assign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leads/{lead_id}/calls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log Call
+         * @description Logs a call. ``interested`` and ``not_interested`` are an answer: sequences that stop on a reply stop;
+         *     ``meeting_booked`` books a meeting.
+         */
+        post: operations["activities_log_call"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leads/{lead_id}/convert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Convert
+         * @description The lead converted: sequences that stop on a conversion stop.
+         */
+        post: operations["leads_convert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leads/{lead_id}/emails": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log Email
+         * @description Logs an e-mail that was written or received elsewhere; nothing is sent.
+         */
+        post: operations["activities_log_email"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/leads/{lead_id}/erase": {
@@ -360,6 +441,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/leads/{lead_id}/meetings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log Meeting
+         * @description Logs a meeting that is ahead or took place.
+         */
+        post: operations["activities_log_meeting"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leads/{lead_id}/notes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log Note
+         * @description Keeps a note.
+         */
+        post: operations["activities_log_note"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/leads/{lead_id}/score": {
         parameters: {
             query?: never;
@@ -371,7 +492,7 @@ export interface paths {
         put?: never;
         /**
          * Score
-         * @description Moves or sets the score.
+         * @description Moves or sets the score, within 0 and 100.
          */
         post: operations["leads_score"];
         delete?: never;
@@ -409,7 +530,7 @@ export interface paths {
         };
         /**
          * Timeline
-         * @description What happened with the lead, newest first.
+         * @description What happened with the lead, newest first: messages, signals, tasks, calls, meetings, e-mails, notes, changes.
          */
         get: operations["leads_timeline"];
         put?: never;
@@ -1261,7 +1382,10 @@ export interface components {
              */
             dry_run: boolean;
         };
-        /** Activity */
+        /**
+         * Activity
+         * @description ``outcome`` and ``duration_seconds`` are None where they mean nothing.
+         */
         Activity: {
             /** Actor */
             actor: string | null;
@@ -1274,8 +1398,12 @@ export interface components {
             detail: {
                 [key: string]: unknown;
             };
+            /** Duration Seconds */
+            duration_seconds: number | null;
             /** Enrollment Id */
             enrollment_id: string | null;
+            /** Group */
+            group: string;
             /** Id */
             id: string;
             /** Kind */
@@ -1284,6 +1412,8 @@ export interface components {
             lead_id: string | null;
             /** Lead Name */
             lead_name: string | null;
+            /** Outcome */
+            outcome: string | null;
             /** Position */
             position: number;
             /** Sequence Id */
@@ -1294,6 +1424,8 @@ export interface components {
             step_id: string | null;
             /** Step Name */
             step_name: string | null;
+            /** Title */
+            title: string;
         };
         /** ActivityPage */
         ActivityPage: {
@@ -1318,6 +1450,39 @@ export interface components {
             password: string;
             /** Username */
             username: string;
+        };
+        /**
+         * Call
+         * @description ``at``: when it began; just now when left out.
+         */
+        Call: {
+            /** At */
+            at?: string | null;
+            /**
+             * Direction
+             * @default outbound
+             * @enum {string}
+             */
+            direction: "outbound" | "inbound";
+            /** Duration Seconds */
+            duration_seconds?: number | null;
+            /**
+             * Metadata
+             * @description Whatever else is to be kept with it.
+             * @default {}
+             */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /** Note */
+            note?: string | null;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "connected" | "voicemail" | "no_answer" | "busy" | "wrong_number" | "interested" | "not_interested" | "meeting_booked";
+            /** Recording Url */
+            recording_url?: string | null;
         };
         /** Cancellation */
         Cancellation: {
@@ -1371,6 +1536,18 @@ export interface components {
             when: components["schemas"]["Condition"];
         };
         /**
+         * Conversion
+         * @description ``at``: when; just now when left out.
+         */
+        Conversion: {
+            /** At */
+            at?: string | null;
+            /** Currency */
+            currency?: string | null;
+            /** Value */
+            value?: number | null;
+        };
+        /**
          * Created
          * @description The result of a change: ids of what it made or touched.
          */
@@ -1422,6 +1599,42 @@ export interface components {
             items: components["schemas"]["Document"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * Email
+         * @description Written or received elsewhere. An ``inbound`` one counts as a reply.
+         */
+        Email: {
+            /** At */
+            at?: string | null;
+            /** Body */
+            body?: string | null;
+            /**
+             * Cc
+             * @default []
+             */
+            cc: string[];
+            /**
+             * Direction
+             * @default outbound
+             * @enum {string}
+             */
+            direction: "outbound" | "inbound";
+            /**
+             * Metadata
+             * @description Whatever else is to be kept with it.
+             * @default {}
+             */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /** Subject */
+            subject: string;
+            /**
+             * To
+             * @default []
+             */
+            to: string[];
         };
         /**
          * EmailConfig
@@ -1725,6 +1938,40 @@ export interface components {
              */
             role: "admin" | "coach" | "operator" | "viewer";
         };
+        /**
+         * Meeting
+         * @description ``at``: when it begins or began. One ahead books it: sequences that stop on a booked meeting stop.
+         */
+        Meeting: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Attendees
+             * @default []
+             */
+            attendees: string[];
+            /** Duration Minutes */
+            duration_minutes?: number | null;
+            /**
+             * Metadata
+             * @description Whatever else is to be kept with it.
+             * @default {}
+             */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /** Note */
+            note?: string | null;
+            /** Outcome */
+            outcome?: ("scheduled" | "held" | "no_show" | "cancelled") | null;
+            /** Place */
+            place?: string | null;
+            /** Title */
+            title?: string | null;
+        };
         /** MemberChange */
         MemberChange: {
             /** Active */
@@ -1804,6 +2051,19 @@ export interface components {
              */
             role: "admin" | "coach" | "operator" | "viewer";
         };
+        /** NewNote */
+        NewNote: {
+            /**
+             * Metadata
+             * @description Whatever else is to be kept with it.
+             * @default {}
+             */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /** Text */
+            text: string;
+        };
         /** NewSender */
         NewSender: {
             /**
@@ -1882,6 +2142,14 @@ export interface components {
             speed: number;
             today: components["schemas"]["Today"];
             totals: components["schemas"]["Totals"];
+        };
+        /**
+         * Ownership
+         * @description ``owner``: a member's id; null: nobody's.
+         */
+        Ownership: {
+            /** Owner */
+            owner: string | null;
         };
         /**
          * Pause
@@ -3418,6 +3686,8 @@ export interface operations {
                 status?: string | null;
                 source?: string | null;
                 funnel_id?: string | null;
+                temperature?: string | null;
+                owner?: string | null;
                 tag?: string | null;
                 email?: string | null;
                 limit?: number;
@@ -3576,6 +3846,170 @@ export interface operations {
             };
         };
     };
+    leads_assign: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                lead_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Ownership"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    activities_log_call: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                lead_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Call"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    leads_convert: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                lead_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Conversion"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    activities_log_email: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                lead_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Email"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     leads_erase: {
         parameters: {
             query?: {
@@ -3595,6 +4029,88 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    activities_log_meeting: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                lead_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Meeting"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    activities_log_note: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                lead_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewNote"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3698,6 +4214,11 @@ export interface operations {
     leads_timeline: {
         parameters: {
             query?: {
+                group?: ("message" | "signal" | "task" | "call" | "meeting" | "email" | "note" | "enrollment" | "change")[];
+                /** @description From this moment on. */
+                since?: string | null;
+                /** @description Before this moment. */
+                until?: string | null;
                 limit?: number;
                 /** @description Opaque mark of the next page. */
                 cursor?: string | null;
