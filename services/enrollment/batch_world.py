@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from services.enrollment.domain.flow import Version, compile_version
+from services.enrollment.domain.full_slots import FullSlots
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.domain.world import CatalogueEntry
+from services.enrollment.slot_counts import SlotCounts
 from services.enrollment.states import Known, States
 from shared.clock import Clock
 from shared.events.sequence import SequencePublished
@@ -58,6 +60,7 @@ class BatchWorld:
         versions: Versions,
         clock: Clock,
         channel_consumed: Callable[[str], bool],
+        full_slots: FullSlots,
     ) -> None:
         self._store = store
         self._states = states
@@ -71,8 +74,9 @@ class BatchWorld:
         self._catalogues: dict[str, list[CatalogueEntry]] = {}
         self._identities: dict[IdentityKey, UUID | None] = {}
         self._suppressions: dict[tuple[str, str, str], str | None] = {}
-        self._quotas: dict[tuple[str, str, str], int] = {}
         self._figures: dict[tuple[str, str], dict[str, int]] = {}
+        self._quotas = SlotCounts(store)
+        self.full_slots = full_slots
 
     # --- what a decision may ask ------------------------------------------------------------------------------------
 
@@ -136,10 +140,10 @@ class BatchWorld:
         return self._store.hash_address(organization_id, channel, address)
 
     def quota_used(self, organization_id: str, scope: str, slot: str) -> int:
-        key = (organization_id, scope, slot)
-        if key not in self._quotas:
-            self._quotas[key] = self._store.quota_used(organization_id, [(scope, slot)]).get((scope, slot), 0)
-        return self._quotas[key]
+        return self._quotas.get((organization_id, scope, slot))
+
+    def active_sequences(self, organization_id: str) -> int:
+        return len(self.catalogue(organization_id))
 
     def figures(self, organization_id: str, kind: str) -> Mapping[str, int]:
         known = self._figures.get((organization_id, kind))
@@ -176,16 +180,12 @@ class BatchWorld:
             )
         for gone in effects.suppressions_gone:
             self._suppressions[(gone[0], gone[1], gone[2])] = None
-        for take in effects.quotas:
-            key = (take.organization_id, take.scope, take.slot)
-            self._quotas[key] = self.quota_used(*key) + 1
         for figure in effects.figures:
             counted = self._figures.get((figure.organization_id, figure.kind))
             if counted is not None:
                 counted[figure.key] = counted.get(figure.key, 0) + figure.add
-        for back in effects.quotas_given_back:
-            key = (back[0], back[1], back[2])
-            self._quotas[key] = max(0, self.quota_used(*key) - 1)
+        if effects.quotas or effects.quotas_given_back:
+            self._quotas.foresee(effects, self.full_slots)
 
     def version_of(self, aggregate_id: UUID) -> int:
         return self._known(aggregate_id).version

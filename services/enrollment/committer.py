@@ -17,6 +17,7 @@ import orjson
 import structlog
 
 from services.enrollment.batch_world import BatchWorld, Versions
+from services.enrollment.domain.full_slots import FullSlots
 from services.enrollment.round import Pending, Round, cursor, prefetch
 from services.enrollment.states import States
 from services.enrollment.telemetry import BATCH_SIZE, CONFLICTS, EVENTS
@@ -42,6 +43,9 @@ log = structlog.get_logger()
 MAX_BATCH = 512
 #: Times a batch is decided again after conflicts before its commands go back to their queues.
 MAX_ROUNDS = 30
+#: With several processes, how long slots count as full before they are looked at again: another may have given back a
+#: place.
+FULL_SLOTS_SECONDS = 60.0
 
 
 class Committer:
@@ -68,6 +72,8 @@ class Committer:
         self.on_commit: Callable[[], None] = lambda: None
         self._max_batch = max_batch
         self._versions = Versions(store)
+        self._full_slots = FullSlots()
+        self._full_since = 0.0
         self._pending: list[Pending] = []
         self._arrived = asyncio.Event()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
@@ -213,7 +219,11 @@ class Committer:
 
     def _decide(self, batch: Sequence[Pending]) -> Round:
         leads = prefetch(batch, self._states)
-        world = BatchWorld(self._store, self._states, self._versions, self._clock, self._channel_consumed)
+        if self._states.shared and self._clock.monotonic() - self._full_since > FULL_SLOTS_SECONDS:
+            self._forget_full_slots()
+        world = BatchWorld(
+            self._store, self._states, self._versions, self._clock, self._channel_consumed, self._full_slots
+        )
         world.prefetch_suppressions((lead.organization_id, "email", lead.email) for lead in leads if lead.email)
         decided = Round(batch, world, self._store, partitions=self._partitions)
         decided.decide()
@@ -229,7 +239,12 @@ class Committer:
         EVENTS.inc(len(positions))
         return positions
 
+    def _forget_full_slots(self) -> None:
+        self._full_slots.clear()
+        self._full_since = self._clock.monotonic()
+
     def _after_conflict(self, conflict: AppendConflict, decided: Round) -> None:
+        self._forget_full_slots()  # some were filled by what was not written
         match conflict:
             case StaleVersion():
                 self._states.drop(decided.world.base_versions)

@@ -276,6 +276,21 @@ class Limits(Value):
     per_minute: int | None = Field(default=None, ge=1)
 
 
+class RampUp(Value):
+    """How a new sender's day begins: ``start`` messages on its first day, then ``step`` more, or ``factor`` times as
+    many, each day until ``limits.per_day``. Exactly one of ``step`` and ``factor`` is given."""
+
+    start: int = Field(ge=1, le=1_000_000)
+    step: int | None = Field(default=None, ge=1, le=1_000_000)
+    factor: float | None = Field(default=None, gt=1, le=10, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.step is None) == (self.factor is None):
+            raise ValueError("exactly one of step and factor must be given")
+        return self
+
+
 class Reenroll(Value):
     after_days: int = Field(default=0, ge=0)
     at_most: int | None = Field(default=None, ge=1)

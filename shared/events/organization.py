@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.events.definition import Limits, Window
+from shared.events.definition import Limits, RampUp, Window
 from shared.events.message import Command, Event, Instant
 
 Role = Literal["admin", "coach", "operator", "viewer"]
@@ -70,7 +70,8 @@ class RevokeApiKey(Command):
 
 
 class SetSender(Command):
-    """Make or change a sender. ``sender_id`` is a short word, e.g. ``default``."""
+    """Make or change a sender. ``sender_id`` is a short word, e.g. ``default``. A ramp-up counts from the day it is
+    first given."""
 
     TOPIC = "organization.set_sender.v1"
     sender_id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
@@ -78,6 +79,7 @@ class SetSender(Command):
     email: str = Field(min_length=3, max_length=320)
     limits: Limits = Limits()
     active: bool = True
+    ramp_up: RampUp | None = None
 
 
 class SuppressAddress(Command):
@@ -144,12 +146,16 @@ class ApiKeyRevoked(Event):
 
 
 class SenderSet(Event):
+    """``ramp_from`` is a moment of the ramp-up's first day, a day of the organization's zone."""
+
     TOPIC = "organization.sender_set.v1"
     sender_id: str
     name: str
     email: str
     limits: Limits
     active: bool
+    ramp_up: RampUp | None = None
+    ramp_from: Instant | None = None
 
 
 class AddressSuppressed(Event):

@@ -174,7 +174,8 @@ def test_a_cancelled_step_gives_its_slot_back() -> None:
 def test_a_deferred_step_gives_its_slot_back_and_takes_another() -> None:
     scenario = in_flight(settings={"limits": {"per_day": 1}}).later(minutes=5)
     scenario.when(scenario.outcome(RecordDeferred, fault=False))
-    assert list(scenario.world.quotas.values()) == [1]  # its own slot of the day is free to it again
+    taken, reserved = (f"{kind}day:2026-11-20" for kind in ("", "first:"))
+    assert {slot: used for (_, _, slot), used in scenario.world.quotas.items()} == {taken: 0, reserved: 1}
     assert scenario.event(StepDeferred).plan.at == T + timedelta(minutes=6)
 
 

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.evolving import evolve_any
+from services.enrollment.domain.quotas import bare, parsed, places_reserved, rows_for
 from services.enrollment.domain.rows import TIMER, Timer
 from shared.events.enrollment import (
     CancelEnrollment,
@@ -92,6 +93,7 @@ class EnrollmentMachine(RuleBasedStateMachine):
                 "max_retries": 1,
             },
         )
+        self.limits = limits
         self.timers: list[Timer] = []
         self.rings = 0
 
@@ -291,15 +293,21 @@ class EnrollmentMachine(RuleBasedStateMachine):
                 assert not due, f"StepDue before {type(change.event).__name__}"
 
     @invariant()
-    def slots_are_given_back(self) -> None:
-        """No slot is held twice, and an enrollment that will send nothing more holds none in reserve."""
+    def places_are_given_back(self) -> None:
+        """What is reserved is what the plan says, and no more; places taken are within the limit, each by a message."""
         world, state = self.scenario.world, self.state
-        held = {(slot.scope, slot.slot) for slot in state.plan.reserved} if state.plan is not None else set()
-        for (_, scope, slot), used in world.quotas.items():
-            assert used >= (1 if (scope, slot) in held else 0)
+        reserved = {
+            (scope, slot): used for (_, scope, slot), used in world.quotas.items() if bare(slot) != slot and used
+        }
+        plan = state.plan
+        wanted = places_reserved(plan.reserved, plan.timer_class) if plan is not None else ()
+        assert reserved == dict.fromkeys(rows_for(wanted, state.sequence_id), 1)
+        most = {"day": self.limits.get("per_day", 0), "minute": self.limits.get("per_minute", 0)}
+        for (_, _, slot), used in world.quotas.items():
+            assert bare(slot) != slot or used <= most[parsed(slot)[0]]
         assert sum(used for (_, _, slot), used in world.quotas.items() if slot.startswith("day:")) <= len(
             state.executions
-        ) + (1 if held else 0)
+        )
 
     @invariant()
     def the_log_says_it_all(self) -> None:

@@ -128,7 +128,7 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
     plan, now, channel = state.plan, work.now, node.channel
     assert plan is not None
     assert channel is not None
-    at, slots, why, window_end = fit(scene, state, node, now, BY_DELAY)
+    at, slots, why, window_end = fit(scene, state, node, now, BY_DELAY, take=True)
     if at > now:
         moved = Plan(
             step_id=plan.step_id,

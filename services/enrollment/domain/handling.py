@@ -280,7 +280,6 @@ _ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Ite
     organization_events.SetMember: organization.set_member,
     organization_events.IssueApiKey: organization.issue_api_key,
     organization_events.RevokeApiKey: lambda state, command: organization.revoke_api_key(state, command.key_id),
-    organization_events.SetSender: organization.set_sender,
 }
 
 
@@ -292,6 +291,11 @@ def _organization_order(decide: Callable[[organization.Organization, Any], Itera
 
 
 _HANDLERS.update({cls.TOPIC: _organization_order(decide) for cls, decide in _ON_ORGANIZATION.items()})
+
+
+@_handles(organization_events.SetSender)
+def _set_sender(order: Order, command: organization_events.SetSender) -> None:
+    _record_organization(order, organization.set_sender(order.work.organization(), command, order.work.now))
 
 
 @_handles(organization_events.SuppressAddress)

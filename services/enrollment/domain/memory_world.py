@@ -14,9 +14,11 @@ from services.enrollment.domain.engagement import Engagement
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.evolving import State
 from services.enrollment.domain.flow import Version, compile_version
+from services.enrollment.domain.full_slots import FullSlots
 from services.enrollment.domain.handling import Decision, handle
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.organization import Organization
+from services.enrollment.domain.quotas import parsed
 from services.enrollment.domain.rows import Figure, Rows, Timer, rows_of
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
@@ -45,6 +47,7 @@ class MemoryWorld:
         self.identities: dict[tuple[str, str, str], UUID] = {}
         self.suppressions: dict[tuple[str, str, str], str] = {}
         self.counted: dict[tuple[str, str], dict[str, int]] = {}
+        self.full_slots = FullSlots()
         self.consumed = True
         self._versions: dict[tuple[UUID, int], Version] = {}
 
@@ -100,6 +103,9 @@ class MemoryWorld:
 
     def figures(self, organization_id: str, kind: str) -> Mapping[str, int]:
         return self.counted.get((organization_id, kind), {})
+
+    def active_sequences(self, organization_id: str) -> int:
+        return len(self.catalogue(organization_id))
 
     def channel_consumed(self, channel: str) -> bool:
         return bool(channel) and self.consumed
@@ -169,6 +175,7 @@ class MemoryWorld:
                     self.timers[key] = timer._replace(due_at=wake.at)
         for organization_id, scope, slot in rows.quotas_given_back:
             self.quotas[organization_id, scope, slot] = max(0, self.quotas.get((organization_id, scope, slot), 0) - 1)
+            self.full_slots.free(organization_id, scope, *parsed(slot))
         for take in rows.quotas:
             quota_key = (take.organization_id, take.scope, take.slot)
             self.quotas[quota_key] = self.quotas.get(quota_key, 0) + 1

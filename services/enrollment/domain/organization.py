@@ -9,7 +9,7 @@ from uuid import UUID
 
 from services.enrollment.domain.errors import InvalidSettings, LastAdmin, MemberExists, UnknownTarget
 from services.enrollment.domain.windows import Hours, zone_named
-from shared.events.definition import Limits, Window
+from shared.events.definition import Limits, RampUp, Window
 from shared.events.message import Event
 from shared.events.organization import (
     AddMember,
@@ -63,6 +63,8 @@ class SenderAccount:
     email: str
     limits: Limits
     active: bool
+    ramp_up: RampUp | None = None
+    ramp_from: datetime | None = None  #: a moment of the ramp-up's first day; None without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,15 @@ def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
             if known is not None:
                 state = replace(state, api_keys={**state.api_keys, event.key_id: replace(known, revoked=True)})
         case SenderSet():
-            sender = SenderAccount(event.sender_id, event.name, event.email, event.limits, event.active)
+            sender = SenderAccount(
+                event.sender_id,
+                event.name,
+                event.email,
+                event.limits,
+                event.active,
+                event.ramp_up,
+                event.ramp_from,
+            )
             state = replace(state, senders={**state.senders, event.sender_id: sender})
         case AddressSuppressed():
             state = replace(state, suppressed={**state.suppressed, (event.channel, event.address_hash): event.reason})
@@ -240,15 +250,35 @@ def revoke_api_key(state: Organization, key_id: UUID) -> Iterator[Event]:
         yield ApiKeyRevoked(key_id=key_id)
 
 
-def set_sender(state: Organization, command: SetSender) -> Iterator[Event]:
-    account = SenderAccount(command.sender_id, command.name, command.email, command.limits, command.active)
-    if state.senders.get(command.sender_id) != account:
+def set_sender(state: Organization, command: SetSender, now: datetime) -> Iterator[Event]:
+    """Raises InvalidSettings for a ramp-up without the limit it leads to."""
+    if command.ramp_up is not None and command.limits.per_day is None:
+        raise InvalidSettings(
+            "a ramp-up needs the daily limit it leads to",
+            errors=[{"field": "limits.per_day", "problem": "must say where the ramp-up ends"}],
+        )
+    known = state.senders.get(command.sender_id)
+    ramp_from = None
+    if command.ramp_up is not None:
+        ramp_from = known.ramp_from if known is not None and known.ramp_from is not None else now
+    account = SenderAccount(
+        command.sender_id,
+        command.name,
+        command.email,
+        command.limits,
+        command.active,
+        command.ramp_up,
+        ramp_from,
+    )
+    if known != account:
         yield SenderSet(
             sender_id=command.sender_id,
             name=command.name,
             email=command.email,
             limits=command.limits,
             active=command.active,
+            ramp_up=command.ramp_up,
+            ramp_from=ramp_from,
         )
 
 

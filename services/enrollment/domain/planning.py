@@ -12,7 +12,7 @@ from services.enrollment.domain.flow import Node, Version
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.organization import Organization
-from services.enrollment.domain.quotas import Full, limits_of, slots_free
+from services.enrollment.domain.quotas import Asker, Full, limits_of, places_free, places_reserved, places_taken
 from services.enrollment.domain.windows import (
     Hours,
     at_time_of_day,
@@ -25,8 +25,8 @@ from services.enrollment.domain.work import Work
 from shared.events.definition import Delay
 from shared.events.why import Plan, QuotaSlot, TimerClass, Why
 
-#: Slots tried before a step is planned without one; it is then looked at again when it is due.
-MOST_SLOTS_TRIED = 50_000
+#: Moments tried before a step is planned without a place; it is then looked at again when it is due.
+MOST_MOVES = 5_000
 #: Longest wait that a provider's wish can cause.
 LONGEST_WISH = timedelta(days=7)
 BY_DELAY = Why(rule="delay")
@@ -137,7 +137,8 @@ def plan_at(
 ) -> Plan:
     """A step at the first moment, from ``due`` and now on, that its rules allow.
 
-    ``held`` are slots of limits that are the enrollment's own: those its plan reserves when nothing else is said.
+    ``held`` are places of limits that a message of the enrollment took and that are its own; without them it has those
+    its plan reserves.
     """
     at = max(due, scene.work.now)
     reserved: list[QuotaSlot] = []
@@ -164,27 +165,49 @@ class Fit(NamedTuple):
 
 
 def fit(
-    scene: Scene, state: Enrollment, node: Node, moment: datetime, why: Why, held: Sequence[QuotaSlot] | None = None
+    scene: Scene,
+    state: Enrollment,
+    node: Node,
+    moment: datetime,
+    why: Why,
+    held: Sequence[QuotaSlot] | None = None,
+    *,
+    take: bool = False,
 ) -> Fit:
-    """The first moment from ``moment`` on that is inside every window and has a slot in every limit."""
+    """The first moment from ``moment`` on that is inside every window and has a place in every limit.
+
+    ``take``: should it be ``moment`` itself, the step goes out, on the place reserved for it if there is one.
+    """
     hours = scene.hours
     limits = limits_of(scene.version, scene.organization, node)
     if not hours and not limits:
         return Fit(moment, [], why, None)
-    if held is None:
-        held = state.plan.reserved if state.plan is not None else ()
-    for _ in range(MOST_SLOTS_TRIED):
+    asker = _asker(state, held) if limits else None
+    for _ in range(MOST_MOVES):
         opening, end = next_open(moment, hours, scene.zone)
         if opening > moment:
             why = Why(rule="window", inputs={"zone": scene.zone.key, "from": moment.isoformat()})
             moment = opening
-        slots = slots_free(scene.work.world, scene.work.organization_id, limits, moment, held) if limits else []
+            take = False
+        if asker is None:
+            return Fit(moment, [], why, end)
+        slots = places_free(scene.work.world, limits, moment, asker, take=take)
         if not isinstance(slots, Full):
             return Fit(moment, slots, why, end)
         limit = slots.limit
         why = Why(rule="quota", inputs={"scope": limit.scope, "unit": limit.unit, "limit": limit.most})
         moment = slots.again_at
+        take = False
     return Fit(moment, [], why, None)
+
+
+def _asker(state: Enrollment, held: Sequence[QuotaSlot] | None) -> Asker:
+    own: frozenset[tuple[str, str]] = frozenset()
+    if held is not None:
+        own = places_taken(held)
+    elif state.plan is not None and state.plan.reserved:
+        own = places_reserved(state.plan.reserved, state.plan.timer_class)
+    return Asker(state.organization_id, state.sequence_id, _class(state), own)
 
 
 def blocked(state: Enrollment, plan: Plan, blocker: str, rule: str) -> Plan:

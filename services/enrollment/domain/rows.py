@@ -4,7 +4,6 @@ the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -12,7 +11,14 @@ from uuid import UUID
 
 from services.enrollment.domain.enrollment import Enrollment, InFlight, Status
 from services.enrollment.domain.handling import Decision
-from services.enrollment.domain.quotas import limits_of
+from services.enrollment.domain.quotas import (
+    UNBOUNDED,
+    limits_of,
+    parsed,
+    places_reserved,
+    places_taken,
+    rows_for,
+)
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.watchdogs import round_delay
 from services.enrollment.domain.work import IdentityClaim, Wake
@@ -192,45 +198,58 @@ def _same_timer(before: Enrollment, after: Enrollment) -> bool:
 
 
 def _quotas(rows: Rows, before: Enrollment | None, after: Enrollment, decision: Decision, world: World) -> None:
-    held = {(slot.scope, slot.slot) for slot in before.plan.reserved} if before is not None and before.plan else set()
-    wanted = {(slot.scope, slot.slot) for slot in after.plan.reserved} if after.plan else set()
-    returned: set[tuple[str, str]] = set()
+    held, wanted = _reserved(before), _reserved(after)
+    taken: frozenset[tuple[str, str]] = frozenset()
+    sent_step: str | None = None
     for change in decision.changes:
         if change.id != after.id:
             continue
-        if isinstance(change.event, StepDue):
-            wanted |= {(slot.scope, slot.slot) for slot in change.event.quotas}
+        if isinstance(change.event, StepDue) and change.event.quotas:
+            taken |= places_taken(change.event.quotas)
+            sent_step = change.event.step_id
         elif isinstance(change.event, StepDeferred | StepStopped) and (flight := _unsent(before)) is not None:
-            returned |= {(slot.scope, slot.slot) for slot in flight.quotas}
-    if not held and not wanted and not returned:
+            held |= places_taken(flight.quotas)
+    if not held and not wanted and not taken:
         return
-    organization_id = after.organization_id
-    rows.quotas_given_back += [(organization_id, *slot) for slot in sorted((held | returned) - wanted)]
-    taken = wanted - held - returned
-    if taken:
-        limits = dict(_limits(after, world))
-        rows.quotas += [
-            Take(organization_id, scope, slot, limits.get((scope, slot.partition(":")[0]), 1))
-            for scope, slot in sorted(taken)
-        ]
+    wanted |= taken
+    organization_id, sequence_id = after.organization_id, after.sequence_id
+    gone = rows_for(sorted(held - wanted), sequence_id)
+    rows.quotas_given_back += [(organization_id, scope, slot) for scope, slot in gone]
+    most = _most(after, sent_step, world) if sent_step is not None else {}
+    for place in sorted(wanted - held):
+        limit = most.get(place, UNBOUNDED)
+        rows.quotas += [Take(organization_id, scope, slot, limit) for scope, slot in rows_for([place], sequence_id)]
+
+
+def _reserved(state: Enrollment | None) -> frozenset[tuple[str, str]]:
+    if state is None or state.plan is None or not state.plan.reserved:
+        return frozenset()
+    return places_reserved(state.plan.reserved, state.plan.timer_class)
 
 
 def _unsent(before: Enrollment | None) -> InFlight | None:
-    """The step in flight whose slots are free again once it is known that nothing went out; given back only once."""
+    """The step in flight whose places are free again once it is known that nothing went out; given back only once."""
     flight = before.in_flight if before is not None else None
     return flight if flight is not None and not flight.deferred else None
 
 
-def _limits(state: Enrollment, world: World) -> Iterator[tuple[tuple[str, str], int]]:
-    """Each limit by scope and unit, as they stand now."""
+def _most(state: Enrollment, step_id: str, world: World) -> dict[tuple[str, str], int]:
+    """What the limits of a step were when its latest places were taken, by place."""
     version = world.version(state.sequence_id, state.version)
-    organization = world.organization(state.organization_id)
-    if version is None:
-        return
-    for node in version.nodes.values():
-        if node.is_message:
-            for limit in limits_of(version, organization, node):
-                yield (limit.scope, limit.unit), limit.most
+    node = version.nodes.get(step_id) if version is not None else None
+    if version is None or node is None or state.in_flight is None:
+        return {}
+    limits = {
+        (limit.scope, limit.unit): limit
+        for limit in limits_of(version, world.organization(state.organization_id), node)
+    }
+    found = {}
+    for slot in state.in_flight.quotas:
+        unit, index = parsed(slot.slot)
+        limit = limits.get((slot.scope, unit))
+        if limit is not None:
+            found[slot.scope, slot.slot] = limit.most_in(index)
+    return found
 
 
 def _marks(rows: Rows, decision: Decision) -> None:

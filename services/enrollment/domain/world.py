@@ -12,6 +12,7 @@ from uuid import UUID
 from services.enrollment.domain.engagement import Engagement
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.flow import Version
+from services.enrollment.domain.full_slots import FullSlots
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.sequence import Sequence
@@ -69,10 +70,19 @@ class World(Protocol):
         """The organization's keyed hash of a normalised address or of a bare domain."""
         ...
 
+    @property
+    def full_slots(self) -> FullSlots:
+        """Which slots of limits were found full; kept from decision to decision."""
+        ...
+
     def quota_used(self, organization_id: str, scope: str, slot: str) -> int: ...
 
     def figures(self, organization_id: str, kind: str) -> Mapping[str, int]:
         """Counts of a kind by key, last known: what ``Rows.figures`` added. They may lag behind, never ahead."""
+        ...
+
+    def active_sequences(self, organization_id: str) -> int:
+        """How many sequences take leads."""
         ...
 
     def channel_consumed(self, channel: str) -> bool:

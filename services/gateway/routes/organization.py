@@ -14,7 +14,7 @@ from services.gateway.context import Context, Done, may
 from services.gateway.directory import hash_secret
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.shapes import Created, Items
-from shared.events.definition import Limits, Window
+from shared.events.definition import Limits, RampUp, Window
 from shared.events.organization import (
     AddMember,
     IssueApiKey,
@@ -68,6 +68,7 @@ class SenderChange(BaseModel):
     email: EmailStr
     limits: Limits = Limits()
     active: bool = True
+    ramp_up: RampUp | None = None
 
 
 class NewSender(SenderChange):
@@ -191,17 +192,13 @@ async def senders(context: Context = may("organization:read")) -> dict[str, Any]
 @router.post("/senders", response_model=Created, status_code=201)
 async def add_sender(body: NewSender, context: Context = may("organization:write")) -> Response:
     """Makes a sender; one with this id is replaced."""
-    return await context.change(lambda _: SetSender(**body.model_dump()), status=201)
+    return await context.change(lambda _: SetSender(**dict(body)), status=201)
 
 
 @router.put("/senders/{sender_id}", response_model=Created)
 async def set_sender(sender_id: SenderId, body: SenderChange, context: Context = may("organization:write")) -> Response:
     """Makes or changes a sender."""
-    return await context.change(
-        lambda _: SetSender(
-            sender_id=sender_id, name=body.name, email=body.email, limits=body.limits, active=body.active
-        )
-    )
+    return await context.change(lambda _: SetSender(sender_id=sender_id, **dict(body)))
 
 
 @router.get("/suppressions", response_model=Items)

@@ -17,7 +17,7 @@ class Organizations(View):
     """A document per organization; its id is the organization's own word."""
 
     name = "organizations"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = ((("member_emails", 1),), (("key_hashes", 1),))
     ignored = LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE
 
@@ -100,7 +100,8 @@ class Organizations(View):
     @on("organization.sender_set.v1")
     def sender_set(self, event: Event, ops: Ops) -> None:
         data = event.data
-        sender = {field: data[field] for field in ("name", "email", "limits", "active")}
+        sender = {field: data.get(field) for field in ("name", "email", "limits", "active", "ramp_up")}
+        sender["ramp_from"] = moment(data.get("ramp_from"))
         ops.document(event, event.organization_id).set({f"senders.{data['sender_id']}": sender})
 
     @on("organization.address_suppressed.v1")

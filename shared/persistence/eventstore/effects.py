@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -207,14 +208,14 @@ class Effects:
         return whole
 
     def _settle_quotas(self) -> None:
-        back = list(map(QuotaKey._make, self.quotas_given_back))
-        if not back:
+        if not self.quotas_given_back or not self.quotas:
             return
+        back = Counter(map(QuotaKey._make, self.quotas_given_back))
         kept: list[QuotaTake] = []
         for take in self.quotas:
             key = QuotaKey(*take[:3])
-            if key in back:
-                back.remove(key)
+            if back[key]:
+                back[key] -= 1
             else:
                 kept.append(take)
-        self.quotas, self.quotas_given_back = kept, back
+        self.quotas, self.quotas_given_back = kept, list(back.elements())

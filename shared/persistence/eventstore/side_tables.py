@@ -31,6 +31,9 @@ _SUPPRESSED = (
 _CATALOGUE = (
     "SELECT organization_id, sequence_id, status, version FROM catalogue WHERE organization_id = ? ORDER BY sequence_id"
 )
+_QUOTA_RANGE = (
+    "SELECT slot, used FROM quotas WHERE organization_id = ? AND scope = ? AND slot >= ? ORDER BY slot LIMIT ?"
+)
 
 
 class SideTables:
@@ -92,6 +95,11 @@ class SideTables:
         with self._recorder.reading() as session:
             used = used_places(session, [QuotaKey(organization_id, scope, slot) for scope, slot in slots])
         return {(key.scope, key.slot): count for key, count in used.items()}
+
+    def quota_range(self, organization_id: str, scope: str, first: str, limit: int) -> list[tuple[str, int]]:
+        """Up to ``limit`` slots of a scope that have a row, from the name ``first`` on, in order, with places taken."""
+        with self._recorder.reading() as session:
+            return cast(list[tuple[str, int]], session.rows(_QUOTA_RANGE, (organization_id, scope, first, limit)))
 
     def suppressed(self, organization_id: str, addresses: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """The reason for each (channel, hash) that is suppressed; absent where it is not."""

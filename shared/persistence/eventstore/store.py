@@ -242,8 +242,9 @@ class EventStore(SideTables):
         business = self.meta().business_time
         if business is not None:
             day = (business - timedelta(days=2)).date().isoformat()
-            for unit in ("day:", "minute:"):
-                gone += self._prune(_PRUNE_QUOTAS, (unit, unit + day))
+            for rows in ("", "follow:", "first:"):
+                for unit in ("day:", "minute:"):
+                    gone += self._prune(_PRUNE_QUOTAS, (rows + unit, rows + unit + day))
         return gone
 
     def _prune(self, sql: str, params: tuple[Any, ...]) -> int:
