@@ -2080,6 +2080,7 @@ export interface components {
             limits: components["schemas"]["Limits"];
             /** Name */
             name: string;
+            ramp_up?: components["schemas"]["RampUp"] | null;
             /** Sender Id */
             sender_id: string;
         };
@@ -2193,6 +2194,19 @@ export interface components {
             published_at?: string | null;
             /** Version */
             version: number;
+        };
+        /**
+         * RampUp
+         * @description How a new sender's day begins: ``start`` messages on its first day, then ``step`` more, or ``factor`` times as
+         *     many, each day until ``limits.per_day``. Exactly one of ``step`` and ``factor`` is given.
+         */
+        RampUp: {
+            /** Factor */
+            factor?: number | null;
+            /** Start */
+            start: number;
+            /** Step */
+            step?: number | null;
         };
         /**
          * Rates
@@ -2319,6 +2333,7 @@ export interface components {
             limits: components["schemas"]["Limits"];
             /** Name */
             name: string;
+            ramp_up?: components["schemas"]["RampUp"] | null;
         };
         /**
          * Sequence
