@@ -83,7 +83,7 @@ class BatchWorld:
     def lead(self, lead_id: UUID) -> Any:
         return self._known(lead_id).state
 
-    enrollment = task = sequence = engagement = lead
+    enrollment = task = sequence = engagement = bulk = lead
 
     def organization(self, organization_id: str) -> Any:
         return self._known(organization_aggregate(organization_id)).state

@@ -1,4 +1,4 @@
-"""The clerk: the one process per store that runs scheduler and relay. Others stand by until its lock is free."""
+"""The clerk: the one process per store that runs scheduler, relay and bulks. Others stand by until its lock is free."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 
 import structlog
 
+from services.enrollment.bulk_runner import BulkRunner
 from services.enrollment.relay import Relay
 from services.enrollment.scheduler import Scheduler
 from services.enrollment.telemetry import CLERK_ACTIVE
@@ -21,12 +22,13 @@ PRUNE_SECONDS = 3_600.0
 
 
 class Clerk:
-    """Holds the store's clerk lock while scheduler and relay run; lets both go the moment it is lost."""
+    """Holds the store's clerk lock while scheduler, relay and bulks run; lets all go the moment it is lost."""
 
-    def __init__(self, store: EventStore, scheduler: Scheduler, relay: Relay) -> None:
+    def __init__(self, store: EventStore, scheduler: Scheduler, relay: Relay, bulks: BulkRunner) -> None:
         self._store = store
         self._scheduler = scheduler
         self._relay = relay
+        self._bulks = bulks
         self._task: asyncio.Task[None] | None = None
         self.active = False
 
@@ -63,6 +65,7 @@ class Clerk:
         works = [
             asyncio.create_task(self._scheduler.run(), name="scheduler"),
             asyncio.create_task(self._relay.run(), name="relay"),
+            asyncio.create_task(self._bulks.run(), name="bulks"),
             asyncio.create_task(self._prune(), name="prune"),
         ]
         try:

@@ -6,6 +6,7 @@ from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.rows import rows_of
 from services.enrollment.domain.world import World
 from shared.persistence.eventstore import (
+    BulkRow,
     CatalogueRow,
     Effects,
     EventStore,
@@ -47,4 +48,5 @@ def effects_of(decision: Decision, world: World, store: EventStore) -> Effects:
         suppressions_gone=[SuppressionKey(*key) for key in rows.suppressions_gone],
         figures=[FigureRow(*figure) for figure in rows.figures],
         catalogue=[CatalogueRow(*listing) for listing in rows.catalogue],
+        bulks=[BulkRow(*mark) for mark in rows.bulks],
     )

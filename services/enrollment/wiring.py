@@ -10,6 +10,7 @@ from typing import Literal
 
 import structlog
 
+from services.enrollment.bulk_runner import BulkRunner
 from services.enrollment.channel_watch import ChannelWatch
 from services.enrollment.clerk import Clerk
 from services.enrollment.committer import Committer
@@ -94,7 +95,7 @@ async def build(
     if "clerk" in chosen:
         scheduler = Scheduler(store, committer, clock)
         relay = Relay(store, publisher, committer, Dresser(store, states, committer.versions), clock)
-        clerk = Clerk(store, scheduler, relay)
+        clerk = Clerk(store, scheduler, relay, BulkRunner(store, committer, clock))
 
         def wake() -> None:
             scheduler.wake()

@@ -15,6 +15,7 @@ from services.gateway.parts import Parts
 from services.gateway.routes import (
     activities,
     auth,
+    bulks,
     enrollments,
     leads,
     messages,
@@ -29,7 +30,7 @@ from shared.telemetry import histogram, telemetry_page
 
 API = "/api/v1"
 DIST = Path(__file__).resolve().parents[2] / "web" / "dist"
-_MODULES = (auth, organization, sequences, enrollments, leads, activities, tasks, messages, metrics, operations)
+_MODULES = (auth, organization, sequences, enrollments, bulks, leads, activities, tasks, messages, metrics, operations)
 _PROBLEM = {
     "description": "A problem document (RFC 9457).",
     "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},

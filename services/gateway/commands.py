@@ -19,7 +19,7 @@ SOURCE = "gateway"
 #: How long a caller waits for the domain's answer.
 ANSWER_SECONDS = 10.0
 #: Fields that name the aggregate an order is for, the nearest first.
-_TARGETS = ("task_id", "enrollment_id", "sequence_id", "lead_id")
+_TARGETS = ("task_id", "enrollment_id", "bulk_id", "sequence_id", "lead_id")
 
 _UNEXPLAINED = Problem(code="refused", title="Refused", detail="the order was refused")
 

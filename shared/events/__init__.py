@@ -2,6 +2,7 @@
 
 from shared.events import (
     activity,
+    bulk,
     definition,
     dispatch,
     engagement,
@@ -40,6 +41,7 @@ __all__ = [
     "UnknownTopic",
     "Value",
     "activity",
+    "bulk",
     "definition",
     "dispatch",
     "engagement",

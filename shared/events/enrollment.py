@@ -40,6 +40,7 @@ class Enroll(Command):
     start: bool = True
     by: str = "hand"  #: ``hand``, ``trigger``, ``bulk``
     why: Why | None = None
+    bulk_id: UUID | None = None  #: the bulk it is part of
 
 
 class StartEnrollment(Command):
@@ -65,6 +66,17 @@ class CancelEnrollment(Command):
     TOPIC = "enrollment.cancel.v1"
     enrollment_id: UUID
     reason: str = Field(default="cancelled", min_length=1, max_length=200)
+
+
+class UndoEnrollment(Command):
+    """Take back the enrollment that a bulk opened for a lead: it is cancelled. One that messages went out to is left as
+    it is and refused, or with ``also_sent`` cancelled all the same; the messages stay sent."""
+
+    TOPIC = "enrollment.undo.v1"
+    lead_id: UUID
+    sequence_id: UUID
+    bulk_id: UUID
+    also_sent: bool = False
 
 
 class ResolveDispatch(Command):
@@ -161,6 +173,7 @@ class EnrollmentStarted(Event):
     by: str
     why: Why | None = None
     plan: Plan | None
+    bulk_id: UUID | None = None
 
 
 class EnrollmentActivated(Event):

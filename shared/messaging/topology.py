@@ -17,6 +17,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from shared.events import Command, Envelope, Event
+from shared.events.bulk import NameBulkTargets
 from shared.events.dispatch import DressedStep, ForgetLead, SettleDispatch, StopOrder
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import Outcome
@@ -169,8 +170,7 @@ def exchange_of(envelope: Envelope) -> str:
 
 
 def routing_key_of(envelope: Envelope) -> str:  # noqa: PLR0911
-    """The routing key of a single envelope, by class and topic. ``bulk.`` keys are chosen by the caller with
-    ``bulk_key_of``."""
+    """The routing key of a single envelope, by class and topic."""
     message = envelope.message
     match message:
         case InboundLead():
@@ -187,6 +187,8 @@ def routing_key_of(envelope: Envelope) -> str:  # noqa: PLR0911
             return f"outcome.{name_of(message.TOPIC)}"
         case RecordSignal():
             return f"signal.{message.signal}"
+        case NameBulkTargets():
+            return bulk_key_of(envelope)
         case Event():
             return event_key_of(message.TOPIC, getattr(message, "channel", None))
         case Command() if aggregate_of(message.TOPIC) == "query":

@@ -33,6 +33,8 @@ VIEW_NAMES = (
     "timeline",
     "statistics",
     "tasks",
+    "bulks",
+    "bulk_refusals",
 )
 
 #: What an entry of the timeline can be filtered by.

@@ -195,7 +195,7 @@ def test_a_task_made_by_hand() -> None:
 
 def test_every_order_and_fact_of_the_write_side_is_handled() -> None:
     """What the gateway, funnels, dispatchers and trackers may send has a handler; queries and stops go elsewhere."""
-    elsewhere = {"query", "stop", "dispatch", "bulk"}
+    elsewhere = {"query", "stop", "dispatch"}
     wanted = {
         topic
         for topic, cls in registered().items()

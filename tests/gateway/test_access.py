@@ -32,6 +32,7 @@ IDS = {
     "sender_id": "default",
     "name": "leads",
     "job_id": "j1",
+    "bulk_id": UUID(int=11),
 }
 SECRET = "only-for-demo"
 

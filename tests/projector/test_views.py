@@ -645,3 +645,33 @@ def test_a_meeting_ahead_is_no_activity_of_the_future() -> None:
     lead = with_activities().of_lead
     assert lead["owner"] == str(MEMBER)
     assert START < lead["last_activity_at"] < START.replace(year=2027)
+
+
+def test_a_bulk_shows_its_progress_and_each_refused_target() -> None:
+    log, bulk = Log(), derived_id("bulk", 1)
+    refusal = {"target": str(derived_id("lead", 1)), "code": "unreachable", "detail": "rule address"}
+    log.add("bulk.ordered", bulk, {"kind": "enroll", "order": {"start": True}}, actor="member:1")
+    log.add("bulk.targets_named", bulk, {"page": 1, "targets": [refusal["target"]] * 3})
+    log.add("bulk.begun", bulk, {"count": 3})
+    log.add("bulk.advanced", bulk, {"handled": 2, "done": 1, "unchanged": 0, "refusals": [refusal]})
+    running = projected(events_of(log.events))["bulks"][str(bulk)]
+    assert running | {"status": "running", "handled": 2, "done": 1, "refused": 1} == running
+    assert running["reasons"] == {"unreachable": 1}
+    log.add("bulk.advanced", bulk, {"handled": 3, "done": 0, "unchanged": 0, "refusals": [refusal]})
+    log.add("bulk.finished", bulk, {"done": 1, "unchanged": 0, "refused": 2, "reasons": {"unreachable": 2}})
+    log.add("bulk.undone", bulk, {"undo_id": derived_id("bulk", 2)})
+    views = projected(events_of(log.events))
+    report = views["bulks"][str(bulk)]
+    assert report | {"status": "finished", "count": 3, "refused": 2, "reasons": {"unreachable": 2}} == report
+    assert report["undone_by"] == str(derived_id("bulk", 2))
+    assert [each["code"] for each in views["bulk_refusals"].values()] == ["unreachable", "unreachable"]
+    numbers = [each["number"] for each in views["bulk_refusals"].values()]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_cancelled_bulk_is_shown_as_such() -> None:
+    log, bulk = Log(), derived_id("bulk", 1)
+    log.add("bulk.ordered", bulk, {"kind": "pause", "order": {}})
+    log.add("bulk.begun", bulk, {"count": 1})
+    log.add("bulk.cancelled", bulk, {"handled": 0})
+    assert projected(events_of(log.events))["bulks"][str(bulk)]["status"] == "cancelled"

@@ -34,10 +34,21 @@ def enroll(work: Work, command: Enroll) -> UUID:
     why = first_barrier(work, lead, version)
     if why is not None:
         raise Unreachable(f"the first message cannot reach the lead: {why.rule}")
-    return open_enrollment(work, lead, version, by=command.by, why=command.why, start=command.start)
+    return open_enrollment(
+        work, lead, version, by=command.by, why=command.why, start=command.start, bulk_id=command.bulk_id
+    )
 
 
-def open_enrollment(work: Work, lead: Lead, version: Version, *, by: str, why: Why | None, start: bool = True) -> UUID:
+def open_enrollment(
+    work: Work,
+    lead: Lead,
+    version: Version,
+    *,
+    by: str,
+    why: Why | None,
+    start: bool = True,
+    bulk_id: UUID | None = None,
+) -> UUID:
     """Records the enrollment in its own stream and in the lead's, and takes the steps that take effect at once."""
     sequence_id = version.sequence_id
     enrollment_id = derived_id("enrollment", lead.id, sequence_id, nth(lead, sequence_id))
@@ -57,7 +68,13 @@ def open_enrollment(work: Work, lead: Lead, version: Version, *, by: str, why: W
     )
     plan = plan_after(Scene(work, version, lead), blank, None, moment=work.now) if start else None
     event = EnrollmentStarted(
-        lead_id=lead.id, sequence_id=sequence_id, version=version.version, by=by, why=why, plan=plan
+        lead_id=lead.id,
+        sequence_id=sequence_id,
+        version=version.version,
+        by=by,
+        why=why,
+        plan=plan,
+        bulk_id=bulk_id,
     )
     state = cast("Enrollment", work.record("enrollment", enrollment_id, event, lead.id))
     if plan is not None:

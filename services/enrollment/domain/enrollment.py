@@ -84,9 +84,8 @@ class Enrollment:
     """``plan`` is the step that comes next; while one is in flight there is none.
 
     ``after`` and ``arm`` name the step concluded last, ``again`` that this step is to be run once more: from these
-    the next plan is made when
-    there is none. ``previous_at`` is what a delay from the previous step counts from. ``last_execution`` is the
-    highest number given.
+    the next plan is made when there is none. ``previous_at`` is what a delay from the previous step counts from.
+    ``last_execution`` is the highest number given. ``bulk_id`` names the bulk that opened it.
     """
 
     id: UUID
@@ -109,6 +108,7 @@ class Enrollment:
     executions: Mapping[int, Execution] = field(default_factory=dict)
     thread: tuple[str, ...] = ()
     sent: int = 0
+    bulk_id: UUID | None = None
 
     @property
     def is_open(self) -> bool:

@@ -290,6 +290,7 @@ def started(enrollment_id: UUID, organization_id: str, event: EnrollmentStarted,
         previous_at=at,
         plan=event.plan,
         last_execution=event.plan.execution if event.plan is not None else 0,
+        bulk_id=event.bulk_id,
     )
 
 

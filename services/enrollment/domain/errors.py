@@ -13,11 +13,17 @@ DomainError
 │   ├── SequenceArchivedAlready
 │   ├── NothingToSubmit
 │   ├── MemberExists
+│   ├── BulkNotReady
+│   ├── BulkOver
+│   ├── SomeTargetsMissing
+│   ├── NotUndoable
+│   ├── AlreadySent
 │   └── LastAdmin
 └── Invalid                the content is wrong (422), field by field
     ├── InvalidDefinition
     ├── InvalidLead
     ├── InvalidSettings
+    ├── BulkTooLarge
     └── Unreachable
 """
 
@@ -143,6 +149,41 @@ class LastAdmin(Conflict):
     title = "The last admin stays"
 
 
+class BulkNotReady(Conflict):
+    """The bulk still runs."""
+
+    code = "bulk_not_ready"
+    title = "The bulk still runs"
+
+
+class BulkOver(Conflict):
+    """The bulk takes no such order any more."""
+
+    code = "bulk_over"
+    title = "The bulk is over"
+
+
+class SomeTargetsMissing(Conflict):
+    """Not every page of targets has come."""
+
+    code = "targets_missing"
+    title = "Some targets are missing"
+
+
+class NotUndoable(Conflict):
+    """What the bulk did cannot be undone as a whole."""
+
+    code = "not_undoable"
+    title = "This cannot be undone"
+
+
+class AlreadySent(Conflict):
+    """Messages have gone out already: they cannot be undone."""
+
+    code = "already_sent"
+    title = "Messages have gone out already"
+
+
 class Invalid(DomainError):
     """The content is wrong."""
 
@@ -170,6 +211,13 @@ class InvalidSettings(Invalid):
 
     code = "invalid_settings"
     title = "A setting is wrong"
+
+
+class BulkTooLarge(Invalid):
+    """A bulk has too many targets."""
+
+    code = "bulk_too_large"
+    title = "The bulk is too large"
 
 
 class Unreachable(Invalid):

@@ -6,12 +6,21 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from services.enrollment.domain import engagement, enrollment, enrollment_history, lead, organization, sequence, task
+from services.enrollment.domain import (
+    bulk,
+    engagement,
+    enrollment,
+    enrollment_history,
+    lead,
+    organization,
+    sequence,
+    task,
+)
 from shared.events.enrollment import EnrollmentStarted
 from shared.events.message import Event
 from shared.events.task import TaskOpened
 
-Aggregate = Literal["lead", "enrollment", "task", "sequence", "organization", "engagement"]
+Aggregate = Literal["lead", "enrollment", "task", "sequence", "organization", "engagement", "bulk"]
 State = (
     lead.Lead
     | enrollment.Enrollment
@@ -19,10 +28,11 @@ State = (
     | sequence.Sequence
     | organization.Organization
     | engagement.Engagement
+    | bulk.Bulk
 )
 
 
-def evolve_any(
+def evolve_any(  # noqa: PLR0911  # one for each aggregate
     aggregate: str,
     state: State | None,
     event: Event,
@@ -56,6 +66,9 @@ def evolve_any(
         case "sequence":
             drafted = state if isinstance(state, sequence.Sequence) else sequence.initial(id, organization_id)
             return sequence.evolve(drafted, event, at)
+        case "bulk":
+            ordered = state if isinstance(state, bulk.Bulk) else bulk.initial(id, organization_id)
+            return bulk.evolve(ordered, event, at)
         case "organization":
             founded = state if isinstance(state, organization.Organization) else organization.initial(organization_id)
             return organization.evolve(founded, event, at)

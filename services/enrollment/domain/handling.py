@@ -11,6 +11,7 @@ from uuid import UUID
 
 from services.enrollment.domain import (
     activities,
+    bulk_orders,
     definition_check,
     enrolling,
     enrollment_orders,
@@ -31,6 +32,7 @@ from services.enrollment.domain.lead import contact_channel
 from services.enrollment.domain.work import Change, IdentityClaim, Wake, Work, organization_aggregate
 from services.enrollment.domain.world import World
 from shared.events import activity as activity_events
+from shared.events import bulk as bulk_events
 from shared.events import engagement as engagement_events
 from shared.events import enrollment as enrollment_events
 from shared.events import lead as lead_events
@@ -153,6 +155,13 @@ _PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
     activity_events.LogMeeting: activities.log_meeting,
     activity_events.LogEmail: activities.log_email,
     activity_events.LogNote: activities.log_note,
+    bulk_events.OrderBulk: bulk_orders.order,
+    bulk_events.NameBulkTargets: bulk_orders.name_targets,
+    bulk_events.BeginBulk: bulk_orders.begin,
+    bulk_events.CancelBulk: bulk_orders.cancel,
+    bulk_events.UndoBulk: bulk_orders.undo,
+    bulk_events.RecordBulkProgress: bulk_orders.advance,
+    enrollment_events.UndoEnrollment: bulk_orders.undo_enrollment,
 }
 
 

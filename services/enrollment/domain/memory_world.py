@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
+from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.engagement import Engagement
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.evolving import State
@@ -67,6 +68,9 @@ class MemoryWorld:
 
     def sequence(self, sequence_id: UUID) -> Sequence | None:
         return self._state(sequence_id, Sequence)
+
+    def bulk(self, bulk_id: UUID) -> Bulk | None:
+        return self._state(bulk_id, Bulk)
 
     def organization(self, organization_id: str) -> Organization | None:
         return self._state(organization_aggregate(organization_id), Organization)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.enrollment import Enrollment, InFlight, Status
 from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.quotas import (
@@ -81,6 +82,14 @@ class Listing(NamedTuple):
     version: int
 
 
+class BulkMark(NamedTuple):
+    """A bulk that is being carried out, or is so no more."""
+
+    organization_id: str
+    bulk_id: UUID
+    runs: bool
+
+
 @dataclass(slots=True)
 class Rows:
     """Everything to be written in the transaction that records the decision's events.
@@ -101,6 +110,7 @@ class Rows:
     catalogue: list[Listing] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     erased: list[UUID] = field(default_factory=list)
+    bulks: list[BulkMark] = field(default_factory=list)
 
 
 def rows_of(decision: Decision, world: World) -> Rows:
@@ -118,6 +128,8 @@ def rows_of(decision: Decision, world: World) -> Rows:
             _quotas(rows, before if isinstance(before, Enrollment) else None, state, decision, world)
         elif isinstance(state, Sequence):
             rows.catalogue.append(Listing(state.organization_id, state.id, state.status, state.version))
+        elif isinstance(state, Bulk):
+            rows.bulks.append(BulkMark(state.organization_id, state.id, state.status == "running"))
     for enrollment_id in decision.retimed - decision.states.keys():
         known = world.enrollment(enrollment_id)
         wanted = timer_of(known, world.wall_now) if known is not None else None

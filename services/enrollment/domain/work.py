@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar, cast
 from uuid import UUID
 
+from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.engagement import Engagement
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import UnknownTarget
@@ -147,6 +148,17 @@ class Work:
             raise UnknownTarget("sequence", sequence_id)
         return state
 
+    def find_bulk(self, bulk_id: UUID) -> Bulk | None:
+        state = cast("Bulk | None", self.states.get(bulk_id)) or self.world.bulk(bulk_id)
+        return state if state is not None and state.organization_id == self.organization_id else None
+
+    def bulk(self, bulk_id: UUID) -> Bulk:
+        """Raises UnknownTarget."""
+        state = self.find_bulk(bulk_id)
+        if state is None:
+            raise UnknownTarget("bulk", bulk_id)
+        return state
+
     def find_organization(self) -> Organization | None:
         known = self.states.get(organization_aggregate(self.organization_id))
         return cast("Organization | None", known) or self.world.organization(self.organization_id)
@@ -213,6 +225,8 @@ class Work:
                 return self.engagement(aggregate_id)
             case "sequence":
                 return self.find_sequence(aggregate_id)
+            case "bulk":
+                return self.find_bulk(aggregate_id)
             case "organization":
                 return self.find_organization()
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.engagement import Engagement
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.flow import Version
@@ -49,6 +50,8 @@ class World(Protocol):
     def engagement(self, engagement_id: UUID) -> Engagement | None: ...
 
     def sequence(self, sequence_id: UUID) -> Sequence | None: ...
+
+    def bulk(self, bulk_id: UUID) -> Bulk | None: ...
 
     def organization(self, organization_id: str) -> Organization | None: ...
 

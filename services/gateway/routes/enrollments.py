@@ -7,9 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from services.gateway import present
+from services.gateway.bulk_orders import MOST_NAMED, Targets, order_bulk
 from services.gateway.context import Context, may
 from services.gateway.errors import BadRequest
 from services.gateway.lists import Listing, Paging, leads_called, listed
@@ -29,6 +30,21 @@ class NewEnrollment(BaseModel):
     lead_id: UUID
     sequence_id: UUID
     start: bool = True
+
+
+class BulkEnrollment(BaseModel):
+    """Exactly one of ``lead_ids`` and ``filter`` (fields as in the list of leads)."""
+
+    sequence_id: UUID
+    lead_ids: list[UUID] | None = Field(default=None, max_length=MOST_NAMED)
+    filter: dict[str, Any] | None = None
+    start: bool = True
+
+    @model_validator(mode="after")
+    def _one(self) -> BulkEnrollment:
+        if (self.lead_ids is None) == (self.filter is None):
+            raise ValueError("exactly one of lead_ids and filter must be given")
+        return self
 
 
 class Pause(BaseModel):
@@ -72,6 +88,14 @@ async def enroll(body: NewEnrollment, context: Context = may("enrollments:write"
     return await context.change(
         lambda _: orders.Enroll(lead_id=body.lead_id, sequence_id=body.sequence_id, start=body.start), status=201
     )
+
+
+@router.post("/bulk", response_model=Created, status_code=202)
+async def enroll_many(body: BulkEnrollment, context: Context = may("enrollments:write")) -> Response:
+    """Puts many leads, or all that a filter finds, into a sequence's active version; ``bulks/{bulk_id}`` tells the
+    rest."""
+    order = {"sequence_id": str(body.sequence_id), "start": body.start}
+    return await order_bulk(context, "enroll", order, Targets(ids=body.lead_ids, filter=body.filter))
 
 
 @router.get("/{enrollment_id}", response_model=Created, responses={200: {"model": Enrollment}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.projector.views.bulks import BulkRefusals, Bulks
 from services.projector.views.enrollments import Enrollments
 from services.projector.views.leads import Leads
 from services.projector.views.messages import Messages
@@ -25,4 +26,6 @@ ALL_VIEWS: tuple[View, ...] = (
     Timeline(),
     Statistics(),
     Tasks(),
+    Bulks(),
+    BulkRefusals(),
 )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Document, Ops
-from services.projector.views.ignored import LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.view import Keys, View, on
 
 _COUNTED = ("sent", "opened", "clicked", "replied", "bounced", "failed", "skipped")
@@ -29,7 +29,7 @@ class Enrollments(View):
         (("sequence_id", 1), ("status", 1), ("started_at", -1)),
         (("lead_id", 1), ("started_at", -1)),
     )
-    ignored = LEAD | TASK | SEQUENCE | ORGANIZATION | {"engagement.signal_received.v1"}
+    ignored = BULK | LEAD | TASK | SEQUENCE | ORGANIZATION | {"engagement.signal_received.v1"}
 
     @on("enrollment.started.v1")
     def started(self, event: Event, ops: Ops) -> None:

@@ -91,4 +91,15 @@ ORGANIZATION = frozenset(
         "organization.address_unsuppressed.v1",
     }
 )
-EVERYTHING = LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE | ORGANIZATION
+BULK = frozenset(
+    {
+        "bulk.ordered.v1",
+        "bulk.targets_named.v1",
+        "bulk.begun.v1",
+        "bulk.advanced.v1",
+        "bulk.finished.v1",
+        "bulk.cancelled.v1",
+        "bulk.undone.v1",
+    }
+)
+EVERYTHING = BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE | ORGANIZATION

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Derivation, Join, Ops, Union
-from services.projector.views.ignored import ENGAGEMENT, ENROLLMENT, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.plain import plain_fields
 from services.projector.views.view import Keys, View, on
 from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
@@ -40,7 +40,8 @@ class Leads(View):
         (("organization_id", 1), ("email", 1)),
     )
     ignored = (
-        ENGAGEMENT
+        BULK
+        | ENGAGEMENT
         | TASK
         | SEQUENCE
         | ORGANIZATION

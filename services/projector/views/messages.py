@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Document, Ops
-from services.projector.views.ignored import LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.view import Keys, Partial, View, on
 
 #: Signal -> field that holds the moment of the first one that counts.
@@ -39,7 +39,8 @@ class Messages(View):
         Partial((("organization_id", 1), ("due_at", -1)), "status", "in_doubt"),
     )
     ignored = (
-        LEAD
+        BULK
+        | LEAD
         | TASK
         | SEQUENCE
         | ORGANIZATION

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Ops
-from services.projector.views.ignored import ENGAGEMENT, ENROLLMENT, LEAD, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, SEQUENCE, TASK
 from services.projector.views.plain import plain_fields
 from services.projector.views.view import Keys, View, on
 
@@ -19,7 +19,7 @@ class Organizations(View):
     name = "organizations"
     version = 2
     indexes: ClassVar[tuple[Keys, ...]] = ((("member_emails", 1),), (("key_hashes", 1),))
-    ignored = LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE
+    ignored = BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE
 
     @on("organization.founded.v1")
     def founded(self, event: Event, ops: Ops) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from services.projector.event import Event
 from services.projector.ops import Derivation, Document, FirstOf, Ops
-from services.projector.views.ignored import ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.plain import plain
 from services.projector.views.view import Keys, View, on
 
@@ -34,7 +34,7 @@ class Sequences(View):
         (("organization_id", 1), ("category", 1), ("created_at", -1)),
         (("organization_id", 1), ("name", 1), ("_id", 1)),
     )
-    ignored = LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION
+    ignored = BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION
 
     @on("sequence.drafted.v1")
     def drafted(self, event: Event, ops: Ops) -> None:
@@ -120,7 +120,7 @@ class SequenceVersions(View):
     name = "sequence_versions"
     version = 1
     indexes: ClassVar[tuple[Keys, ...]] = ((("sequence_id", 1), ("version", -1)),)
-    ignored = LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION | (SEQUENCE - {"sequence.published.v1"})
+    ignored = BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION | (SEQUENCE - {"sequence.published.v1"})
 
     @on("sequence.published.v1")
     def published(self, event: Event, ops: Ops) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from services.projector.event import Event
 from services.projector.ops import Ops
-from services.projector.views.ignored import SEQUENCE
+from services.projector.views.ignored import BULK, SEQUENCE
 from services.projector.views.view import Keys, View, on
 
 #: Events that count as they are: topic -> figure.
@@ -43,44 +43,48 @@ class Statistics(View):
     name = "statistics"
     version = 1
     indexes: ClassVar[tuple[Keys, ...]] = ((("organization_id", 1), ("scope", 1), ("bucket", 1)),)
-    ignored = SEQUENCE | {
-        "lead.details_merged.v1",
-        "lead.identity_clashed.v1",
-        "lead.matched.v1",
-        "lead.not_matched.v1",
-        "lead.scored.v1",
-        "lead.tagged.v1",
-        "lead.assigned.v1",
-        "lead.call_logged.v1",
-        "lead.meeting_logged.v1",
-        "lead.email_logged.v1",
-        "lead.note_logged.v1",
-        "lead.resubscribed.v1",
-        "lead.address_suppressed.v1",
-        "lead.replied.v1",
-        "lead.joined_sequence.v1",
-        "lead.left_sequence.v1",
-        "enrollment.activated.v1",
-        "enrollment.step_postponed.v1",
-        "enrollment.step_stop_requested.v1",
-        "enrollment.watchdog_rang.v1",
-        "enrollment.step_taken.v1",
-        "enrollment.step_handed_to_person.v1",
-        "enrollment.step_done_by_person.v1",
-        "engagement.signal_received.v1",
-        "task.snoozed.v1",
-        "task.assigned.v1",
-        "task.withdrawn.v1",
-        "organization.founded.v1",
-        "organization.settings_set.v1",
-        "organization.member_added.v1",
-        "organization.member_set.v1",
-        "organization.api_key_issued.v1",
-        "organization.api_key_revoked.v1",
-        "organization.sender_set.v1",
-        "organization.address_suppressed.v1",
-        "organization.address_unsuppressed.v1",
-    }
+    ignored = (
+        BULK
+        | SEQUENCE
+        | {
+            "lead.details_merged.v1",
+            "lead.identity_clashed.v1",
+            "lead.matched.v1",
+            "lead.not_matched.v1",
+            "lead.scored.v1",
+            "lead.tagged.v1",
+            "lead.assigned.v1",
+            "lead.call_logged.v1",
+            "lead.meeting_logged.v1",
+            "lead.email_logged.v1",
+            "lead.note_logged.v1",
+            "lead.resubscribed.v1",
+            "lead.address_suppressed.v1",
+            "lead.replied.v1",
+            "lead.joined_sequence.v1",
+            "lead.left_sequence.v1",
+            "enrollment.activated.v1",
+            "enrollment.step_postponed.v1",
+            "enrollment.step_stop_requested.v1",
+            "enrollment.watchdog_rang.v1",
+            "enrollment.step_taken.v1",
+            "enrollment.step_handed_to_person.v1",
+            "enrollment.step_done_by_person.v1",
+            "engagement.signal_received.v1",
+            "task.snoozed.v1",
+            "task.assigned.v1",
+            "task.withdrawn.v1",
+            "organization.founded.v1",
+            "organization.settings_set.v1",
+            "organization.member_added.v1",
+            "organization.member_set.v1",
+            "organization.api_key_issued.v1",
+            "organization.api_key_revoked.v1",
+            "organization.sender_set.v1",
+            "organization.address_suppressed.v1",
+            "organization.address_unsuppressed.v1",
+        }
+    )
 
     @on(*_FIGURES)
     def plain_figure(self, event: Event, ops: Ops) -> None:

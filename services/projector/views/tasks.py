@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Ops
-from services.projector.views.ignored import ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE
+from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE
 from services.projector.views.view import Keys, View, on
 
 _PERSONAL = ("title", "notes", "note")
@@ -23,7 +23,7 @@ class Tasks(View):
         (("organization_id", 1), ("assignee", 1), ("status", 1), ("due_at", 1)),
         (("lead_id", 1), ("due_at", 1)),
     )
-    ignored = ENROLLMENT | ENGAGEMENT | SEQUENCE | ORGANIZATION | (LEAD - {"lead.erased.v1"})
+    ignored = BULK | ENROLLMENT | ENGAGEMENT | SEQUENCE | ORGANIZATION | (LEAD - {"lead.erased.v1"})
 
     @on("task.opened.v1")
     def opened(self, event: Event, ops: Ops) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from services.projector.event import Event
 from services.projector.ops import Ops
-from services.projector.views.ignored import ORGANIZATION, SEQUENCE
+from services.projector.views.ignored import BULK, ORGANIZATION, SEQUENCE
 from services.projector.views.plain import plain
 from services.projector.views.view import Keys, View, on
 
@@ -115,7 +115,8 @@ class Timeline(View):
         (("lead_id", 1), ("at", -1)),
     )
     ignored = (
-        SEQUENCE
+        BULK
+        | SEQUENCE
         | ORGANIZATION
         | {
             "enrollment.step_due.v1",  # what became of it follows

@@ -1,6 +1,7 @@
 """The event store: the log of all events and the tables that change in the same transaction."""
 
 from shared.persistence.eventstore.effects import (
+    BulkRow,
     CatalogueRow,
     Effects,
     FigureRow,
@@ -44,6 +45,7 @@ from shared.persistence.eventstore.timers import NextDue
 
 __all__ = [
     "AppendConflict",
+    "BulkRow",
     "CatalogueRow",
     "ClerkLock",
     "Effects",

@@ -230,6 +230,14 @@ def _write_rest(session: Session, effects: Effects) -> None:
             for r in effects.catalogue
         }
         session.write(write.CATALOGUE, list(catalogue.values()))
+    if effects.bulks:
+        uid = session.uid
+        running = {row.bulk_id: row for row in effects.bulks if row.runs}
+        if running:
+            session.write(write.BULKS, [(uid(row.bulk_id), row.organization_id) for row in running.values()])
+        gone = {row.bulk_id for row in effects.bulks if not row.runs}
+        if gone:
+            session.write(write.BULKS_GONE, [(uid(bulk_id),) for bulk_id in gone])
 
 
 def wanted_places(takes: Sequence[QuotaTake]) -> dict[QuotaKey, tuple[int, int]]:

@@ -133,6 +133,14 @@ class CatalogueRow(NamedTuple):
     version: int
 
 
+class BulkRow(NamedTuple):
+    """A bulk that the clerk carries out; ``runs`` False takes the row away."""
+
+    organization_id: str
+    bulk_id: UUID
+    runs: bool
+
+
 class RelayState(NamedTuple):
     """``position``: everything up to it is confirmed. ``per_partition``: the last position published in each."""
 
@@ -163,6 +171,7 @@ class Effects:
     keys: list[KeyRow] = field(default_factory=list)
     keys_gone: list[UUID] = field(default_factory=list)
     catalogue: list[CatalogueRow] = field(default_factory=list)
+    bulks: list[BulkRow] = field(default_factory=list)
 
     def is_empty(self) -> bool:
         """True when there is nothing to write or check."""
@@ -179,6 +188,7 @@ class Effects:
         timers: dict[tuple[UUID, str], TimerRow | None] = {}
         suppressions: dict[SuppressionKey, SuppressionRow | None] = {}
         catalogue: dict[tuple[str, UUID], CatalogueRow] = {}
+        bulks: dict[UUID, BulkRow] = {}
         for effects in several:
             whole.inbox += effects.inbox
             for aggregate_id, version in effects.read_versions.items():
@@ -199,11 +209,13 @@ class Effects:
             whole.keys += effects.keys
             whole.keys_gone += effects.keys_gone
             catalogue.update({(row.organization_id, row.sequence_id): row for row in effects.catalogue})
+            bulks.update({row.bulk_id: row for row in effects.bulks})
         whole.timers = [row for row in timers.values() if row is not None]
         whole.timers_gone = [TimerKey(*key) for key, row in timers.items() if row is None]
         whole.suppressions = [row for row in suppressions.values() if row is not None]
         whole.suppressions_gone = [key for key, row in suppressions.items() if row is None]
         whole.catalogue = list(catalogue.values())
+        whole.bulks = list(bulks.values())
         whole._settle_quotas()
         return whole
 

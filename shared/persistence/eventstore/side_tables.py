@@ -131,6 +131,12 @@ class SideTables:
                 for o, s, status, version in session.rows(sql, (organization_id,))
             ]
 
+    def running_bulks(self) -> list[tuple[str, UUID]]:
+        """Organization and id of each bulk that is being carried out."""
+        with self._recorder.reading() as session:
+            rows = session.rows("SELECT organization_id, bulk_id FROM bulks ORDER BY bulk_id")
+            return [(organization_id, session.uuid(bulk_id)) for organization_id, bulk_id in rows]
+
     def organizations(self) -> list[str]:
         """Every organization that has events."""
         with self._recorder.reading() as session:

@@ -88,6 +88,10 @@ CREATE TABLE IF NOT EXISTS catalogue (
     version {whole} NOT NULL,
     PRIMARY KEY (organization_id, sequence_id)
 ){keyed};
+CREATE TABLE IF NOT EXISTS bulks (
+    bulk_id {uuid} NOT NULL PRIMARY KEY,
+    organization_id {text} NOT NULL
+){keyed};
 CREATE TABLE IF NOT EXISTS relay (
     id {small} NOT NULL PRIMARY KEY,
     position {whole} NOT NULL,

@@ -103,4 +103,10 @@ CATALOGUE = insert(
     {"organization_id": "text", "sequence_id": "uuid", "status": "text", "version": "bigint"},
     "ON CONFLICT (organization_id, sequence_id) DO UPDATE SET status = excluded.status, version = excluded.version",
 )
+BULKS = insert("bulks", {"bulk_id": "uuid", "organization_id": "text"}, "ON CONFLICT (bulk_id) DO NOTHING")
+BULKS_GONE = Write(
+    ("uuid",),
+    "DELETE FROM bulks WHERE bulk_id = ?",
+    "DELETE FROM bulks AS t USING {rows} WHERE t.bulk_id = r.a",
+)
 META = insert("meta", {"key": "text", "value": "bytea", "number": "bigint"}, "ON CONFLICT (key) DO NOTHING")

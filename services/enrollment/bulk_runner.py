@@ -1,0 +1,169 @@
+"""Carries bulks out: one command per target, in chunks, each with an id made of bulk and target.
+
+A chunk that was interrupted is simply given again: the inbox answers what was decided, so figures stay right. Several
+bulks take turns, and only one chunk of each is under way, so that a person's order never waits behind more than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from services.enrollment.committer import Committer
+from shared.clock import Clock
+from shared.events.bulk import (
+    BULK_KINDS,
+    BulkAdvanced,
+    BulkOrdered,
+    BulkTargetsNamed,
+    RecordBulkProgress,
+    Refusal,
+    command_of,
+)
+from shared.events.envelope import Envelope
+from shared.events.message import Command
+from shared.events.query import Answer
+from shared.faults import crash_point
+from shared.ids import derived_id
+from shared.persistence.eventstore import EventStore, StoreUnavailable
+
+log = structlog.get_logger()
+
+#: Targets under way at once: half a batch of the committer, so that others' orders find room in the same transaction.
+CHUNK = 256
+#: How often it looks for bulks: an indexed query of a table that is mostly empty.
+POLL_SECONDS = 0.25
+RETRY_SECONDS = 1.0
+#: The commands' place in the inbox.
+EXCHANGE = "bulk"
+SOURCE = "tendril/bulk"
+
+
+@dataclass(slots=True)
+class Run:
+    """A bulk that is being carried out. ``template`` is the command for nobody; ``at`` the next target's index."""
+
+    organization_id: str
+    bulk_id: UUID
+    template: Command
+    target_field: str
+    targets: list[UUID]
+    at: int
+    actor: str | None
+    cause: str
+
+    def command(self, target: UUID, clock: Clock) -> Envelope:
+        message = self.template.model_copy(update={self.target_field: target})
+        return Envelope(
+            id=derived_id(EXCHANGE, self.bulk_id, target).hex,
+            message=message,
+            source=SOURCE,
+            time=clock.now(),
+            organization_id=self.organization_id,
+            subject=target,
+            lead_id=target if self.target_field == "lead_id" else None,
+            causation_id=self.cause,
+            actor=self.actor,
+        )
+
+
+class BulkRunner:
+    """Run by the clerk alone."""
+
+    def __init__(self, store: EventStore, committer: Committer, clock: Clock) -> None:
+        self._store = store
+        self._committer = committer
+        self._clock = clock
+        self._runs: dict[UUID, Run] = {}
+
+    async def run(self) -> None:
+        """Until cancelled. A store that is away is waited for."""
+        while True:
+            try:
+                running = await asyncio.to_thread(self._store.running_bulks)
+                self._runs = {bulk_id: self._runs[bulk_id] for _, bulk_id in running if bulk_id in self._runs}
+                for organization_id, bulk_id in running:
+                    await self._advance(organization_id, bulk_id)
+            except StoreUnavailable as error:
+                log.warning("bulk_waits", error=str(error))
+                self._runs.clear()
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if not running:
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _advance(self, organization_id: str, bulk_id: UUID) -> None:
+        """One chunk, and the record of it."""
+        run = self._runs.get(bulk_id)
+        if run is None:
+            run = self._runs[bulk_id] = await asyncio.to_thread(self._read, organization_id, bulk_id)
+        chunk = run.targets[run.at : run.at + CHUNK]
+        crash_point("bulk.before_chunk")
+        answers = await asyncio.gather(
+            *(self._committer.enqueue(run.command(target, self._clock), exchange=EXCHANGE) for target in chunk),
+            return_exceptions=True,
+        )
+        for answer in answers:
+            if isinstance(answer, StoreUnavailable):
+                raise answer
+        crash_point("bulk.after_chunk")
+        end = run.at + len(chunk)
+        await self._committer.submit(self._progress(run, chunk, end, answers), exchange=None)
+        run.at = end
+        crash_point("bulk.after_progress")
+
+    def _progress(
+        self, run: Run, chunk: Sequence[UUID], end: int, answers: Sequence[Answer | BaseException]
+    ) -> Envelope:
+        done = unchanged = 0
+        refusals = []
+        for target, answer in zip(chunk, answers, strict=True):
+            if isinstance(answer, BaseException):
+                log.error("bulk_target_failed", bulk_id=str(run.bulk_id), target=str(target), error=repr(answer))
+                refusals.append(Refusal(target=target, code="failed", detail="the order could not be decided"))
+            elif not answer.ok:
+                code = answer.problem.code if answer.problem is not None else "refused"
+                detail = answer.problem.detail if answer.problem is not None else ""
+                refusals.append(Refusal(target=target, code=code, detail=detail))
+            elif answer.position is None:
+                unchanged += 1
+            else:
+                done += 1
+        message = RecordBulkProgress(
+            bulk_id=run.bulk_id, begin=run.at, end=end, done=done, unchanged=unchanged, refusals=refusals
+        )
+        return Envelope(
+            id=f"bulk-{run.bulk_id.hex}-{run.at}",
+            message=message,
+            source=SOURCE,
+            time=self._clock.now(),
+            organization_id=run.organization_id,
+            subject=run.bulk_id,
+            causation_id=run.cause,
+            actor=run.actor,
+        )
+
+    def _read(self, organization_id: str, bulk_id: UUID) -> Run:
+        """The bulk and its targets, from the log."""
+        first, *rest = self._store.load(bulk_id)
+        ordered = first.message
+        assert isinstance(ordered, BulkOrdered)
+        at = max((each.message.handled for each in rest if isinstance(each.message, BulkAdvanced)), default=0)
+        named = self._store.load(ordered.source) if ordered.source is not None else rest
+        targets = [
+            target for each in named if isinstance(each.message, BulkTargetsNamed) for target in each.message.targets
+        ]
+        return Run(
+            organization_id=organization_id,
+            bulk_id=bulk_id,
+            template=command_of(ordered.kind, ordered.order),
+            target_field=BULK_KINDS[ordered.kind].target,
+            targets=targets,
+            at=at,
+            actor=first.actor,
+            cause=first.id,
+        )

@@ -1,0 +1,82 @@
+"""Orders to a bulk, and what a bulk alone orders of its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from services.enrollment.domain import bulk
+from services.enrollment.domain.enrollment import Fate
+from services.enrollment.domain.errors import AlreadySent, EnrollmentClosed, UnknownTarget
+from services.enrollment.domain.leaving import leave
+from services.enrollment.domain.work import Work
+from shared.events.bulk import BeginBulk, CancelBulk, NameBulkTargets, OrderBulk, RecordBulkProgress, UndoBulk
+from shared.events.enrollment import UndoEnrollment
+from shared.events.message import Event
+
+UNDONE = "undone"
+#: Fates of an execution whose message went out, or may have.
+_OUT = frozenset({Fate.SENT, Fate.IN_DOUBT})
+
+
+def order(work: Work, command: OrderBulk) -> None:
+    """Raises UnknownTarget for another organization's id."""
+    known = work.world.bulk(command.bulk_id)
+    if known is not None and known.organization_id != work.organization_id:
+        raise UnknownTarget("bulk", command.bulk_id)
+    _record(work, command.bulk_id, bulk.order(known, command))
+
+
+def name_targets(work: Work, command: NameBulkTargets) -> None:
+    """Raises UnknownTarget, SomeTargetsMissing, BulkTooLarge or BulkOver."""
+    _record(work, command.bulk_id, bulk.name_targets(work.bulk(command.bulk_id), command))
+
+
+def begin(work: Work, command: BeginBulk) -> None:
+    """Raises UnknownTarget or SomeTargetsMissing."""
+    _record(work, command.bulk_id, bulk.begin(work.bulk(command.bulk_id), command.pages))
+    work.result["count"] = work.bulk(command.bulk_id).count
+
+
+def cancel(work: Work, command: CancelBulk) -> None:
+    """Raises UnknownTarget or BulkOver."""
+    _record(work, command.bulk_id, bulk.cancel(work.bulk(command.bulk_id)))
+
+
+def advance(work: Work, command: RecordBulkProgress) -> None:
+    """Raises UnknownTarget."""
+    _record(work, command.bulk_id, bulk.advance(work.bulk(command.bulk_id), command, work.now))
+
+
+def undo(work: Work, command: UndoBulk) -> None:
+    """Raises UnknownTarget, NotUndoable or BulkNotReady."""
+    undone, undoing = bulk.undo(work.bulk(command.bulk_id), command)
+    _record(work, command.bulk_id, undone)
+    _record(work, command.undo_id, undoing)
+
+
+def undo_enrollment(work: Work, command: UndoEnrollment) -> None:
+    """Nothing is recorded when the bulk opened none for this lead, or when it has left since.
+
+    Raises UnknownTarget; AlreadySent when messages went out (with ``also_sent`` it is cancelled all the same and the
+    answer counts them); EnrollmentClosed when every step was done.
+    """
+    for enrollment_id, membership in work.lead(command.lead_id).enrollments.items():
+        if membership.sequence_id != command.sequence_id:
+            continue
+        state = work.find_enrollment(enrollment_id)
+        if state is None or state.bulk_id != command.bulk_id:
+            continue
+        out = sum(1 for each in state.executions.values() if each.fate in _OUT)
+        if out and (membership.ended_at is not None or not command.also_sent):
+            raise AlreadySent(f"{out} of its messages went out and stay sent; enrollment {enrollment_id}")
+        if membership.ended_at is not None and state.status == "completed":
+            raise EnrollmentClosed(f"enrollment {enrollment_id} is complete")
+        work.result["sent"] = out
+        leave(work, state, UNDONE, stop="cancelled")
+
+
+def _record(work: Work, bulk_id: UUID, events: Iterable[Event]) -> None:
+    work.result["bulk_id"] = str(bulk_id)
+    for event in events:
+        work.record("bulk", bulk_id, event, None)
