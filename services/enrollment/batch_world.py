@@ -12,13 +12,16 @@ from uuid import UUID
 
 from services.enrollment.domain.flow import Version, compile_version
 from services.enrollment.domain.full_slots import FullSlots
+from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.domain.world import CatalogueEntry
 from services.enrollment.slot_counts import SlotCounts
 from services.enrollment.states import Known, States
+from services.enrollment.texts import filled
 from shared.clock import Clock
 from shared.events.sequence import SequencePublished
 from shared.identity import domain_of
+from shared.messaging.topology import SERVED_CHANNELS
 from shared.persistence.eventstore import Effects, EventStore, IdentityKey
 
 if TYPE_CHECKING:
@@ -150,6 +153,12 @@ class BatchWorld:
         if known is None:
             known = self._figures[organization_id, kind] = self._store.figures(organization_id, kind)
         return known
+
+    def serves(self, channel: str) -> bool:
+        return channel in SERVED_CHANNELS
+
+    def filled(self, template: str, lead: Lead | None) -> str:
+        return filled(template, lead)
 
     def draw(self, *parts: object) -> float:
         """A number from 0 to 1 that depends on ``parts`` alone."""

@@ -10,7 +10,8 @@ from liquid import Environment
 from liquid.exceptions import LiquidError
 
 from services.enrollment.domain.definition_check import ContentFacts
-from shared.events.definition import EmailConfig, SequenceDefinition, walk
+from shared.events.definition import SequenceDefinition, walk
+from shared.events.kinds import EmailConfig
 from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
 
 #: Names that stand for a value by themselves. ``lead.<field>`` and ``custom_fields.<name>`` are known besides.

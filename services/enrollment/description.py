@@ -63,10 +63,9 @@ def waiting_for(state: Enrollment) -> dict[str, Any] | None:
     if state.plan is None:
         return None
     why = state.plan.why.model_dump(mode="json")
-    if state.plan.at is not None:
-        return {"kind": "time", "until": state.plan.at.isoformat(), "why": why}
-    kind, _, _ = (state.plan.blocked_on or "").partition(":")
-    return {"kind": kind, "until": None, "why": why}
+    kind = "time" if state.plan.blocked_on is None else state.plan.blocked_on.partition(":")[0]
+    at = state.plan.at
+    return {"kind": kind, "until": at.isoformat() if at is not None else None, "why": why}
 
 
 def next_step(state: Enrollment) -> dict[str, Any] | None:

@@ -12,13 +12,12 @@ from uuid import UUID
 
 from services.enrollment.batch_world import Versions
 from services.enrollment.domain.identities import normalise_address
-from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.states import States
-from shared.events.definition import EmailConfig
+from services.enrollment.texts import lead_values
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue, WatchdogRang
-from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
+from shared.events.kinds import EmailConfig
 from shared.identity import domain_of
 from shared.persistence.eventstore import EventStore
 
@@ -114,12 +113,3 @@ class Dresser:
             **({"traceparent": event["traceparent"]} if event.get("traceparent") else {}),
             "data": data,
         }
-
-
-def lead_values(lead: Lead) -> dict[str, Any]:
-    """The lead's fields as merge tags see them; ``custom_fields`` stand by themselves."""
-    values: dict[str, Any] = {name: getattr(lead, name) for name in (*PERSONAL_FIELDS, *PLAIN_FIELDS)}
-    values["score"], values["tags"] = lead.score, sorted(lead.tags)
-    values["custom_fields"] = dict(lead.custom_fields or {})
-    values["name"] = " ".join(part for part in (lead.first_name, lead.last_name) if part) or None
-    return {name: value for name, value in values.items() if value is not None}

@@ -7,11 +7,34 @@ as a whole (loops, unknown tags, missing senders) is the enrollment service's bu
 from __future__ import annotations
 
 from datetime import date, timedelta
-from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
+from shared.events.kinds import (
+    LONGEST_TEXT,
+    PLAIN_CONFIGS,
+    CallConfig,
+    Channel,
+    EmailConfig,
+    EmailManualConfig,
+    ExitConfig,
+    FieldConfig,
+    GoalConfig,
+    MailContent,
+    NoteConfig,
+    NotificationConfig,
+    ReminderConfig,
+    ScoreConfig,
+    SmsConfig,
+    SocialConfig,
+    StepKind,
+    TagConfig,
+    TaskConfig,
+    WaitConfig,
+    WebhookConfig,
+    WhatsappConfig,
+)
 from shared.events.message import Value
 
 StepId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -21,27 +44,6 @@ Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 #: Longest stretch that one entry of a calendar names.
 MOST_DAYS_OFF = 400
-
-
-class Channel(StrEnum):
-    """What carries a message."""
-
-    EMAIL = "email"
-    SMS = "sms"
-    WHATSAPP = "whatsapp"
-    WEBHOOK = "webhook"
-    NULL = "null"  #: accepts everything at once; for benchmarks
-
-
-class StepKind(StrEnum):
-    EMAIL = "email"
-    WAIT = "wait"
-    TASK = "task"
-    CONDITION = "condition"
-    SCORE = "score"
-    TAG = "tag"
-    EXIT = "exit"
-
 
 #: What a reply is about.
 Intent = Literal["interested", "not_now", "not_interested", "unsubscribe", "out_of_office", "other"]
@@ -122,78 +124,47 @@ class Condition(Value):
         return self
 
 
-class EmailConfig(Value):
-    """``html`` or ``text`` must be given. ``thread``: answer in the thread of the previous e-mail of this
-    enrollment."""
-
-    subject: str = Field(min_length=1, max_length=998)
-    html: str | None = None
-    text: str | None = None
-    preheader: str | None = None
-    thread: bool = False
-    sender: str | None = None
-    channel: Literal["email", "null"] = "email"
-
-    @model_validator(mode="after")
-    def _some_body(self) -> Self:
-        if not (self.html and self.html.strip()) and not (self.text and self.text.strip()):
-            raise ValueError("html or text must be given")
-        return self
-
-
-class WaitConfig(Value):
-    """A wait is its step's delay and nothing more."""
-
-
-class TaskConfig(Value):
-    title: str = Field(min_length=1, max_length=300)
-    notes: str | None = None
-    due_in_hours: int = Field(default=24, ge=0, le=24 * 365)
-    assignee: str | None = None
-
-
 class ConditionConfig(Value):
     when: Condition
 
 
-class ScoreConfig(Value):
-    """``add`` moves the score (0 to 100, cut off at both ends); ``set`` replaces it. Exactly one is given."""
+class AppointmentConfig(MailContent):
+    """An e-mail with an invitation to the calendar. ``start`` is counted like a delay, ``previous`` meaning the moment
+    the invitation is due. ``title`` and ``location`` may hold merge tags."""
 
-    add: int | None = Field(default=None, ge=-100, le=100)
-    set: int | None = Field(default=None, ge=0, le=100)
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.add is None) == (self.set is None):
-            raise ValueError("exactly one of add and set must be given")
-        return self
+    title: str = Field(min_length=1, max_length=300)
+    location: str | None = Field(default=None, max_length=1_000)
+    description: str | None = Field(default=None, max_length=LONGEST_TEXT)
+    start: Delay
+    duration_minutes: int = Field(default=30, ge=5, le=24 * 60)
 
 
-class TagConfig(Value):
-    add: list[str] = []
-    remove: list[str] = []
-
-    @model_validator(mode="after")
-    def _some(self) -> Self:
-        if not self.add and not self.remove:
-            raise ValueError("add or remove must name a tag")
-        return self
-
-
-class ExitConfig(Value):
-    reason: str = Field(default="exit_step", min_length=1, max_length=200)
-
-
-StepConfig = EmailConfig | WaitConfig | TaskConfig | ConditionConfig | ScoreConfig | TagConfig | ExitConfig
+StepConfig = (
+    EmailConfig
+    | EmailManualConfig
+    | SmsConfig
+    | WhatsappConfig
+    | CallConfig
+    | ReminderConfig
+    | SocialConfig
+    | TaskConfig
+    | NoteConfig
+    | WaitConfig
+    | ConditionConfig
+    | WebhookConfig
+    | ScoreConfig
+    | TagConfig
+    | FieldConfig
+    | AppointmentConfig
+    | NotificationConfig
+    | GoalConfig
+    | ExitConfig
+)
 
 CONFIG_OF_KIND: dict[StepKind, type[Value]] = {
-    StepKind.EMAIL: EmailConfig,
-    StepKind.WAIT: WaitConfig,
-    StepKind.TASK: TaskConfig,
+    **PLAIN_CONFIGS,
     StepKind.CONDITION: ConditionConfig,
-    StepKind.SCORE: ScoreConfig,
-    StepKind.TAG: TagConfig,
-    StepKind.EXIT: ExitConfig,
+    StepKind.APPOINTMENT: AppointmentConfig,
 }
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.definition import Intent
-from shared.events.message import Command, Event, Fact, Instant
+from shared.events.message import Command, Event, Fact, Instant, Pii
 from shared.events.why import Plan, QuotaSlot, TimerClass, Why
 
 PauseReason = Literal["by_hand", "stop_rule", "failure", "in_doubt", "missing_value"]
@@ -208,6 +208,8 @@ class StepDue(Event):
     valid_until: Instant
     quotas: list[QuotaSlot] = []
     draw: float | None = None
+    draft_id: UUID | None = None  #: the approved draft whose content goes out
+    starts_at: Instant | None = None  #: when the appointment begins that it invites to
 
 
 class StepSent(Event):
@@ -331,8 +333,8 @@ class StepSkipped(Event):
 
 
 class StepTaken(Event):
-    """A step without a message took effect: a wait ended, a score, tag, condition or exit was carried out. ``arm`` is
-    ``then`` or ``else`` for a condition."""
+    """A step without a message took effect: a wait ended, a score, tag, field, condition, note, notification, goal or
+    exit was carried out. ``arm`` is ``then`` or ``else`` for a condition."""
 
     TOPIC = "enrollment.step_taken.v1"
     execution: int
@@ -344,7 +346,8 @@ class StepTaken(Event):
 
 
 class StepHandedToPerson(Event):
-    """The step waits for a task; ``plan`` is blocked on ``task:<id>``."""
+    """The step waits for a task or a draft; ``plan`` is blocked on ``task:<id>``. Its ``at`` is when the step is
+    overdue, None when it waits without an end."""
 
     TOPIC = "enrollment.step_handed_to_person.v1"
     execution: int
@@ -355,12 +358,64 @@ class StepHandedToPerson(Event):
 
 
 class StepDoneByPerson(Event):
+    """``plan`` is of the same step again when the outcome asks for another try."""
+
     TOPIC = "enrollment.step_done_by_person.v1"
     execution: int
     step_id: str
     task_id: UUID
     outcome: str
     plan: Plan | None
+
+
+class StepApproved(Event):
+    """A person approved the draft ``task_id``; ``plan`` says when the step sends it."""
+
+    TOPIC = "enrollment.step_approved.v1"
+    execution: int
+    step_id: str
+    task_id: UUID
+    plan: Plan
+
+
+class StepOverdue(Event):
+    """Nobody did the task in time: the enrollment goes on without it, or ends (``plan`` is None then, and after the
+    last step)."""
+
+    TOPIC = "enrollment.step_overdue.v1"
+    execution: int
+    step_id: str
+    task_id: UUID
+    then: Literal["continue", "exit"]
+    plan: Plan | None
+
+
+class NoteLeft(Event):
+    """A note step put a text in the lead's timeline."""
+
+    TOPIC = "enrollment.note_left.v1"
+    execution: int
+    step_id: str
+    text: Pii = None
+
+
+class MembersNotified(Event):
+    """A notification step told members something. ``to`` is ``all`` or a member's id."""
+
+    TOPIC = "enrollment.members_notified.v1"
+    execution: int
+    step_id: str
+    to: str
+    text: Pii = None
+
+
+class GoalReached(Event):
+    """The enrollment has reached what it was for; the stop rule ``goal`` decides what follows."""
+
+    TOPIC = "enrollment.goal_reached.v1"
+    execution: int
+    step_id: str
+    goal: str
 
 
 class EngagementNoted(Event):

@@ -231,6 +231,7 @@ class LeadDetailsMerged(Event):
     temperature: str | None = None
     consent: dict[str, bool] = {}
     occurred_at: Instant
+    why: Why | None = None
 
 
 class LeadIdentityClashed(Event):
@@ -303,13 +304,13 @@ class LeadResubscribed(Event):
 
 
 class LeadAddressSuppressed(Event):
-    """The address must not be sent to: a hard bounce or a complaint. ``address_hash`` is the organization's keyed
-    hash."""
+    """The address must not be sent to: a hard bounce, a complaint, or a wrong number. ``address_hash`` is the
+    organization's keyed hash."""
 
     TOPIC = "lead.address_suppressed.v1"
     channel: str
     address_hash: str
-    reason: Literal["bounce", "complaint", "by_hand"]
+    reason: Literal["bounce", "complaint", "by_hand", "wrong_number"]
     at: Instant
 
 

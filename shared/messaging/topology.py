@@ -44,7 +44,9 @@ QUEUE_STOPS = "dispatcher.stops"
 QUEUE_DEAD = "tendril.dead"
 
 #: Channels whose queues exist from the start; others are declared by the dispatcher that serves them.
-DEFAULT_CHANNELS = ("email", "null")
+DEFAULT_CHANNELS = ("email", "sms", "whatsapp", "webhook", "null")
+#: Channels that a dispatcher has an adapter for. A sequence that uses another cannot be activated.
+SERVED_CHANNELS = ("email", "webhook", "null")
 PARTITIONS = 16
 #: Only a backstop against messages that kill their consumer: it counts crashes and lost channels too.
 DELIVERY_LIMIT = 50

@@ -84,7 +84,7 @@ def test_reasons_name_fields_and_never_repeat_values() -> None:
 def test_personal_fields_are_marked() -> None:
     assert set(pii_fields(LeadCaptured)) == {*PERSONAL_FIELDS, "custom_fields"}
     assert set(pii_fields(LeadReplied)) == {"subject", "text"}
-    assert set(pii_fields(TaskOpened)) == {"title", "notes"}
+    assert set(pii_fields(TaskOpened)) == {"title", "notes", "subject", "html", "text", "preheader"}
 
 
 def test_what_is_personal_may_read_none() -> None:

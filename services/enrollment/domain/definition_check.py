@@ -14,13 +14,12 @@ from services.enrollment.domain.lead_values import is_known
 from services.enrollment.domain.windows import days_off, zone_named
 from shared.events.definition import (
     ConditionConfig,
-    EmailConfig,
     SequenceDefinition,
     SequenceSettings,
     Step,
-    StepKind,
     walk,
 )
+from shared.events.kinds import EmailConfig, StepKind
 
 Finding = dict[str, str]
 LONG_SUBJECT = 78

@@ -7,23 +7,23 @@ each other in one decision.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from services.enrollment.domain.at_once import reach_goal, set_fields, take_effect
 from services.enrollment.domain.conditions import evaluate
 from services.enrollment.domain.enrollment import Enrollment, Status
-from services.enrollment.domain.flow import PERSON_KINDS, Node, task_config
+from services.enrollment.domain.flow import PERSON_KINDS, Node
 from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
 from services.enrollment.domain.organization import DEFAULT_SENDER
-from services.enrollment.domain.planning import BY_DELAY, Scene, blocked, fit, plan_after, scene_of
+from services.enrollment.domain.person_steps import hand_over
+from services.enrollment.domain.planning import BY_DELAY, Scene, blocked, delayed, fit, plan_after, scene_of, sends
 from services.enrollment.domain.reach import UNSUBSCRIBED, barrier
-from services.enrollment.domain.scoring import change_score
 from services.enrollment.domain.work import Work
-from shared.events.definition import ExitConfig, ScoreConfig, StepKind, TagConfig
-from shared.events.enrollment import StepDue, StepHandedToPerson, StepPostponed, StepSkipped, StepTaken
-from shared.events.lead import LeadTagged
-from shared.events.task import TaskOpened
+from shared.events.definition import AppointmentConfig
+from shared.events.enrollment import StepDue, StepPostponed, StepSkipped, StepTaken
+from shared.events.kinds import ExitConfig, FieldConfig, GoalConfig
 from shared.events.why import Plan, TimerClass, Why
-from shared.ids import derived_id, dispatch_id
+from shared.ids import dispatch_id
 
 #: A due step is stale this long after it was due, or when its window ends: it is then planned again.
 VALIDITY = timedelta(hours=1)
@@ -46,17 +46,29 @@ def run_on(work: Work, state: Enrollment, *, messages: bool = False) -> Enrollme
     scene: Scene | None = None
     while state.status == Status.ACTIVE and state.in_flight is None:
         plan = state.plan
-        if plan is None or not plan.is_due(work.now):
+        if plan is None or not plan.is_due(work.now) or state.task_id is not None:
             break
         scene = scene or scene_of(work, state)
         node = scene.version.nodes.get(plan.step_id)
         if node is None or _blocker(work, scene, state, node) is not None:
             break
-        if node.is_message and node.step.active and not (messages and plan.timer_class == TimerClass.FOLLOW_UP):
+        if node.step.active and sends(state, node) and not (messages and plan.timer_class == TimerClass.FOLLOW_UP):
             break
         # Every round concludes a step further down a flow without loops.
         state = _decide(work, state)
     return state
+
+
+def go_on(work: Work, state: Enrollment, *, messages: bool = False) -> None:
+    """After a step is concluded: the steps that take effect at once (with ``messages``, a due follow-up too), or the
+    end.
+    """
+    if state.status != Status.ACTIVE:
+        return
+    if state.plan is None and state.in_flight is None:
+        complete(work, state)
+    else:
+        run_on(work, state, messages=messages)
 
 
 def _decide(work: Work, state: Enrollment) -> Enrollment:
@@ -76,7 +88,7 @@ def _decide(work: Work, state: Enrollment) -> Enrollment:
     concluded = _not_wanted(work, scene, state, node)
     if concluded is not None:
         return concluded
-    return _send(work, scene, state, node) if node.is_message else _take(work, scene, state, node)
+    return _send(work, scene, state, node) if sends(state, node) else _take(work, scene, state, node)
 
 
 def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment | None:
@@ -85,7 +97,7 @@ def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enro
     """
     if not node.step.active:
         return _skip(work, scene, state, node, INACTIVE)
-    if node.channel is not None and (why := barrier(work, scene.lead, node.channel, state.sequence_id)) is not None:
+    if node.reaches_lead and (why := _barrier(work, scene, state, node)) is not None:
         rule = scene.version.settings.stop_rule("unsubscribe")
         if why.rule == UNSUBSCRIBED and rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, why)
@@ -97,12 +109,17 @@ def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enro
     return _stop_rules(work, scene, state)
 
 
+def _barrier(work: Work, scene: Scene, state: Enrollment, node: Node) -> Why | None:
+    assert node.channel is not None
+    return barrier(work, scene.lead, node.channel, state.sequence_id)
+
+
 def _blocker(work: Work, scene: Scene, state: Enrollment, node: Node) -> str | None:
     """What holds the enrollment without an end: a paused sequence, or no active sender."""
     sequence = work.find_sequence(state.sequence_id)
     if sequence is None or not sequence.runs:
         return f"sequence:{state.sequence_id}"
-    if node.channel not in (None, "null") and node.step.active:
+    if node.channel == "email" and node.step.active:
         sender = scene.organization.sender_for(node.sender) if scene.organization is not None else None
         if sender is None:
             return f"sender:{node.sender or DEFAULT_SENDER}"
@@ -157,8 +174,18 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
             due_at=now,
             valid_until=valid_until,
             quotas=slots,
+            draft_id=state.approved.draft_id if node.drafted and state.approved is not None else None,
+            starts_at=_starts_at(scene, state, node),
         ),
     )
+
+
+def _starts_at(scene: Scene, state: Enrollment, node: Node) -> datetime | None:
+    """When the appointment begins that the step invites to; None for any other step."""
+    config = node.step.config
+    if not isinstance(config, AppointmentConfig):
+        return None
+    return delayed(config.start, previous=scene.work.now, started=state.started_at, scene=scene)
 
 
 def _postpone(work: Work, state: Enrollment, plan: Plan) -> Enrollment:
@@ -180,8 +207,8 @@ def _skip(work: Work, scene: Scene, state: Enrollment, node: Node, why: Why) -> 
 
 def _take(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment:
     step, config = node.step, node.step.config
-    if step.kind in PERSON_KINDS:
-        return _hand_to_person(work, state, node)
+    if step.kind in PERSON_KINDS or node.drafted:
+        return hand_over(work, state, node)
     if isinstance(config, ExitConfig):
         state = _taken(work, state, node, None)
         return leave(
@@ -193,14 +220,17 @@ def _take(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
         plan = plan_after(scene, state, step.step_id, arm=arm, moment=work.now)
         state = _taken(work, state, node, plan, arm=arm, why=Why(rule="condition", inputs=verdict.inputs))
         return state if plan is not None else complete(work, state)
+    if isinstance(config, FieldConfig):
+        set_fields(work, state, node.step, config)
+        scene = scene_of(work, state)
     plan = plan_after(scene, state, step.step_id, moment=work.now)
+    execution = _execution(state)
     state = _taken(work, state, node, plan)
+    if isinstance(config, GoalConfig):
+        return reach_goal(work, state, step, execution, config)
     if plan is None:
         state = complete(work, state)
-    if isinstance(config, ScoreConfig):
-        change_score(work, state.lead_id, add=config.add, to=config.set, why=_by_step(state, node))
-    elif isinstance(config, TagConfig):
-        _tag(work, state, node, config)
+    take_effect(work, state, step, execution)
     return work.enrollment(state.id)
 
 
@@ -220,52 +250,6 @@ def _taken(
     )
 
 
-def _tag(work: Work, state: Enrollment, node: Node, config: TagConfig) -> None:
-    lead = work.find_lead(state.lead_id)
-    if lead is None:
-        return
-    added = sorted(set(config.add) - lead.tags)
-    removed = sorted(set(config.remove) & lead.tags)
-    if added or removed:
-        work.on_lead(lead.id, LeadTagged(added=added, removed=removed, why=_by_step(state, node)))
-
-
-def _hand_to_person(work: Work, state: Enrollment, node: Node) -> Enrollment:
-    config, execution, plan = task_config(node), _execution(state), state.plan
-    assert plan is not None
-    task_id = derived_id("task", state.id, execution)
-    work.record(
-        "task",
-        task_id,
-        TaskOpened(
-            kind=StepKind.TASK.value,
-            title=config.title,
-            notes=config.notes,
-            due_at=work.now + timedelta(hours=config.due_in_hours),
-            assignee=config.assignee,
-            enrollment_id=state.id,
-            sequence_id=state.sequence_id,
-            execution=execution,
-            step_id=node.step.step_id,
-        ),
-        state.lead_id,
-    )
-    return work.on_enrollment(
-        state,
-        StepHandedToPerson(
-            execution=execution,
-            step_id=node.step.step_id,
-            kind=node.step.kind,
-            task_id=task_id,
-            plan=blocked(state, plan, f"task:{task_id}", "task"),
-        ),
-    )
-
-
 def _execution(state: Enrollment) -> int:
     assert state.plan is not None
     return state.plan.execution
-
-
-def _by_step(state: Enrollment, node: Node) -> Why:
-    return Why(rule="step", inputs={"enrollment": str(state.id), "step": node.step.step_id})

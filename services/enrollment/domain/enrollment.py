@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from shared.events.enrollment import StopReason
@@ -40,7 +41,8 @@ NEVER_REPEATED = frozenset({UNANSWERED})
 @dataclass(frozen=True, slots=True)
 class Execution:
     """One run of a message step. ``attempt`` is the newest decided; ``signals`` holds the first moment of each kind
-    that counts; ``intent`` is that of the first reply.
+    that counts; ``intent`` is that of the first reply. ``draft_id`` is the approved draft whose content goes out;
+    ``starts_at`` when the appointment begins that it invites to.
     """
 
     number: int
@@ -52,6 +54,15 @@ class Execution:
     sent_at: datetime | None = None
     signals: Mapping[str, datetime] = field(default_factory=dict)
     intent: str | None = None
+    draft_id: UUID | None = None
+    starts_at: datetime | None = None
+
+
+class Approved(NamedTuple):
+    """The draft that a person approved for a step."""
+
+    step_id: str
+    draft_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +95,9 @@ class Enrollment:
     """``plan`` is the step that comes next; while one is in flight there is none.
 
     ``after`` and ``arm`` name the step concluded last, ``again`` that this step is to be run once more: from these
-    the next plan is made when there is none. ``previous_at`` is what a delay from the previous step counts from.
-    ``last_execution`` is the highest number given. ``bulk_id`` names the bulk that opened it.
+    the next plan is made when there is none. ``approved`` is the draft that the planned step sends; ``repeats`` counts
+    how often a person's step was put off to be tried again. ``previous_at`` is what a delay from the previous step
+    counts from. ``last_execution`` is the highest number given. ``bulk_id`` names the bulk that opened it.
     """
 
     id: UUID
@@ -105,6 +117,8 @@ class Enrollment:
     after: str | None = None
     arm: str | None = None
     again: bool = False
+    approved: Approved | None = None
+    repeats: int = 0
     executions: Mapping[int, Execution] = field(default_factory=dict)
     thread: tuple[str, ...] = ()
     sent: int = 0
@@ -127,6 +141,11 @@ class Enrollment:
         """The task the planned step waits for."""
         blocked_on = self.plan.blocked_on if self.plan is not None else None
         return UUID(blocked_on[5:]) if blocked_on is not None and blocked_on.startswith("task:") else None
+
+
+def reaches(channel: str) -> bool:
+    """Does the channel carry messages to the lead, and no calls of other systems?"""
+    return channel != "webhook"
 
 
 def stands_at(state: Enrollment, number: int) -> bool:

@@ -10,11 +10,13 @@ from uuid import UUID
 
 from services.enrollment.domain.enrollment import (
     NEVER_REPEATED,
+    Approved,
     Enrollment,
     Execution,
     Fate,
     InFlight,
     Status,
+    reaches,
     stands_at,
 )
 from shared.events.enrollment import (
@@ -25,12 +27,14 @@ from shared.events.enrollment import (
     EnrollmentPaused,
     EnrollmentResumed,
     EnrollmentStarted,
+    StepApproved,
     StepDeferred,
     StepDoneByPerson,
     StepDue,
     StepFailed,
     StepHandedToPerson,
     StepInDoubt,
+    StepOverdue,
     StepPostponed,
     StepSent,
     StepSettled,
@@ -82,6 +86,8 @@ def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
         Fate.IN_FLIGHT,
         signals=known.signals if known is not None else {},
         intent=known.intent if known is not None else None,
+        draft_id=event.draft_id,
+        starts_at=event.starts_at,
     )
     return replace(
         state,
@@ -108,7 +114,7 @@ def _sent(state: Enrollment, event: StepSent, _at: datetime) -> Enrollment:
     thread = (
         (*state.thread, event.message_id) if event.message_id and event.message_id not in state.thread else state.thread
     )
-    known: dict[str, Any] = {"executions": executions, "thread": thread, "sent": state.sent + 1}
+    known: dict[str, Any] = {"executions": executions, "thread": thread, "sent": state.sent + reaches(event.channel)}
     if left_behind:
         return replace(state, **known)  # a late answer for a step that the enrollment has left behind
     return _concluded(state, event.step_id, event.plan, event.sent_at, **known)
@@ -126,6 +132,8 @@ def _concluded(
         after=step_id,
         arm=arm,
         again=False,
+        approved=None,
+        repeats=0,
         previous_at=moment,
         last_execution=_highest(state, plan),
         **more,
@@ -147,9 +155,11 @@ def _deferred(state: Enrollment, event: StepDeferred, _at: datetime) -> Enrollme
 
 
 def _failed(state: Enrollment, event: StepFailed, at: datetime) -> Enrollment:
+    approved = state.approved
     state = replace(state, executions=_with(state, event.execution, fate=Fate.FAILED))
     state = _concluded(state, event.step_id, event.plan, at)
-    return replace(state, again=event.plan is None and event.reason not in NEVER_REPEATED)
+    again = event.plan is None and event.reason not in NEVER_REPEATED
+    return replace(state, again=again, approved=approved if again else None)
 
 
 def _stop_requested(state: Enrollment, event: StepStopRequested, _at: datetime) -> Enrollment:
@@ -181,7 +191,8 @@ def _in_doubt(state: Enrollment, event: StepInDoubt, at: datetime) -> Enrollment
 def _settled(state: Enrollment, event: StepSettled, _at: datetime) -> Enrollment:
     if event.outcome == "sent":
         known = state.executions.get(event.execution)
-        sent = state.sent + (1 if known is not None and known.fate != Fate.SENT else 0)
+        counts = known is not None and known.fate != Fate.SENT and reaches(event.channel)
+        sent = state.sent + (1 if counts else 0)
         return replace(state, executions=_with(state, event.execution, fate=Fate.SENT), sent=sent)
     held = state.plan is None and state.after == event.step_id and state.last_execution == event.execution
     return replace(state, executions=_with(state, event.execution, fate=Fate.NOT_SENT), again=held)
@@ -210,6 +221,15 @@ def _handed(state: Enrollment, event: StepHandedToPerson, _at: datetime) -> Enro
 
 
 def _done(state: Enrollment, event: StepDoneByPerson, at: datetime) -> Enrollment:
+    repeats = state.repeats + 1 if event.plan is not None and event.plan.step_id == event.step_id else 0
+    return replace(_concluded(state, event.step_id, event.plan, at), repeats=repeats)
+
+
+def _approved(state: Enrollment, event: StepApproved, _at: datetime) -> Enrollment:
+    return replace(state, plan=event.plan, approved=Approved(event.step_id, event.task_id))
+
+
+def _overdue(state: Enrollment, event: StepOverdue, at: datetime) -> Enrollment:
     return _concluded(state, event.step_id, event.plan, at)
 
 
@@ -269,6 +289,8 @@ _APPLY: dict[type[Event], Callable[[Enrollment, Any, datetime], Enrollment]] = {
     StepTaken: _taken,
     StepHandedToPerson: _handed,
     StepDoneByPerson: _done,
+    StepApproved: _approved,
+    StepOverdue: _overdue,
     EngagementNoted: _noted,
     EnrollmentPaused: _paused,
     EnrollmentResumed: _resumed,

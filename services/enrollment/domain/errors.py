@@ -7,6 +7,8 @@ DomainError
 │   ├── AlreadyEnrolled
 │   ├── LeadErasedAlready
 │   ├── TaskClosed
+│   ├── NotATask
+│   ├── NotADraft
 │   ├── SequenceExists
 │   ├── SequenceNotActive
 │   ├── SequenceNotApproved
@@ -22,8 +24,11 @@ DomainError
 └── Invalid                the content is wrong (422), field by field
     ├── InvalidDefinition
     ├── InvalidLead
+    ├── InvalidOutcome
+    ├── InvalidDraft
     ├── InvalidSettings
     ├── BulkTooLarge
+    ├── ChannelNotSetUp
     └── Unreachable
 """
 
@@ -98,6 +103,20 @@ class TaskClosed(Conflict):
 
     code = "task_closed"
     title = "The task is no longer open"
+
+
+class NotATask(Conflict):
+    """A draft is approved or rejected, not completed."""
+
+    code = "not_a_task"
+    title = "A draft is approved or rejected"
+
+
+class NotADraft(Conflict):
+    """Only a draft is edited, approved or rejected."""
+
+    code = "not_a_draft"
+    title = "This is no draft"
 
 
 class SequenceExists(Conflict):
@@ -204,6 +223,27 @@ class InvalidLead(Invalid):
 
     code = "invalid_lead"
     title = "The lead has errors"
+
+
+class InvalidOutcome(Invalid):
+    """The outcome is none that this kind of task can have."""
+
+    code = "invalid_outcome"
+    title = "The outcome is wrong"
+
+
+class InvalidDraft(Invalid):
+    """What the draft says cannot be sent."""
+
+    code = "invalid_draft"
+    title = "The draft has errors"
+
+
+class ChannelNotSetUp(Invalid):
+    """A step uses a channel that cannot send yet."""
+
+    code = "channel_not_set_up"
+    title = "A channel is not set up"
 
 
 class InvalidSettings(Invalid):

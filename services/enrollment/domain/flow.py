@@ -10,18 +10,11 @@ from uuid import UUID
 
 from services.enrollment.domain.conditions import Test, compile_condition
 from services.enrollment.domain.windows import Hours, hours_of
-from shared.events.definition import (
-    ConditionConfig,
-    EmailConfig,
-    SequenceDefinition,
-    SequenceSettings,
-    Step,
-    StepKind,
-    TaskConfig,
-)
+from shared.events.definition import ConditionConfig, SequenceDefinition, SequenceSettings, Step
+from shared.events.kinds import MailContent, SmsConfig, StepKind, WebhookConfig, WhatsappConfig
 
-#: Kinds that wait for a person.
-PERSON_KINDS = frozenset({StepKind.TASK})
+#: Kinds that a person carries out.
+PERSON_KINDS = frozenset({StepKind.TASK, StepKind.CALL, StepKind.REMINDER, StepKind.SOCIAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +24,8 @@ class Node:
 
     ``channel`` is None for a step that sends nothing. ``sender`` is the name the step asks for, None for the
     organization's own choice. ``entry`` are the step's own conditions, ``when`` those of a branch, both compiled.
+    ``reaches_lead``: it is a message to the lead, and no call of another system. ``drafted``: a person approves it
+    first.
     """
 
     step: Step
@@ -42,6 +37,8 @@ class Node:
     sender: str | None
     entry: Test | None
     when: Test | None
+    reaches_lead: bool = False
+    drafted: bool = False
 
     @property
     def is_message(self) -> bool:
@@ -101,33 +98,39 @@ def _place(steps: Sequence[Step], joins: str | None, nodes: dict[str, Node]) -> 
         follower = steps[index + 1].step_id if index + 1 < len(steps) else joins
         if step.step_id in nodes:
             continue
-        config = step.config
+        channel, sender = _carried_by(step)
         nodes[step.step_id] = Node(
             step=step,
             index=len(nodes),
             next=follower,
             then=step.then[0].step_id if step.then else None,
             orelse=step.else_[0].step_id if step.else_ else None,
-            channel=config.channel if isinstance(config, EmailConfig) else None,
-            sender=config.sender if isinstance(config, EmailConfig) else None,
+            channel=channel,
+            sender=sender,
             entry=compile_condition(step.conditions) if step.conditions is not None else None,
-            when=compile_condition(config.when) if isinstance(config, ConditionConfig) else None,
+            when=compile_condition(step.config.when) if isinstance(step.config, ConditionConfig) else None,
+            reaches_lead=channel is not None and step.kind is not StepKind.WEBHOOK,
+            drafted=step.kind is StepKind.EMAIL_MANUAL,
         )
         _place(step.then, follower, nodes)
         _place(step.else_, follower, nodes)
 
 
+def _carried_by(step: Step) -> tuple[str | None, str | None]:
+    """Channel and sender that a step asks for."""
+    match step.config:
+        case MailContent() | SmsConfig() | WhatsappConfig():
+            return step.config.channel, step.config.sender
+        case WebhookConfig():
+            return step.config.channel, None
+    return None, None
+
+
 def first_message(version: Version) -> Node | None:
-    """The first message on the way without branching: of a condition neither arm is looked into."""
+    """The first message to the lead on the way without branching: of a condition neither arm is looked into."""
     node = version.after(None)
     for _ in range(len(version.nodes)):
-        if node is None or (node.is_message and node.step.active):
+        if node is None or (node.reaches_lead and node.step.active):
             return node
         node = version.after(node.step.step_id)
     return None
-
-
-def task_config(node: Node) -> TaskConfig:
-    """The config of a step that waits for a person."""
-    assert isinstance(node.step.config, TaskConfig)
-    return node.step.config

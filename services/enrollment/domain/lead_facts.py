@@ -26,7 +26,7 @@ def known_lead(work: Work, lead_id: UUID) -> Lead:
 
 
 def suppress_address(
-    work: Work, lead_id: UUID, channel: str, reason: Literal["bounce", "complaint", "by_hand"]
+    work: Work, lead_id: UUID, channel: str, reason: Literal["bounce", "complaint", "by_hand", "wrong_number"]
 ) -> None:
     """The lead's address on a channel must not be sent to any more; what is suppressed already stays as it is."""
     lead = work.find_lead(lead_id)

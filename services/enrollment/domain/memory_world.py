@@ -5,7 +5,7 @@ log.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -27,6 +27,7 @@ from services.enrollment.domain.work import Change, organization_aggregate
 from services.enrollment.domain.world import CatalogueEntry
 from shared.events.enrollment import WakeTimer
 from shared.events.envelope import Envelope
+from shared.events.kinds import Channel
 from shared.events.message import Message
 from shared.events.sequence import SequencePublished
 from shared.events.why import TimerClass
@@ -35,9 +36,15 @@ T = TypeVar("T", bound=State)
 
 
 class MemoryWorld:
-    """See ``World``. ``now`` and ``wall_now`` are set by whoever drives it; ``seed`` makes draws repeatable."""
+    """See ``World``. ``now`` and ``wall_now`` are set by whoever drives it; ``seed`` makes draws repeatable.
 
-    def __init__(self, now: datetime, *, seed: object = 0) -> None:
+    ``fill`` puts a lead's values into a text; without it texts stay as they are. ``served`` names the channels that
+    can be used.
+    """
+
+    def __init__(
+        self, now: datetime, *, seed: object = 0, fill: Callable[[str, Lead | None], str] = lambda text, _lead: text
+    ) -> None:
         self.now = now.astimezone(UTC)
         self.wall_now = self.now
         self.seed = seed
@@ -50,6 +57,8 @@ class MemoryWorld:
         self.counted: dict[tuple[str, str], dict[str, int]] = {}
         self.full_slots = FullSlots()
         self.consumed = True
+        self.served: frozenset[str] = frozenset(Channel)
+        self.filled = fill
         self._versions: dict[tuple[UUID, int], Version] = {}
 
     # --- World --------------------------------------------------------------------------------------------------------
@@ -113,6 +122,9 @@ class MemoryWorld:
 
     def channel_consumed(self, channel: str) -> bool:
         return bool(channel) and self.consumed
+
+    def serves(self, channel: str) -> bool:
+        return channel in self.served
 
     def draw(self, *parts: object) -> float:
         text = "\x1f".join(str(part) for part in (self.seed, *parts))

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
-from services.enrollment.domain.due import run_on
-from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, InFlight, Status, stands_at
+from services.enrollment.domain.due import go_on
+from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, InFlight, Status, reaches, stands_at
 from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.lead_facts import suppress_address
-from services.enrollment.domain.leaving import apply_stop_rule, complete, hold, leave
+from services.enrollment.domain.leaving import apply_stop_rule, hold, leave
 from services.enrollment.domain.planning import LONGEST_WISH, Scene, plan_after, plan_at, scene_of
 from services.enrollment.domain.resuming import resume
 from services.enrollment.domain.work import Work
@@ -75,7 +75,8 @@ def sent(work: Work, outcome: RecordSent) -> None:
     stands_here = stands_at(state, execution.number)
     plan: Plan | None = None
     if stands_here and state.status == Status.ACTIVE:
-        counted = state if state.sent else replace(state, sent=1)  # this message makes the next one a follow-up
+        first = not state.sent and reaches(execution.channel)
+        counted = replace(state, sent=1) if first else state  # this message makes the next one a follow-up
         plan = plan_after(scene_of(work, state), counted, execution.step_id, moment=outcome.sent_at)
     state = work.on_enrollment(
         state,
@@ -91,19 +92,7 @@ def sent(work: Work, outcome: RecordSent) -> None:
         ),
     )
     if stands_here:
-        _go_on(work, state, messages=True)
-
-
-def _go_on(work: Work, state: Enrollment, *, messages: bool = False) -> None:
-    """After a step is concluded: the steps that take effect at once (with ``messages``, a due follow-up too), or the
-    end.
-    """
-    if state.status != Status.ACTIVE:
-        return
-    if state.plan is None and state.in_flight is None:
-        complete(work, state)
-    else:
-        run_on(work, state, messages=messages)
+        go_on(work, state, messages=True)
 
 
 def settle(work: Work, state: Enrollment, execution: Execution, outcome: str, by: str) -> Enrollment:
@@ -208,7 +197,7 @@ def fail(
     elif policy == "exit":
         leave(work, state, "failure", stop="cancelled", why=why)
     else:
-        _go_on(work, state)
+        go_on(work, state)
 
 
 def rejected(work: Work, outcome: RecordRejected) -> None:
@@ -292,7 +281,7 @@ def in_doubt(work: Work, outcome: RecordInDoubt) -> None:
     if active and holds:
         hold(work, state, "in_doubt", why=Why(rule="in_doubt", inputs={"step": flight.step_id}))
     elif active:
-        _go_on(work, state)
+        go_on(work, state)
 
 
 def undressed(work: Work, outcome: RecordUndressed) -> None:

@@ -142,7 +142,7 @@ def plan_at(
     """
     at = max(due, scene.work.now)
     reserved: list[QuotaSlot] = []
-    if node.is_message:
+    if sends(state, node):
         at, reserved, why, _end = fit(scene, state, node, at, why, held)
     return Plan(
         step_id=node.step.step_id,
@@ -153,6 +153,13 @@ def plan_at(
         why=why,
         reserved=reserved,
     )
+
+
+def sends(state: Enrollment, node: Node) -> bool:
+    """Does the step send something when it is due? A draft waits for a person first."""
+    if not node.drafted:
+        return node.channel is not None
+    return state.approved is not None and state.approved.step_id == node.step.step_id
 
 
 class Fit(NamedTuple):
@@ -174,10 +181,13 @@ def fit(
     *,
     take: bool = False,
 ) -> Fit:
-    """The first moment from ``moment`` on that is inside every window and has a place in every limit.
+    """The first moment from ``moment`` on that is inside every window and has a place in every limit. Both are there
+    for the lead: a call of another system waits for neither.
 
     ``take``: should it be ``moment`` itself, the step goes out, on the place reserved for it if there is one.
     """
+    if not node.reaches_lead:
+        return Fit(moment, [], why, None)
     hours = scene.hours
     limits = limits_of(scene.version, scene.organization, node)
     if not hours and not limits:

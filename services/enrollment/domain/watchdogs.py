@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from services.enrollment.domain.due import take_due
+from services.enrollment.domain.due import go_on, take_due
 from services.enrollment.domain.enrollment import UNANSWERED, Enrollment, InFlight, Status
 from services.enrollment.domain.outcomes import fail
+from services.enrollment.domain.person_steps import give_up, is_overdue
 from services.enrollment.domain.planning import scene_of
 from services.enrollment.domain.resuming import resume
 from services.enrollment.domain.work import Work
@@ -48,7 +49,11 @@ def wake(work: Work, command: WakeTimer) -> None:
             resume(work, state)
         return
     plan = state.plan
-    if state.status != Status.ACTIVE or plan is None or state.task_id is not None:
+    if state.status != Status.ACTIVE or plan is None:
+        return
+    if state.task_id is not None:
+        if is_overdue(work, state):
+            go_on(work, give_up(work, state))
         return
     if (plan.execution, state.next_attempt) == (command.execution, command.attempt) and (
         plan.at is None or plan.at <= work.now

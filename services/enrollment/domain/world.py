@@ -92,6 +92,14 @@ class World(Protocol):
         """Has the channel's queue had a consumer lately? Silence counts against a step only then."""
         ...
 
+    def serves(self, channel: str) -> bool:
+        """Is there a dispatcher that can serve the channel?"""
+        ...
+
+    def filled(self, template: str, lead: Lead | None) -> str:
+        """A text for members, its merge tags replaced by the lead's values and missing ones left out."""
+        ...
+
     def draw(self, *parts: object) -> float:
         """A number from 0 to 1 that depends on the parts alone."""
         ...

@@ -29,7 +29,14 @@ class Enrollments(View):
         (("sequence_id", 1), ("status", 1), ("started_at", -1)),
         (("lead_id", 1), ("started_at", -1)),
     )
-    ignored = BULK | LEAD | TASK | SEQUENCE | ORGANIZATION | {"engagement.signal_received.v1"}
+    ignored = (
+        BULK
+        | LEAD
+        | TASK
+        | SEQUENCE
+        | ORGANIZATION
+        | {"engagement.signal_received.v1", "enrollment.note_left.v1", "enrollment.members_notified.v1"}
+    )
 
     @on("enrollment.started.v1")
     def started(self, event: Event, ops: Ops) -> None:
@@ -155,6 +162,20 @@ class Enrollments(View):
     def done_by_person(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "done", at=event.at, why=event.data["outcome"])
         _plan(document, event.data.get("plan"))
+
+    @on("enrollment.step_approved.v1")
+    def approved(self, event: Event, ops: Ops) -> None:
+        document = self._step(event, ops, "approved", at=event.at, why=None)
+        _plan(document, event.data["plan"])
+
+    @on("enrollment.step_overdue.v1")
+    def overdue(self, event: Event, ops: Ops) -> None:
+        document = self._step(event, ops, "overdue", at=event.at, why=event.data["then"])
+        _plan(document, event.data.get("plan"))
+
+    @on("enrollment.goal_reached.v1")
+    def goal_reached(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({"goal": event.data["goal"], "goal_at": event.at})
 
     @on("enrollment.engagement_noted.v1")
     def engaged(self, event: Event, ops: Ops) -> None:

@@ -47,6 +47,11 @@ ENROLLMENT = frozenset(
         "enrollment.step_taken.v1",
         "enrollment.step_handed_to_person.v1",
         "enrollment.step_done_by_person.v1",
+        "enrollment.step_approved.v1",
+        "enrollment.step_overdue.v1",
+        "enrollment.note_left.v1",
+        "enrollment.members_notified.v1",
+        "enrollment.goal_reached.v1",
         "enrollment.engagement_noted.v1",
         "enrollment.paused.v1",
         "enrollment.resumed.v1",
@@ -63,6 +68,9 @@ TASK = frozenset(
         "task.snoozed.v1",
         "task.assigned.v1",
         "task.withdrawn.v1",
+        "task.draft_edited.v1",
+        "task.draft_approved.v1",
+        "task.draft_rejected.v1",
     }
 )
 SEQUENCE = frozenset(

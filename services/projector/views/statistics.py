@@ -29,9 +29,12 @@ _FIGURES = {
     "enrollment.step_stopped.v1": "stopped",
     "enrollment.step_in_doubt.v1": "in_doubt",
     "enrollment.step_skipped.v1": "skipped",
+    "enrollment.goal_reached.v1": "goals",
     "task.opened.v1": "tasks_opened",
     "task.completed.v1": "tasks_done",
     "task.skipped.v1": "tasks_skipped",
+    "task.draft_approved.v1": "tasks_done",
+    "task.draft_rejected.v1": "tasks_skipped",
 }
 
 
@@ -70,10 +73,15 @@ class Statistics(View):
             "enrollment.step_taken.v1",
             "enrollment.step_handed_to_person.v1",
             "enrollment.step_done_by_person.v1",
+            "enrollment.step_approved.v1",
+            "enrollment.step_overdue.v1",
+            "enrollment.note_left.v1",
+            "enrollment.members_notified.v1",
             "engagement.signal_received.v1",
             "task.snoozed.v1",
             "task.assigned.v1",
             "task.withdrawn.v1",
+            "task.draft_edited.v1",
             "organization.founded.v1",
             "organization.settings_set.v1",
             "organization.member_added.v1",

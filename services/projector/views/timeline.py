@@ -47,6 +47,11 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "enrollment.step_taken.v1": ("kind", "arm", "why"),
     "enrollment.step_handed_to_person.v1": ("kind", "task_id"),
     "enrollment.step_done_by_person.v1": ("task_id", "outcome"),
+    "enrollment.step_approved.v1": ("task_id",),
+    "enrollment.step_overdue.v1": ("task_id", "then"),
+    "enrollment.note_left.v1": (),
+    "enrollment.members_notified.v1": ("to",),
+    "enrollment.goal_reached.v1": ("goal",),
     "enrollment.engagement_noted.v1": ("signal", "link"),
     "enrollment.paused.v1": ("reason", "why", "until"),
     "enrollment.resumed.v1": (),
@@ -56,6 +61,8 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "task.completed.v1": ("outcome",),
     "task.skipped.v1": (),
     "task.withdrawn.v1": ("reason",),
+    "task.draft_approved.v1": (),
+    "task.draft_rejected.v1": ("then",),
 }
 #: Topic -> what of it is personal and is cleared when the lead is erased.
 _PERSONAL: dict[str, tuple[str, ...]] = {
@@ -68,6 +75,9 @@ _PERSONAL: dict[str, tuple[str, ...]] = {
     "task.opened.v1": ("title",),
     "task.completed.v1": ("note",),
     "task.skipped.v1": ("note",),
+    "task.draft_rejected.v1": ("reason",),
+    "enrollment.note_left.v1": ("text",),
+    "enrollment.members_notified.v1": ("text",),
 }
 
 
@@ -126,6 +136,7 @@ class Timeline(View):
             "engagement.signal_received.v1",  # raw hits; the first that counts is shown
             "task.snoozed.v1",
             "task.assigned.v1",
+            "task.draft_edited.v1",
         }
     )
 
