@@ -1561,6 +1561,46 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * AppointmentConfig
+         * @description An e-mail with an invitation to the calendar. ``start`` is counted like a delay, ``previous`` meaning the moment
+         *     the invitation is due. ``title`` and ``location`` may hold merge tags.
+         */
+        AppointmentConfig: {
+            /**
+             * Channel
+             * @default email
+             * @enum {string}
+             */
+            channel: "email" | "null";
+            /** Description */
+            description?: string | null;
+            /**
+             * Duration Minutes
+             * @default 30
+             */
+            duration_minutes: number;
+            /** Html */
+            html?: string | null;
+            /** Location */
+            location?: string | null;
+            /** Preheader */
+            preheader?: string | null;
+            /** Sender */
+            sender?: string | null;
+            start: components["schemas"]["Delay"];
+            /** Subject */
+            subject: string;
+            /** Text */
+            text?: string | null;
+            /**
+             * Thread
+             * @default false
+             */
+            thread: boolean;
+            /** Title */
+            title: string;
+        };
+        /**
          * Assignment
          * @description ``assignee`` None: nobody's.
          */
@@ -1631,6 +1671,59 @@ export interface components {
             outcome: "connected" | "voicemail" | "no_answer" | "busy" | "wrong_number" | "interested" | "not_interested" | "meeting_booked";
             /** Recording Url */
             recording_url?: string | null;
+        };
+        /**
+         * CallConfig
+         * @description Done with one of ``CALL_OUTCOMES``; a wrong number is not messaged any more. ``retry`` None: one try.
+         */
+        CallConfig: {
+            /** Assignee */
+            assignee?: string | null;
+            /**
+             * Due In Hours
+             * @default 24
+             */
+            due_in_hours: number;
+            /** Notes */
+            notes?: string | null;
+            /**
+             * Overdue
+             * @default wait
+             * @enum {string}
+             */
+            overdue: "wait" | "continue" | "exit";
+            /**
+             * Overdue After Hours
+             * @default 48
+             */
+            overdue_after_hours: number;
+            retry?: components["schemas"]["CallRetry"] | null;
+            /** Title */
+            title: string;
+        };
+        /**
+         * CallRetry
+         * @description Which outcomes have the call tried again, ``after_hours`` later and at most ``at_most`` times more.
+         */
+        CallRetry: {
+            /**
+             * After Hours
+             * @default 24
+             */
+            after_hours: number;
+            /**
+             * At Most
+             * @default 2
+             */
+            at_most: number;
+            /**
+             * On
+             * @default [
+             *       "no_answer",
+             *       "voicemail"
+             *     ]
+             */
+            on: ("voicemail" | "no_answer")[];
         };
         /** Cancellation */
         Cancellation: {
@@ -1786,8 +1879,7 @@ export interface components {
         };
         /**
          * EmailConfig
-         * @description ``html`` or ``text`` must be given. ``thread``: answer in the thread of the previous e-mail of this
-         *     enrollment.
+         * @description An e-mail that goes out by itself.
          */
         EmailConfig: {
             /**
@@ -1798,6 +1890,58 @@ export interface components {
             channel: "email" | "null";
             /** Html */
             html?: string | null;
+            /** Preheader */
+            preheader?: string | null;
+            /** Sender */
+            sender?: string | null;
+            /** Subject */
+            subject: string;
+            /** Text */
+            text?: string | null;
+            /**
+             * Thread
+             * @default false
+             */
+            thread: boolean;
+        };
+        /**
+         * EmailManualConfig
+         * @description An e-mail that a person approves, edits or rejects; approved, it goes out like any other. ``on_reject``: go on
+         *     with the next step, or end.
+         */
+        EmailManualConfig: {
+            /** Assignee */
+            assignee?: string | null;
+            /**
+             * Channel
+             * @default email
+             * @enum {string}
+             */
+            channel: "email" | "null";
+            /**
+             * Due In Hours
+             * @default 24
+             */
+            due_in_hours: number;
+            /** Html */
+            html?: string | null;
+            /**
+             * On Reject
+             * @default skip
+             * @enum {string}
+             */
+            on_reject: "skip" | "exit";
+            /**
+             * Overdue
+             * @default wait
+             * @enum {string}
+             */
+            overdue: "wait" | "continue" | "exit";
+            /**
+             * Overdue After Hours
+             * @default 48
+             */
+            overdue_after_hours: number;
             /** Preheader */
             preheader?: string | null;
             /** Sender */
@@ -1956,6 +2100,34 @@ export interface components {
              * @default exit_step
              */
             reason: string;
+        };
+        /**
+         * FieldConfig
+         * @description Fields of the lead that get a new value; those left out stay.
+         */
+        FieldConfig: {
+            /**
+             * Custom Fields
+             * @default {}
+             */
+            custom_fields: {
+                [key: string]: string | number | boolean;
+            };
+            /** Status */
+            status?: string | null;
+            /** Temperature */
+            temperature?: string | null;
+        };
+        /**
+         * GoalConfig
+         * @description The enrollment has reached what it was for. The stop rule ``goal`` decides what follows.
+         */
+        GoalConfig: {
+            /**
+             * Name
+             * @default goal
+             */
+            name: string;
         };
         /** Items */
         Items: {
@@ -2283,6 +2455,28 @@ export interface components {
             /** Note */
             note?: string | null;
         };
+        /**
+         * NoteConfig
+         * @description A text in the lead's timeline.
+         */
+        NoteConfig: {
+            /** Text */
+            text: string;
+        };
+        /**
+         * NotificationConfig
+         * @description A word to members in the app. ``to`` is ``owner``, ``all`` or a member's id; an owner that is missing means
+         *     all.
+         */
+        NotificationConfig: {
+            /** Text */
+            text: string;
+            /**
+             * To
+             * @default owner
+             */
+            to: string;
+        };
         /** OrganizationChange */
         OrganizationChange: {
             limits?: components["schemas"]["Limits"] | null;
@@ -2441,6 +2635,34 @@ export interface components {
         Rejection: {
             /** Feedback */
             feedback: string;
+        };
+        /**
+         * ReminderConfig
+         * @description A task that only reminds.
+         */
+        ReminderConfig: {
+            /** Assignee */
+            assignee?: string | null;
+            /**
+             * Due In Hours
+             * @default 24
+             */
+            due_in_hours: number;
+            /** Notes */
+            notes?: string | null;
+            /**
+             * Overdue
+             * @default wait
+             * @enum {string}
+             */
+            overdue: "wait" | "continue" | "exit";
+            /**
+             * Overdue After Hours
+             * @default 48
+             */
+            overdue_after_hours: number;
+            /** Title */
+            title: string;
         };
         /**
          * Resolution
@@ -2826,6 +3048,22 @@ export interface components {
             /** Version */
             version: number | null;
         };
+        /**
+         * SmsConfig
+         * @description A text message; 1,600 characters are ten parts.
+         */
+        SmsConfig: {
+            /**
+             * Channel
+             * @default sms
+             * @enum {string}
+             */
+            channel: "sms" | "null";
+            /** Sender */
+            sender?: string | null;
+            /** Text */
+            text: string;
+        };
         /** Snooze */
         Snooze: {
             /**
@@ -2833,6 +3071,40 @@ export interface components {
              * Format: date-time
              */
             until: string;
+        };
+        /**
+         * SocialConfig
+         * @description A touch by hand in a social network.
+         */
+        SocialConfig: {
+            /** Assignee */
+            assignee?: string | null;
+            /**
+             * Due In Hours
+             * @default 24
+             */
+            due_in_hours: number;
+            /**
+             * Network
+             * @default linkedin
+             * @enum {string}
+             */
+            network: "linkedin" | "x" | "facebook" | "instagram" | "xing" | "other";
+            /** Notes */
+            notes?: string | null;
+            /**
+             * Overdue
+             * @default wait
+             * @enum {string}
+             */
+            overdue: "wait" | "continue" | "exit";
+            /**
+             * Overdue After Hours
+             * @default 48
+             */
+            overdue_after_hours: number;
+            /** Title */
+            title: string;
         };
         /**
          * Step
@@ -2847,7 +3119,7 @@ export interface components {
             active: boolean;
             conditions?: components["schemas"]["Condition"] | null;
             /** Config */
-            config?: components["schemas"]["EmailConfig"] | components["schemas"]["WaitConfig"] | components["schemas"]["TaskConfig"] | components["schemas"]["ConditionConfig"] | components["schemas"]["ScoreConfig"] | components["schemas"]["TagConfig"] | components["schemas"]["ExitConfig"];
+            config?: components["schemas"]["EmailConfig"] | components["schemas"]["EmailManualConfig"] | components["schemas"]["SmsConfig"] | components["schemas"]["WhatsappConfig"] | components["schemas"]["CallConfig"] | components["schemas"]["ReminderConfig"] | components["schemas"]["SocialConfig"] | components["schemas"]["TaskConfig"] | components["schemas"]["NoteConfig"] | components["schemas"]["WaitConfig"] | components["schemas"]["ConditionConfig"] | components["schemas"]["WebhookConfig"] | components["schemas"]["ScoreConfig"] | components["schemas"]["TagConfig"] | components["schemas"]["FieldConfig"] | components["schemas"]["AppointmentConfig"] | components["schemas"]["NotificationConfig"] | components["schemas"]["GoalConfig"] | components["schemas"]["ExitConfig"];
             /**
              * @default {
              *       "amount": 0,
@@ -2885,7 +3157,7 @@ export interface components {
          * StepKind
          * @enum {string}
          */
-        StepKind: "email" | "wait" | "task" | "condition" | "score" | "tag" | "exit";
+        StepKind: "email" | "email_manual" | "sms" | "whatsapp" | "call" | "task" | "reminder" | "social" | "note" | "wait" | "condition" | "webhook" | "score" | "tag" | "field" | "appointment" | "notification" | "goal" | "exit";
         /** StopRule */
         StopRule: {
             /**
@@ -2968,6 +3240,17 @@ export interface components {
             due_in_hours: number;
             /** Notes */
             notes?: string | null;
+            /**
+             * Overdue
+             * @default wait
+             * @enum {string}
+             */
+            overdue: "wait" | "continue" | "exit";
+            /**
+             * Overdue After Hours
+             * @default 48
+             */
+            overdue_after_hours: number;
             /** Title */
             title: string;
         };
@@ -3228,6 +3511,68 @@ export interface components {
             /** Until */
             until?: string | null;
             why?: components["schemas"]["Reason"] | null;
+        };
+        /**
+         * WebhookConfig
+         * @description A call of another system. Without ``body`` it gets the step and the lead's fields as JSON; merge tags in a JSON
+         *     body are escaped for it. ``url`` is fixed: it holds no merge tags.
+         */
+        WebhookConfig: {
+            /** Body */
+            body?: string | null;
+            /**
+             * Channel
+             * @default webhook
+             * @enum {string}
+             */
+            channel: "webhook" | "null";
+            /**
+             * Headers
+             * @default {}
+             */
+            headers: {
+                [key: string]: string;
+            };
+            /**
+             * Method
+             * @default POST
+             * @enum {string}
+             */
+            method: "POST" | "PUT" | "PATCH" | "GET" | "DELETE";
+            /** Url */
+            url: string;
+        };
+        /**
+         * WhatsappConfig
+         * @description Exactly one of ``text`` (within a conversation) and ``template`` is given.
+         */
+        WhatsappConfig: {
+            /**
+             * Channel
+             * @default whatsapp
+             * @enum {string}
+             */
+            channel: "whatsapp" | "null";
+            /** Sender */
+            sender?: string | null;
+            template?: components["schemas"]["WhatsappTemplate"] | null;
+            /** Text */
+            text?: string | null;
+        };
+        /**
+         * WhatsappTemplate
+         * @description A template approved by the provider; ``parameters`` fill its places in order and may hold merge tags.
+         */
+        WhatsappTemplate: {
+            /** Language */
+            language: string;
+            /** Name */
+            name: string;
+            /**
+             * Parameters
+             * @default []
+             */
+            parameters: string[];
         };
         /**
          * Window
