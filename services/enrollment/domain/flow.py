@@ -40,10 +40,6 @@ class Node:
     reaches_lead: bool = False
     drafted: bool = False
 
-    @property
-    def is_message(self) -> bool:
-        return self.channel is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Version:
