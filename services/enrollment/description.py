@@ -37,6 +37,7 @@ def describe_enrollment(state: Enrollment, events: int) -> dict[str, Any]:
                 "channel": each.channel,
                 "attempt": each.attempt,
                 "fate": str(each.fate),
+                "tries": [{**tried._asdict(), "at": tried.at.isoformat()} for tried in each.tries],
                 "sent_at": each.sent_at.isoformat() if each.sent_at else None,
                 "signals": {signal: at.isoformat() for signal, at in each.signals.items()},
             }

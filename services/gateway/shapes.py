@@ -239,8 +239,29 @@ class EnrollmentPage(Shape):
     next_cursor: str | None
 
 
+class Attempt(Shape):
+    """An attempt that ended without a send. ``fault`` is None for a mere wait, ``transient`` for one that counts
+    against the retries, ``permanent`` for one that no retry mends."""
+
+    attempt: int
+    at: datetime
+    reason: str
+    fault: Literal["transient", "permanent"] | None = None
+    again_at: datetime | None = None
+
+
+class StatusChange(Shape):
+    """Who changed an enrollment, when and why. ``status`` ``advanced`` left it active."""
+
+    status: str
+    at: datetime
+    by: str
+    reason: str | None = None
+    why: Reason | None = None
+
+
 class Execution(Shape):
-    """One run of one step."""
+    """One run of one step. ``tries`` are the attempts that ended without a send."""
 
     execution: int
     step_id: str | None
@@ -251,9 +272,12 @@ class Execution(Shape):
     why: Any = None
     dispatch_id: str | None = None
     signals: dict[str, Any] = {}
+    tries: list[Attempt] = []
 
 
 class Enrollment(EnrollmentSummary):
+    restarts: str | None = Field(default=None, description="The enrollment that this one begins again.")
+    changes: list[StatusChange] = []
     steps: list[Execution]
 
 

@@ -25,6 +25,8 @@ StopReason = Literal[
     "suppressed",
     "erased",
 ]
+#: A transient fault that lasted, a permanent one, silence, or content that could not be rendered.
+FailedHow = Literal["retries_used", "rejected", "unanswered", "undressed"]
 SignalKind = Literal["delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed"]
 
 
@@ -77,6 +79,24 @@ class UndoEnrollment(Command):
     sequence_id: UUID
     bulk_id: UUID
     also_sent: bool = False
+
+
+class AdvanceEnrollment(Command):
+    """Go on by hand: run the waiting step now (``skip`` ``wait``), or pass it over (``step``). Windows and limits
+    still hold; with ``force_window`` the window does not."""
+
+    TOPIC = "enrollment.advance.v1"
+    enrollment_id: UUID
+    skip: Literal["wait", "step"] = "wait"
+    force_window: bool = False
+
+
+class RestartEnrollment(Command):
+    """Begin again from the first step, as a new enrollment in the sequence's active version; an open one leaves. It is
+    a person's explicit word, so the rule of re-enrolment does not stand against it."""
+
+    TOPIC = "enrollment.restart.v1"
+    enrollment_id: UUID
 
 
 class ResolveDispatch(Command):
@@ -164,7 +184,7 @@ class RecordUndressed(Outcome):
 
 
 class EnrollmentStarted(Event):
-    """``plan`` is None while the enrollment is pending."""
+    """``plan`` is None while the enrollment is pending. ``restarts`` is the enrollment that it begins again."""
 
     TOPIC = "enrollment.started.v1"
     lead_id: UUID
@@ -174,6 +194,7 @@ class EnrollmentStarted(Event):
     why: Why | None = None
     plan: Plan | None
     bulk_id: UUID | None = None
+    restarts: UUID | None = None
 
 
 class EnrollmentActivated(Event):
@@ -187,6 +208,15 @@ class StepPostponed(Event):
     """A due step waits for the next moment that satisfies every rule."""
 
     TOPIC = "enrollment.step_postponed.v1"
+    execution: int
+    step_id: str
+    plan: Plan
+
+
+class EnrollmentAdvanced(Event):
+    """The rest of a step's wait was passed over by hand."""
+
+    TOPIC = "enrollment.advanced.v1"
     execution: int
     step_id: str
     plan: Plan
@@ -238,8 +268,8 @@ class StepDeferred(Event):
 
 
 class StepFailed(Event):
-    """The step will not be sent: refused for good, retries used up, or three watchdog rounds without an answer. The
-    failure policy decides ``plan``."""
+    """The step will not be sent: refused for good, retries used up, three watchdog rounds without an answer, or it
+    could not be rendered. The failure policy decides ``plan``. ``how`` is None in events older than the field."""
 
     TOPIC = "enrollment.step_failed.v1"
     execution: int
@@ -248,6 +278,7 @@ class StepFailed(Event):
     channel: str
     reason: str
     bounce: bool = False
+    how: FailedHow | None = None
     plan: Plan | None
 
 

@@ -16,6 +16,7 @@ from services.enrollment.domain.evolving import evolve_any
 from services.enrollment.domain.quotas import bare, parsed, places_reserved, rows_for
 from services.enrollment.domain.rows import TIMER, Timer
 from shared.events.enrollment import (
+    AdvanceEnrollment,
     CancelEnrollment,
     EnrollmentActivated,
     EnrollmentCompleted,
@@ -181,6 +182,11 @@ class EnrollmentMachine(RuleBasedStateMachine):
     @rule()
     def resume(self) -> None:
         self.send(ResumeEnrollment(enrollment_id=self.state.id))
+
+    @rule(skip=st.sampled_from(["wait", "wait", "step"]), force_window=st.booleans())
+    def advance(self, skip: str, force_window: bool) -> None:
+        order = {"enrollment_id": self.state.id, "skip": skip, "force_window": force_window}
+        self.send(AdvanceEnrollment.model_validate(order))
 
     @rule(really=st.sampled_from([False, False, False, True]))
     def cancel(self, really: bool) -> None:

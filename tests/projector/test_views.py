@@ -119,6 +119,10 @@ ENROLLMENT_CASES: dict[str, tuple[Story, dict[str, Any]]] = {
         Story().add("enrollment.step_postponed", {"execution": 1, "step_id": "step1", "plan": plan("step1", 1)}),
         {"next": {"step_id": "step1", "execution": 1, "at": START}},
     ),
+    "advanced": (
+        Story().add("enrollment.advanced", {"execution": 1, "step_id": "step1", "plan": plan("step1", 1)}),
+        {"status": "active", "next": {"step_id": "step1", "execution": 1, "at": START}},
+    ),
     "due": (Story().due(), {"current_step": "step2", "next": None}),
     "sent": (
         Story().due().sent(following=plan("step3", 3)),
@@ -170,6 +174,32 @@ def test_enrollment(name: str) -> None:
     document = story.of_enrollment
     assert {field: document[field] for field in expected} == expected
     assert document["position"] == len(story.log.events)
+
+
+def test_who_changed_an_enrollment_when_and_why() -> None:
+    story = Story()
+    story.add("enrollment.paused", {"reason": "by_hand", "until": None}).add("enrollment.resumed", {"plan": None})
+    story.add("enrollment.exited", {"reason": "replied", "why": WHY})
+    changes = story.of_enrollment["changes"]
+    assert [(change["status"], change["reason"], change["why"]) for change in changes] == [
+        ("active", changes[0]["reason"], changes[0]["why"]),
+        ("paused", "by_hand", None),
+        ("active", None, None),
+        ("exited", "replied", WHY),
+    ]
+    assert all(change["by"] for change in changes)
+    assert sorted(change["at"] for change in changes) == [change["at"] for change in changes]
+
+
+def test_attempts_that_ended_without_a_send_are_kept() -> None:
+    deferred = {**STEP, "attempt": 1, "reason": "busy", "fault": True, "plan": plan("step2", 2)}
+    failed = {**STEP, "attempt": 2, "reason": "gone", "how": "rejected", "plan": plan("step3", 3)}
+    story = Story().due().add("enrollment.step_deferred", deferred).due(attempt=2).add("enrollment.step_failed", failed)
+    tries = story.of_enrollment["steps"]["2"]["tries"]
+    assert [{name: value for name, value in each.items() if name != "at"} for each in tries] == [
+        {"attempt": 1, "reason": "busy", "fault": "transient", "again_at": START},
+        {"attempt": 2, "reason": "gone", "fault": "permanent", "again_at": None},
+    ]
 
 
 STEP_CASES: dict[str, tuple[Story, str, dict[str, int], str | None]] = {

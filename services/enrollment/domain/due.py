@@ -16,7 +16,17 @@ from services.enrollment.domain.flow import PERSON_KINDS, Node
 from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
 from services.enrollment.domain.organization import DEFAULT_SENDER
 from services.enrollment.domain.person_steps import hand_over
-from services.enrollment.domain.planning import BY_DELAY, Scene, blocked, delayed, fit, plan_after, scene_of, sends
+from services.enrollment.domain.planning import (
+    ADVANCED,
+    BY_DELAY,
+    Scene,
+    blocked,
+    delayed,
+    fit,
+    plan_after,
+    scene_of,
+    sends,
+)
 from services.enrollment.domain.reach import UNSUBSCRIBED, barrier
 from services.enrollment.domain.work import Work
 from shared.events.definition import AppointmentConfig
@@ -145,7 +155,7 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
     plan, now, channel = state.plan, work.now, node.channel
     assert plan is not None
     assert channel is not None
-    at, slots, why, window_end = fit(scene, state, node, now, BY_DELAY, take=True)
+    at, slots, why, window_end = fit(scene, state, node, now, BY_DELAY, take=True, any_hour=_forced(plan))
     if at > now:
         moved = Plan(
             step_id=plan.step_id,
@@ -186,6 +196,11 @@ def _starts_at(scene: Scene, state: Enrollment, node: Node) -> datetime | None:
     if not isinstance(config, AppointmentConfig):
         return None
     return delayed(config.start, previous=scene.work.now, started=state.started_at, scene=scene)
+
+
+def _forced(plan: Plan) -> bool:
+    """Did a person say that the window does not count?"""
+    return plan.why.rule == ADVANCED and bool(plan.why.inputs.get("force_window"))
 
 
 def _postpone(work: Work, state: Enrollment, plan: Plan) -> Enrollment:

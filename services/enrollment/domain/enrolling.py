@@ -48,6 +48,7 @@ def open_enrollment(
     why: Why | None,
     start: bool = True,
     bulk_id: UUID | None = None,
+    restarts: UUID | None = None,
 ) -> UUID:
     """Records the enrollment in its own stream and in the lead's, and takes the steps that take effect at once."""
     sequence_id = version.sequence_id
@@ -75,6 +76,7 @@ def open_enrollment(
         why=why,
         plan=plan,
         bulk_id=bulk_id,
+        restarts=restarts,
     )
     state = cast("Enrollment", work.record("enrollment", enrollment_id, event, lead.id))
     if plan is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from shared.events.enrollment import StopReason
@@ -38,6 +38,17 @@ UNANSWERED = "unanswered"
 NEVER_REPEATED = frozenset({UNANSWERED})
 
 
+class Try(NamedTuple):
+    """An attempt that ended without a send. ``fault`` is None for a mere wait, ``transient`` for one that counts
+    against the retries, ``permanent`` for the last.
+    """
+
+    attempt: int
+    at: datetime
+    reason: str
+    fault: Literal["transient", "permanent"] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
     """One run of a message step. ``attempt`` is the newest decided; ``signals`` holds the first moment of each kind
@@ -56,6 +67,7 @@ class Execution:
     intent: str | None = None
     draft_id: UUID | None = None
     starts_at: datetime | None = None
+    tries: tuple[Try, ...] = ()
 
 
 class Approved(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from services.enrollment.domain.enrollment import (
@@ -16,12 +16,14 @@ from services.enrollment.domain.enrollment import (
     Fate,
     InFlight,
     Status,
+    Try,
     reaches,
     stands_at,
 )
 from shared.events.enrollment import (
     EngagementNoted,
     EnrollmentActivated,
+    EnrollmentAdvanced,
     EnrollmentCompleted,
     EnrollmentExited,
     EnrollmentPaused,
@@ -56,6 +58,14 @@ def _with(state: Enrollment, number: int, **changes: Any) -> dict[int, Execution
     return executions
 
 
+def _tried(
+    state: Enrollment, event: StepDeferred | StepFailed, at: datetime, fault: Literal["transient", "permanent"] | None
+) -> tuple[Try, ...]:
+    """The attempts of an execution that ended without a send, this one included."""
+    known = state.executions.get(event.execution)
+    return (*(known.tries if known is not None else ()), Try(event.attempt, at, event.reason, fault))
+
+
 def _highest(state: Enrollment, plan: Plan | None) -> int:
     return state.last_execution if plan is None else max(state.last_execution, plan.execution)
 
@@ -71,7 +81,7 @@ def _activated(state: Enrollment, event: EnrollmentActivated, at: datetime) -> E
     )
 
 
-def _postponed(state: Enrollment, event: StepPostponed, _at: datetime) -> Enrollment:
+def _postponed(state: Enrollment, event: StepPostponed | EnrollmentAdvanced, _at: datetime) -> Enrollment:
     return replace(state, plan=event.plan)
 
 
@@ -88,6 +98,7 @@ def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
         intent=known.intent if known is not None else None,
         draft_id=event.draft_id,
         starts_at=event.starts_at,
+        tries=known.tries if known is not None else (),
     )
     return replace(
         state,
@@ -140,23 +151,26 @@ def _concluded(
     )
 
 
-def _deferred(state: Enrollment, event: StepDeferred, _at: datetime) -> Enrollment:
+def _deferred(state: Enrollment, event: StepDeferred, at: datetime) -> Enrollment:
     faults = state.faults + (1 if event.fault else 0)
+    tries = _tried(state, event, at, "transient" if event.fault else None)
     flight = state.in_flight
     if flight is not None and flight.stopping is not None:
-        return replace(state, faults=faults, in_flight=replace(flight, deferred=True))
+        executions = _with(state, event.execution, tries=tries)
+        return replace(state, faults=faults, executions=executions, in_flight=replace(flight, deferred=True))
     return replace(
         state,
         faults=faults,
         in_flight=None,
         plan=event.plan,
-        executions=_with(state, event.execution, fate=Fate.DEFERRED),
+        executions=_with(state, event.execution, fate=Fate.DEFERRED, tries=tries),
     )
 
 
 def _failed(state: Enrollment, event: StepFailed, at: datetime) -> Enrollment:
     approved = state.approved
-    state = replace(state, executions=_with(state, event.execution, fate=Fate.FAILED))
+    tries = _tried(state, event, at, "transient" if event.how == "retries_used" else "permanent")
+    state = replace(state, executions=_with(state, event.execution, fate=Fate.FAILED, tries=tries))
     state = _concluded(state, event.step_id, event.plan, at)
     again = event.plan is None and event.reason not in NEVER_REPEATED
     return replace(state, again=again, approved=approved if again else None)
@@ -276,6 +290,7 @@ def _exited(state: Enrollment, event: EnrollmentExited, _at: datetime) -> Enroll
 _APPLY: dict[type[Event], Callable[[Enrollment, Any, datetime], Enrollment]] = {
     EnrollmentActivated: _activated,
     StepPostponed: _postponed,
+    EnrollmentAdvanced: _postponed,
     StepDue: _due,
     StepSent: _sent,
     StepDeferred: _deferred,

@@ -4,6 +4,10 @@ DomainError
 ├── UnknownTarget          what the order or fact names does not exist (404)
 ├── Conflict               the state does not allow it (409)
 │   ├── EnrollmentClosed
+│   ├── EnrollmentNotActive
+│   ├── StepInFlight
+│   ├── NothingToAdvance
+│   ├── AdvanceNotAllowed
 │   ├── AlreadyEnrolled
 │   ├── LeadErasedAlready
 │   ├── TaskClosed
@@ -82,6 +86,34 @@ class EnrollmentClosed(Conflict):
 
     code = "enrollment_closed"
     title = "The enrollment has ended"
+
+
+class EnrollmentNotActive(Conflict):
+    """The enrollment is held, or has not begun."""
+
+    code = "enrollment_not_active"
+    title = "The enrollment is not active"
+
+
+class StepInFlight(Conflict):
+    """A step is on its way: only its answer tells whether it went out."""
+
+    code = "step_in_flight"
+    title = "A step is on its way"
+
+
+class NothingToAdvance(Conflict):
+    """The enrollment waits for something that no order can bring about."""
+
+    code = "nothing_to_advance"
+    title = "There is no wait to pass over"
+
+
+class AdvanceNotAllowed(Conflict):
+    """The sequence's settings do not let its steps be advanced by hand."""
+
+    code = "advance_not_allowed"
+    title = "The sequence does not allow it"
 
 
 class AlreadyEnrolled(Conflict):

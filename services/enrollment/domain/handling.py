@@ -11,6 +11,7 @@ from uuid import UUID
 
 from services.enrollment.domain import (
     activities,
+    advancing,
     bulk_orders,
     definition_check,
     draft_orders,
@@ -134,6 +135,7 @@ _PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
     enrollment_events.PauseEnrollment: enrollment_orders.pause,
     enrollment_events.ResumeEnrollment: enrollment_orders.take_up,
     enrollment_events.CancelEnrollment: enrollment_orders.cancel,
+    enrollment_events.AdvanceEnrollment: advancing.advance,
     enrollment_events.WakeTimer: watchdogs.wake,
     enrollment_events.RecordSent: outcomes.sent,
     enrollment_events.RecordDeferred: outcomes.deferred,
@@ -182,6 +184,11 @@ _HANDLERS.update({cls.TOPIC: _plain(function) for cls, function in _PLAIN.items(
 @_handles(enrollment_events.Enroll)
 def _enroll(order: Order, command: enrollment_events.Enroll) -> None:
     order.work.result["enrollment_id"] = str(enrolling.enroll(order.work, command))
+
+
+@_handles(enrollment_events.RestartEnrollment)
+def _restart(order: Order, command: enrollment_events.RestartEnrollment) -> None:
+    order.work.result["enrollment_id"] = str(advancing.restart(order.work, command))
 
 
 @_handles(enrollment_events.ResolveDispatch)

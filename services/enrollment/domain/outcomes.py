@@ -17,6 +17,7 @@ from services.enrollment.domain.planning import LONGEST_WISH, Scene, plan_after,
 from services.enrollment.domain.resuming import resume
 from services.enrollment.domain.work import Work
 from shared.events.enrollment import (
+    FailedHow,
     Outcome,
     RecordDeferred,
     RecordInDoubt,
@@ -124,7 +125,7 @@ def deferred(work: Work, outcome: RecordDeferred) -> None:
     plan: Plan | None = None
     if flight.stopping is None and state.status == Status.ACTIVE:
         if outcome.fault and state.faults >= settings.max_retries:
-            fail(work, state, scene, outcome.reason)
+            fail(work, state, scene, outcome.reason, "retries_used")
             return
         node = scene.version.nodes.get(flight.step_id)
         if node is not None:
@@ -151,7 +152,14 @@ def deferred(work: Work, outcome: RecordDeferred) -> None:
 
 
 def fail(
-    work: Work, state: Enrollment, scene: Scene, reason: str, *, bounce: bool = False, held_for: str | None = None
+    work: Work,
+    state: Enrollment,
+    scene: Scene,
+    reason: str,
+    how: FailedHow,
+    *,
+    bounce: bool = False,
+    held_for: str | None = None,
 ) -> None:
     """The step will not be sent. While the enrollment is active its policy decides: continue, pause or exit.
 
@@ -175,6 +183,7 @@ def fail(
             channel=flight.channel,
             reason=reason,
             bounce=bounce,
+            how=how,
             plan=plan,
         ),
     )
@@ -205,7 +214,7 @@ def rejected(work: Work, outcome: RecordRejected) -> None:
     state, execution = find(work, outcome)
     flight = state.in_flight
     if flight is not None and flight.execution == outcome.execution and flight.attempt == outcome.attempt:
-        fail(work, state, scene_of(work, state), outcome.reason, bounce=outcome.bounce)
+        fail(work, state, scene_of(work, state), outcome.reason, "rejected", bounce=outcome.bounce)
     elif execution.fate == Fate.IN_DOUBT:
         settle(work, state, execution, "not_sent", "late_answer")
     else:
@@ -292,4 +301,4 @@ def undressed(work: Work, outcome: RecordUndressed) -> None:
     if opened is None:
         return
     missing = ", ".join(outcome.missing) or None
-    fail(work, opened.state, scene_of(work, opened.state), outcome.reason, held_for=missing)
+    fail(work, opened.state, scene_of(work, opened.state), outcome.reason, "undressed", held_for=missing)

@@ -31,6 +31,8 @@ MOST_MOVES = 5_000
 LONGEST_WISH = timedelta(days=7)
 BY_DELAY = Why(rule="delay")
 AT_ONCE = Why(rule="at_once")
+#: The rule of a plan whose wait a person passed over.
+ADVANCED = "advanced"
 
 
 class Scene:
@@ -134,6 +136,7 @@ def plan_at(
     due: datetime,
     why: Why = BY_DELAY,
     held: Sequence[QuotaSlot] | None = None,
+    any_hour: bool = False,
 ) -> Plan:
     """A step at the first moment, from ``due`` and now on, that its rules allow.
 
@@ -143,7 +146,7 @@ def plan_at(
     at = max(due, scene.work.now)
     reserved: list[QuotaSlot] = []
     if sends(state, node):
-        at, reserved, why, _end = fit(scene, state, node, at, why, held)
+        at, reserved, why, _end = fit(scene, state, node, at, why, held, any_hour=any_hour)
     return Plan(
         step_id=node.step.step_id,
         execution=execution,
@@ -180,15 +183,17 @@ def fit(
     held: Sequence[QuotaSlot] | None = None,
     *,
     take: bool = False,
+    any_hour: bool = False,
 ) -> Fit:
     """The first moment from ``moment`` on that is inside every window and has a place in every limit. Both are there
     for the lead: a call of another system waits for neither.
 
-    ``take``: should it be ``moment`` itself, the step goes out, on the place reserved for it if there is one.
+    ``any_hour``: windows do not count. ``take``: should it be ``moment`` itself, the step goes out, on the place
+    reserved for it if there is one.
     """
     if not node.reaches_lead:
         return Fit(moment, [], why, None)
-    hours = scene.hours
+    hours = [] if any_hour else scene.hours
     limits = limits_of(scene.version, scene.organization, node)
     if not hours and not limits:
         return Fit(moment, [], why, None)

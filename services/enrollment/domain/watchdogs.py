@@ -67,7 +67,7 @@ def _ring(work: Work, state: Enrollment, flight: InFlight) -> None:
         return
     consumed = work.world.channel_consumed(flight.channel)
     if flight.stopping is None and consumed and flight.unanswered >= MOST_ROUNDS:
-        fail(work, state, scene_of(work, state), UNANSWERED)
+        fail(work, state, scene_of(work, state), UNANSWERED, "unanswered")
         return
     stopping: StopReason | None = flight.stopping
     work.on_enrollment(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -55,6 +55,14 @@ class Pause(BaseModel):
 
 class Cancellation(BaseModel):
     reason: str = Field(default="cancelled", min_length=1, max_length=200)
+
+
+class Advance(BaseModel):
+    """``skip`` ``wait`` runs the waiting step now, ``step`` passes it over. Windows and limits hold; with
+    ``force_window`` the window does not."""
+
+    skip: Literal["wait", "step"] = "wait"
+    force_window: bool = False
 
 
 async def show(context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -109,7 +117,8 @@ async def enrollment(
     found = await context.document("enrollments", enrollment_id, "enrollment")
     [summary] = await show(context, [found])
     if at is None and version is None:
-        return {**summary, "steps": present.executions(found)}
+        more = {"restarts": found.get("restarts"), "changes": found.get("changes") or []}
+        return {**summary, **more, "steps": present.executions(found)}
     question = QueryEnrollmentState(enrollment_id=enrollment_id, at=at and _aware(at), version=version)
     then = await context.parts.commands.ask(context.principal.organization_id, question)
     names = ("lead_name", "sequence_name")
@@ -157,6 +166,22 @@ async def cancel(
     """Ends it for good."""
     reason = (body or Cancellation()).reason
     return await context.change(lambda _: orders.CancelEnrollment(enrollment_id=enrollment_id, reason=reason))
+
+
+@router.post("/{enrollment_id}/advance", response_model=Created)
+async def advance(
+    enrollment_id: UUID, body: Advance | None = None, context: Context = may("enrollments:write")
+) -> Response:
+    """Goes on by hand, where the sequence allows it."""
+    asked = body or Advance()
+    order = orders.AdvanceEnrollment(enrollment_id=enrollment_id, skip=asked.skip, force_window=asked.force_window)
+    return await context.change(lambda _: order)
+
+
+@router.post("/{enrollment_id}/restart", response_model=Created, status_code=201)
+async def restart(enrollment_id: UUID, context: Context = may("enrollments:write")) -> Response:
+    """Begins again from the first step, as a new enrollment; an open one leaves."""
+    return await context.change(lambda _: orders.RestartEnrollment(enrollment_id=enrollment_id), status=201)
 
 
 def _aware(moment: datetime) -> datetime:

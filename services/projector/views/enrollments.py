@@ -19,10 +19,12 @@ def kind_of_channel(channel: str) -> str:
 
 
 class Enrollments(View):
-    """A document per enrollment. ``steps`` is keyed by execution, because a map can be changed entry by entry."""
+    """A document per enrollment. ``steps`` is keyed by execution, because a map can be changed entry by entry;
+    ``changes`` says who changed its status, when and why; ``tries`` of a step which attempts ended without a send.
+    """
 
     name = "enrollments"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("started_at", -1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("started_at", -1)),
@@ -57,6 +59,10 @@ class Enrollments(View):
                 "counts": dict.fromkeys(_COUNTED, 0),
                 "started_at": event.at,
                 "ended_at": None,
+                "restarts": data.get("restarts"),
+                "changes": [
+                    _change(event, "active" if data.get("plan") else "pending", data.get("by"), data.get("why"))
+                ],
                 "steps": {},
             },
         )
@@ -66,6 +72,13 @@ class Enrollments(View):
     def activated(self, event: Event, ops: Ops) -> None:
         document = self.of_subject(event, ops)
         document.set({"status": "active"})
+        document.add_to_set("changes", [_change(event, "active")])
+        _plan(document, event.data["plan"])
+
+    @on("enrollment.advanced.v1")
+    def advanced(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.add_to_set("changes", [_change(event, "advanced")])
         _plan(document, event.data["plan"])
 
     @on("enrollment.step_postponed.v1")
@@ -110,11 +123,13 @@ class Enrollments(View):
     @on("enrollment.step_deferred.v1")
     def deferred(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "deferred", at=event.at, why=event.data["reason"])
+        _tried(document, event, "transient" if event.data["fault"] else None)
         _plan(document, event.data.get("plan"))
 
     @on("enrollment.step_failed.v1")
     def failed(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "failed", at=event.at, why=event.data["reason"])
+        _tried(document, event, "transient" if event.data.get("how") == "retries_used" else "permanent")
         document.inc("counts.failed")
         _plan(document, event.data.get("plan"))
 
@@ -192,9 +207,9 @@ class Enrollments(View):
             "until": moment(data.get("until")),
             "why": data.get("why") or {"rule": data["reason"], "inputs": {}},
         }
-        self.of_subject(event, ops).set(
-            {"status": "paused", "reason": data["reason"], "waiting_for": waiting, "next": None}
-        )
+        document = self.of_subject(event, ops)
+        document.set({"status": "paused", "reason": data["reason"], "waiting_for": waiting, "next": None})
+        document.add_to_set("changes", [_change(event, "paused", data["reason"], data.get("why"))])
 
     @on("enrollment.resumed.v1")
     def resumed(self, event: Event, ops: Ops) -> None:
@@ -202,6 +217,7 @@ class Enrollments(View):
         document.set(
             {"status": "active", "reason": None, "waiting_for": {"kind": "answer", "until": None, "why": None}}
         )
+        document.add_to_set("changes", [_change(event, "active")])
         _plan(document, event.data.get("plan"))
 
     @on("enrollment.completed.v1")
@@ -221,7 +237,9 @@ class Enrollments(View):
             "waiting_for": None,
             "next": None,
         }
-        self.of_subject(event, ops).set(fields)
+        document = self.of_subject(event, ops)
+        document.set(fields)
+        document.add_to_set("changes", [_change(event, status, reason, event.data.get("why"))])
 
     def _step(self, event: Event, ops: Ops, status: str, *, at: Any, why: Any) -> Document:
         """Moves an execution's entry on."""
@@ -245,6 +263,20 @@ class Enrollments(View):
         }
         document.set({f"steps.{data['execution']}": entry, "current_step": data["step_id"]})
         return document
+
+
+def _change(event: Event, status: str, reason: str | None = None, why: Any = None) -> dict[str, Any]:
+    """Who, when and why. ``status`` ``advanced`` left it active."""
+    return {"status": status, "at": event.at, "by": event.actor or "system", "reason": reason, "why": why}
+
+
+def _tried(document: Document, event: Event, fault: str | None) -> None:
+    """An attempt ended without a send. ``again_at`` is when the next one is decided, None when there is none."""
+    data = event.data
+    plan = data.get("plan")
+    again_at = moment(plan.get("at")) if plan and plan["execution"] == data["execution"] else None
+    entry = {"attempt": data["attempt"], "at": event.at, "reason": data["reason"], "fault": fault, "again_at": again_at}
+    document.add_to_set(f"steps.{data['execution']}.tries", [entry])
 
 
 def _plan(document: Document, plan: Mapping[str, Any] | None) -> None:

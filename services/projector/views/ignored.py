@@ -34,6 +34,7 @@ ENROLLMENT = frozenset(
         "enrollment.started.v1",
         "enrollment.activated.v1",
         "enrollment.step_postponed.v1",
+        "enrollment.advanced.v1",
         "enrollment.step_due.v1",
         "enrollment.step_sent.v1",
         "enrollment.step_deferred.v1",

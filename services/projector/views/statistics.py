@@ -68,6 +68,7 @@ class Statistics(View):
             "lead.left_sequence.v1",
             "enrollment.activated.v1",
             "enrollment.step_postponed.v1",
+            "enrollment.advanced.v1",
             "enrollment.step_stop_requested.v1",
             "enrollment.watchdog_rang.v1",
             "enrollment.step_taken.v1",

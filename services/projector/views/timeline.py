@@ -36,6 +36,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "enrollment.started.v1": ("version", "by", "why"),
     "enrollment.activated.v1": (),
     "enrollment.step_postponed.v1": ("plan",),
+    "enrollment.advanced.v1": ("plan",),
     "enrollment.step_sent.v1": ("attempt",),
     "enrollment.step_deferred.v1": ("reason", "fault", "attempt"),
     "enrollment.step_failed.v1": ("reason", "bounce"),
