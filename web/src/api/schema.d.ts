@@ -298,6 +298,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/enrollments/{enrollment_id}/advance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Advance
+         * @description Goes on by hand, where the sequence allows it.
+         */
+        post: operations["enrollments_advance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrollments/{enrollment_id}/cancel": {
         parameters: {
             query?: never;
@@ -352,6 +372,26 @@ export interface paths {
          * @description Holds it where it stands; a step in flight is asked to stop.
          */
         post: operations["enrollments_pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/enrollments/{enrollment_id}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restart
+         * @description Begins again from the first step, as a new enrollment; an open one leaves.
+         */
+        post: operations["enrollments_restart"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1561,6 +1601,24 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * Advance
+         * @description ``skip`` ``wait`` runs the waiting step now, ``step`` passes it over. Windows and limits hold; with
+         *     ``force_window`` the window does not.
+         */
+        Advance: {
+            /**
+             * Force Window
+             * @default false
+             */
+            force_window: boolean;
+            /**
+             * Skip
+             * @default wait
+             * @enum {string}
+             */
+            skip: "wait" | "step";
+        };
+        /**
          * AppointmentConfig
          * @description An e-mail with an invitation to the calendar. ``start`` is counted like a delay, ``previous`` meaning the moment
          *     the invitation is due. ``title`` and ``location`` may hold merge tags.
@@ -1607,6 +1665,26 @@ export interface components {
         Assignment: {
             /** Assignee */
             assignee: string | null;
+        };
+        /**
+         * Attempt
+         * @description An attempt that ended without a send. ``fault`` is None for a mere wait, ``transient`` for one that counts
+         *     against the retries, ``permanent`` for one that no retry mends.
+         */
+        Attempt: {
+            /** Again At */
+            again_at?: string | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Attempt */
+            attempt: number;
+            /** Fault */
+            fault?: ("transient" | "permanent") | null;
+            /** Reason */
+            reason: string;
         };
         /** Body_auth_token */
         Body_auth_token: {
@@ -1977,6 +2055,11 @@ export interface components {
         };
         /** Enrollment */
         Enrollment: {
+            /**
+             * Changes
+             * @default []
+             */
+            changes: components["schemas"]["StatusChange"][];
             /** Counts */
             counts: {
                 [key: string]: number;
@@ -1998,6 +2081,11 @@ export interface components {
             position: string;
             /** Reason */
             reason: string | null;
+            /**
+             * Restarts
+             * @description The enrollment that this one begins again.
+             */
+            restarts?: string | null;
             /** Sequence Id */
             sequence_id: string;
             /** Sequence Name */
@@ -2066,7 +2154,7 @@ export interface components {
         };
         /**
          * Execution
-         * @description One run of one step.
+         * @description One run of one step. ``tries`` are the attempts that ended without a send.
          */
         Execution: {
             /** At */
@@ -2090,6 +2178,11 @@ export interface components {
             status: string | null;
             /** Step Id */
             step_id: string | null;
+            /**
+             * Tries
+             * @default []
+             */
+            tries: components["schemas"]["Attempt"][];
             /** Why */
             why?: unknown;
         };
@@ -3105,6 +3198,24 @@ export interface components {
             overdue_after_hours: number;
             /** Title */
             title: string;
+        };
+        /**
+         * StatusChange
+         * @description Who changed an enrollment, when and why. ``status`` ``advanced`` left it active.
+         */
+        StatusChange: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** By */
+            by: string;
+            /** Reason */
+            reason?: string | null;
+            /** Status */
+            status: string;
+            why?: components["schemas"]["Reason"] | null;
         };
         /**
          * Step
@@ -4280,6 +4391,47 @@ export interface operations {
             };
         };
     };
+    enrollments_advance: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                enrollment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Advance"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     enrollments_cancel: {
         parameters: {
             query?: {
@@ -4383,6 +4535,43 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enrollments_restart: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                enrollment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
