@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from shared.events import Envelope
-from shared.events.enrollment import PauseEnrollment
+from shared.events.enrollment import AdvanceEnrollment, PauseEnrollment, RestartEnrollment
 from shared.events.lead import LeadCreated
 from shared.events.query import Answer, Problem
 from tests.gateway.conftest import ADMIN, ENROLLMENT, LEAD, Gateway
@@ -94,3 +94,18 @@ async def test_a_password_never_travels(gateway: Gateway) -> None:
     body = {"email": "new@example.com", "role": "coach", "password": "long enough"}
     assert (await gateway.http.post("/api/v1/members", json=body, headers=gateway.key())).status_code == 201
     assert "long enough" not in str(gateway.write_side.seen)
+
+
+async def test_going_on_by_hand_and_beginning_again_are_orders(gateway: Gateway) -> None:
+    url = f"/api/v1/enrollments/{ENROLLMENT}"
+    plain = await gateway.http.post(f"{url}/advance", headers=gateway.key())
+    said = await gateway.http.post(f"{url}/advance", json={"skip": "step", "force_window": True}, headers=gateway.key())
+    again = await gateway.http.post(f"{url}/restart", headers=gateway.key())
+    assert (plain.status_code, said.status_code, again.status_code) == (200, 200, 201)
+    assert [envelope.message for envelope in gateway.write_side.seen] == [
+        AdvanceEnrollment(enrollment_id=ENROLLMENT),
+        AdvanceEnrollment(enrollment_id=ENROLLMENT, skip="step", force_window=True),
+        RestartEnrollment(enrollment_id=ENROLLMENT),
+    ]
+    wrong = await gateway.http.post(f"{url}/advance", json={"skip": "all"}, headers=gateway.key())
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "skip")
