@@ -10,7 +10,7 @@ from liquid import Environment
 from liquid.exceptions import LiquidError
 
 from services.enrollment.domain.definition_check import ContentFacts
-from shared.events.definition import SequenceDefinition, walk
+from shared.events.definition import SequenceDefinition, Step, walk
 from shared.events.kinds import EmailConfig
 from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
 
@@ -29,8 +29,16 @@ def read_content(definition: SequenceDefinition) -> dict[str, ContentFacts]:
         step.step_id: ContentFacts(unknown_tags=tuple(unknown), faults=tuple(faults))
         for step in walk(definition.steps)
         if isinstance(step.config, EmailConfig)
-        for unknown, faults in [_read(step.config)]
+        for unknown, faults in [_read_all(step)]
     }
+
+
+def _read_all(step: Step) -> tuple[list[str], list[str]]:
+    """What all variants say."""
+    read = [_read(each.config) for each in step.contents if isinstance(each.config, EmailConfig)]
+    unknown = dict.fromkeys(tag for tags, _ in read for tag in tags)
+    faults = dict.fromkeys(fault for _, found in read for fault in found)
+    return list(unknown), list(faults)
 
 
 def _read(config: EmailConfig) -> tuple[list[str], list[str]]:

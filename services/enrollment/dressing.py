@@ -59,7 +59,8 @@ class Dresser:
             raise Undressable("what the step belongs to is not in the log")
         if lead.erased:
             raise Undressable("the lead was erased")
-        step = version.steps.get(due["step_id"])
+        execution = enrollment.executions.get(due["execution"])
+        step = version.step_with(due["step_id"], execution.variant if execution is not None else None)
         if step is None or not isinstance(step.config, EmailConfig):
             raise Undressable("the version has no such message step")
         if not lead.email:

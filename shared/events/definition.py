@@ -6,10 +6,12 @@ as a whole (loops, unknown tags, missing senders) is the enrollment service's bu
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
+from hashlib import blake2b
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator, model_validator
 
 from shared.events.kinds import (
     LONGEST_TEXT,
@@ -36,6 +38,7 @@ from shared.events.kinds import (
     WhatsappConfig,
 )
 from shared.events.message import Value
+from shared.events.variants import BODIES, FIXED, Selection, Variant
 
 StepId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 LocalTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -168,9 +171,13 @@ CONFIG_OF_KIND: dict[StepKind, type[Value]] = {
 }
 
 
+#: Kinds whose message may have variants.
+VARIED_KINDS = frozenset({StepKind.EMAIL, StepKind.SMS, StepKind.WHATSAPP, StepKind.APPOINTMENT})
+
+
 class Step(Value):
     """A node. ``then`` and ``else`` are the arms of a condition; after an arm the flow joins at the next step of the
-    outer list."""
+    outer list. ``variants`` are contents of a message, of which each lead gets one."""
 
     step_id: StepId
     kind: StepKind
@@ -180,6 +187,8 @@ class Step(Value):
     conditions: Condition | None = None
     on_failure: Literal["continue", "pause", "exit"] = "continue"
     config: StepConfig = Field(default_factory=dict, validate_default=True)
+    variants: list[Variant] = Field(default=[], max_length=20)
+    selection: Selection = Selection()
     then: list[Step] = []
     else_: list[Step] = Field(default=[], alias="else")
 
@@ -191,6 +200,39 @@ class Step(Value):
         """Reads ``config`` by ``kind``, so that an error names the field of that kind and no other."""
         kind = info.data.get("kind")
         return config if kind is None else CONFIG_OF_KIND[kind].model_validate(config)
+
+    @field_validator("variants")
+    @classmethod
+    def _variants_make_sense(cls, variants: list[Variant], info: ValidationInfo) -> list[Variant]:
+        """What a variant says must be a content of the step's kind, with the same channel and sender."""
+        kind, config = info.data.get("kind"), info.data.get("config")
+        if not variants or kind is None or config is None:
+            return variants
+        if kind not in VARIED_KINDS:
+            raise ValueError(f"a step of kind {kind} has no variants")
+        if len(variants) < 2 or len({each.variant_id for each in variants}) < len(variants):
+            raise ValueError("at least two variants, each with a variant_id of its own, must be given")
+        if not any(each.weight for each in variants):
+            raise ValueError("at least one variant must have a weight above 0")
+        for variant in variants:
+            if fixed := sorted(FIXED & variant.config.keys()):
+                raise ValueError(f"{variant.variant_id}.config.{fixed[0]}: is the same for all variants")
+            try:
+                varied(kind, config, variant)
+            except ValidationError as error:
+                detail = error.errors(include_url=False, include_input=False, include_context=False)[0]
+                where = ".".join([variant.variant_id, "config", *map(str, detail["loc"])])
+                raise ValueError(f"{where}: {detail['msg']}") from None
+        return variants
+
+    def with_variant(self, variant: Variant) -> Step:
+        """The step as it is for those who get this variant."""
+        return self.model_copy(update={"config": varied(self.kind, self.config, variant)})
+
+    @property
+    def contents(self) -> list[Step]:
+        """The step as each of its variants has it; itself when it has none."""
+        return [self.with_variant(each) for each in self.variants] or [self]
 
     @model_validator(mode="after")
     def _arms_only_on_conditions(self) -> Self:
@@ -219,6 +261,19 @@ class QuietHours(Value):
 
     start: LocalTime = "21:00"
     end: LocalTime = "08:00"
+
+
+def varied(kind: StepKind, config: Value, variant: Variant) -> Any:
+    """A step's config with what the variant puts in its place. Raises ValidationError."""
+    replaced = variant.config.keys() | (BODIES if BODIES & variant.config.keys() else set())
+    kept = {name: value for name, value in config.model_dump(exclude_unset=True).items() if name not in replaced}
+    return CONFIG_OF_KIND[kind].model_validate({**kept, **variant.config})
+
+
+def content_digest(step: Step) -> str:
+    """Eight letters that change with what the step says."""
+    said = step.config.model_dump(mode="json", exclude_defaults=True)
+    return blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=4).hexdigest()
 
 
 class Window(Value):

@@ -224,7 +224,8 @@ class EnrollmentAdvanced(Event):
 
 class StepDue(Event):
     """An attempt was decided and goes to the dispatchers. ``valid_until``: later than that it is stale and planned
-    again."""
+    again. ``variant`` is which content the lead gets and ``content`` a digest of it, ``draw`` the number it was drawn
+    by, and ``why`` what else was looked at; a later attempt keeps it."""
 
     TOPIC = "enrollment.step_due.v1"
     sequence_id: UUID
@@ -237,7 +238,11 @@ class StepDue(Event):
     due_at: Instant
     valid_until: Instant
     quotas: list[QuotaSlot] = []
+    sender: str | None = None
+    variant: str | None = None
+    content: str | None = None
     draw: float | None = None
+    why: Why | None = None
     draft_id: UUID | None = None  #: the approved draft whose content goes out
     starts_at: Instant | None = None  #: when the appointment begins that it invites to
 
@@ -251,7 +256,11 @@ class StepSent(Event):
     dispatch_id: UUID
     sent_at: Instant
     message_id: str | None = None
+    answer: str | None = None
     plan: Plan | None  #: None when the enrollment ends, is paused, or has ended
+    sender: str | None = None
+    variant: str | None = None
+    content: str | None = None
 
 
 class StepDeferred(Event):
@@ -329,6 +338,9 @@ class StepSettled(Event):
     dispatch_id: UUID
     outcome: Literal["sent", "not_sent"]
     by: str
+    sender: str | None = None
+    variant: str | None = None
+    content: str | None = None
 
 
 class WatchdogRang(Event):
@@ -461,11 +473,17 @@ class EngagementNoted(Event):
     at: Instant
     link: str | None = None
     intent: Intent | None = None  #: of a reply
+    sender: str | None = None
+    variant: str | None = None
+    content: str | None = None
 
 
 class EnrollmentPaused(Event):
+    """Held where it stands. ``was`` is its status until then: one that is held may be held anew for another reason."""
+
     TOPIC = "enrollment.paused.v1"
     reason: PauseReason
+    was: str = "active"
     why: Why | None = None
     until: Instant | None = None
 
@@ -477,16 +495,33 @@ class EnrollmentResumed(Event):
     plan: Plan | None
 
 
+class ConversionAttributed(Event):
+    """The lead converted within the time in which a message is taken to have led to it: the last one that it clicked,
+    else opened, else got (``by``). ``occurred_at`` is the moment of the conversion."""
+
+    TOPIC = "enrollment.conversion_attributed.v1"
+    execution: int
+    step_id: str
+    channel: str
+    by: Literal["clicked", "opened", "sent"]
+    occurred_at: Instant
+    sender: str | None = None
+    variant: str | None = None
+    content: str | None = None
+
+
 class EnrollmentCompleted(Event):
-    """Every step is done."""
+    """Every step is done. ``took_seconds`` counts from its beginning."""
 
     TOPIC = "enrollment.completed.v1"
+    took_seconds: int | None = None
 
 
 class EnrollmentExited(Event):
     """Left before the end. ``reason``: ``replied``, ``unsubscribed``, ``bounced``, ``cancelled``, ``exit_step``,
-    ``failure``, …"""
+    ``failure``, …; ``was`` its status until then."""
 
     TOPIC = "enrollment.exited.v1"
     reason: str
+    was: str = "active"
     why: Why | None = None

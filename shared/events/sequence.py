@@ -9,6 +9,7 @@ from pydantic import Field
 
 from shared.events.definition import SequenceDefinition
 from shared.events.message import Command, Event
+from shared.events.variants import Measure
 
 SequenceStatus = Literal["draft", "pending", "approved", "rejected", "active", "paused", "archived"]
 
@@ -107,3 +108,18 @@ class SequenceResumed(Event):
 
 class SequenceArchived(Event):
     TOPIC = "sequence.archived.v1"
+
+
+class VariantWon(Event):
+    """One variant of a step met the winner rule. ``counts`` holds [sent, hits] and ``contents`` the digest of what each
+    variant said; with ``used`` later leads get it, as long as the variants say the same."""
+
+    TOPIC = "sequence.variant_won.v1"
+    version: int
+    step_id: str
+    variant: str
+    measure: Measure
+    probability: float
+    counts: dict[str, list[int]]
+    contents: dict[str, str]
+    used: bool

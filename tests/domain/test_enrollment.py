@@ -279,4 +279,4 @@ def test_another_organization_finds_nothing() -> None:
 
 def test_pausing_for_another_reason_holds_anew() -> None:
     scenario = pause(Scenario(), until=T + timedelta(hours=1))
-    pause(scenario).then(EnrollmentPaused(reason="by_hand"))
+    pause(scenario).then(EnrollmentPaused(reason="by_hand", was="paused"))

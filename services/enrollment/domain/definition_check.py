@@ -48,11 +48,17 @@ def validate(
     warnings: list[Finding] = []
     for step in steps:
         errors += _step(step, {each.step_id for each in steps})
-        if isinstance(step.config, EmailConfig):
-            errors += _content(step, step.config, (facts or {}).get(step.step_id, NO_FACTS))
-            warnings += _advice(step, step.config)
+        for content in step.contents:
+            if isinstance(content.config, EmailConfig):
+                errors += _content(content, content.config, (facts or {}).get(step.step_id, NO_FACTS))
+                warnings += _advice(content, content.config)
     errors += _unreachable(definition.steps)
-    return errors, warnings
+    return _each_once(errors), _each_once(warnings)
+
+
+def _each_once(findings: list[Finding]) -> list[Finding]:
+    """Variants share what they do not replace, and the faults in it."""
+    return [finding for at, finding in enumerate(findings) if finding not in findings[:at]]
 
 
 def _finding(where: str, problem: str) -> Finding:

@@ -28,6 +28,7 @@ from services.enrollment.domain.planning import (
     sends,
 )
 from services.enrollment.domain.reach import UNSUBSCRIBED, barrier
+from services.enrollment.domain.variants import draw
 from services.enrollment.domain.work import Work
 from shared.events.definition import AppointmentConfig
 from shared.events.enrollment import StepDue, StepPostponed, StepSkipped, StepTaken
@@ -171,6 +172,7 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
     if window_end is not None and window_end < valid_until:
         valid_until = window_end
     step_id = node.step.step_id
+    drawn = draw(work, state, node)
     return work.on_enrollment(
         state,
         StepDue(
@@ -186,6 +188,11 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
             quotas=slots,
             draft_id=state.approved.draft_id if node.drafted and state.approved is not None else None,
             starts_at=_starts_at(scene, state, node),
+            sender=_sender(scene, node),
+            variant=drawn.arm.variant_id if drawn is not None else None,
+            content=drawn.arm.content if drawn is not None else None,
+            draw=drawn.number if drawn is not None else None,
+            why=drawn.why if drawn is not None else None,
         ),
     )
 
@@ -201,6 +208,11 @@ def _starts_at(scene: Scene, state: Enrollment, node: Node) -> datetime | None:
 def _forced(plan: Plan) -> bool:
     """Did a person say that the window does not count?"""
     return plan.why.rule == ADVANCED and bool(plan.why.inputs.get("force_window"))
+
+
+def _sender(scene: Scene, node: Node) -> str | None:
+    sender = scene.organization.sender_for(node.sender) if scene.organization is not None else None
+    return sender.sender_id if sender is not None else None
 
 
 def _postpone(work: Work, state: Enrollment, plan: Plan) -> Enrollment:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 from uuid import UUID
 
 from shared.events.enrollment import StopReason
@@ -49,11 +49,18 @@ class Try(NamedTuple):
     fault: Literal["transient", "permanent"] | None
 
 
+class Credit(TypedDict):
+    sender: str | None
+    variant: str | None
+    content: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
     """One run of a message step. ``attempt`` is the newest decided; ``signals`` holds the first moment of each kind
     that counts; ``intent`` is that of the first reply. ``draft_id`` is the approved draft whose content goes out;
-    ``starts_at`` when the appointment begins that it invites to.
+    ``starts_at`` when the appointment begins that it invites to. ``sender``, ``variant``
+    and ``content`` are those of its StepDue.
     """
 
     number: int
@@ -68,6 +75,14 @@ class Execution:
     draft_id: UUID | None = None
     starts_at: datetime | None = None
     tries: tuple[Try, ...] = ()
+    sender: str | None = None
+    variant: str | None = None
+    content: str | None = None
+
+    @property
+    def credit(self) -> Credit:
+        """Whose figures its outcome and its signals belong to."""
+        return {"sender": self.sender, "variant": self.variant, "content": self.content}
 
 
 class Approved(NamedTuple):

@@ -99,6 +99,9 @@ def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
         draft_id=event.draft_id,
         starts_at=event.starts_at,
         tries=known.tries if known is not None else (),
+        sender=event.sender,
+        variant=event.variant,
+        content=event.content,
     )
     return replace(
         state,

@@ -10,11 +10,21 @@ from uuid import UUID
 
 from services.enrollment.domain.conditions import Test, compile_condition
 from services.enrollment.domain.windows import Hours, hours_of
-from shared.events.definition import ConditionConfig, SequenceDefinition, SequenceSettings, Step
+from shared.events.definition import ConditionConfig, SequenceDefinition, SequenceSettings, Step, content_digest
 from shared.events.kinds import MailContent, SmsConfig, StepKind, WebhookConfig, WhatsappConfig
 
 #: Kinds that a person carries out.
 PERSON_KINDS = frozenset({StepKind.TASK, StepKind.CALL, StepKind.REMINDER, StepKind.SOCIAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A variant in its place: ``content`` is the digest of what it says, ``step`` the step as it is with it."""
+
+    variant_id: str
+    weight: int
+    content: str
+    step: Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,11 @@ class Node:
     when: Test | None
     reaches_lead: bool = False
     drafted: bool = False
+    arms: tuple[Arm, ...] = ()
+
+    @property
+    def is_message(self) -> bool:
+        return self.channel is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,13 @@ class Version:
     steps: dict[str, Step]
     hours: Hours | None
     trigger: Test | None  #: the trigger's own conditions
+
+    def step_with(self, step_id: str, variant_id: str | None) -> Step | None:
+        """A step as those have it who got this variant; as it stands when it has no such variant."""
+        node = self.nodes.get(step_id)
+        if node is None:
+            return None
+        return next((arm.step for arm in node.arms if arm.variant_id == variant_id), node.step)
 
     def after(self, step_id: str | None, arm: str | None = None) -> Node | None:
         """The step that follows ``step_id`` (by ``arm`` when it is a condition); the first step for None; None at the
@@ -107,6 +129,7 @@ def _place(steps: Sequence[Step], joins: str | None, nodes: dict[str, Node]) -> 
             when=compile_condition(step.config.when) if isinstance(step.config, ConditionConfig) else None,
             reaches_lead=channel is not None and step.kind is not StepKind.WEBHOOK,
             drafted=step.kind is StepKind.EMAIL_MANUAL,
+            arms=_arms(step),
         )
         _place(step.then, follower, nodes)
         _place(step.else_, follower, nodes)
@@ -120,6 +143,11 @@ def _carried_by(step: Step) -> tuple[str | None, str | None]:
         case WebhookConfig():
             return step.config.channel, None
     return None, None
+
+
+def _arms(step: Step) -> tuple[Arm, ...]:
+    contents = [(variant, step.with_variant(variant)) for variant in step.variants]
+    return tuple(Arm(variant.variant_id, variant.weight, content_digest(said), said) for variant, said in contents)
 
 
 def first_message(version: Version) -> Node | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from services.enrollment.domain.attribution import attribute
 from services.enrollment.domain.errors import LeadErasedAlready
 from services.enrollment.domain.identities import normalise_address
 from services.enrollment.domain.lead import Lead, contact_channel
@@ -79,6 +80,7 @@ def win(work: Work, lead: Lead, *, value: float | None, currency: str | None, oc
     if occurred_at in lead.won:
         return
     work.on_lead(lead.id, LeadWon(value=value, currency=currency, occurred_at=occurred_at))
+    attribute(work, lead, occurred_at)
     stop_enrollments(work, lead.id, "conversion", Why(rule="conversion", inputs={"at": occurred_at.isoformat()}))
 
 

@@ -34,7 +34,8 @@ REASONS: dict[str, StopReason] = {
 
 def complete(work: Work, state: Enrollment) -> Enrollment:
     """Every step is done."""
-    state = work.on_enrollment(state, EnrollmentCompleted())
+    took = round((work.now - state.started_at).total_seconds())
+    state = work.on_enrollment(state, EnrollmentCompleted(took_seconds=took))
     _left(work, state, "completed", None)
     return state
 
@@ -49,7 +50,7 @@ def leave(work: Work, state: Enrollment, reason: str, *, stop: StopReason, why: 
     task_id = state.task_id
     if task_id is not None:
         work.record("task", task_id, TaskWithdrawn(reason=reason), state.lead_id)
-    state = work.on_enrollment(state, EnrollmentExited(reason=reason, why=why))
+    state = work.on_enrollment(state, EnrollmentExited(reason=reason, was=state.status, why=why))
     _left(work, state, "exited", reason)
     return state
 
@@ -65,7 +66,7 @@ def hold(
 ) -> Enrollment:
     """Pauses; a step in flight is asked to stop."""
     state = stop_in_flight(work, state, stop)
-    return work.on_enrollment(state, EnrollmentPaused(reason=reason, why=why, until=until))
+    return work.on_enrollment(state, EnrollmentPaused(reason=reason, was=state.status, why=why, until=until))
 
 
 def stop_in_flight(work: Work, state: Enrollment, reason: StopReason) -> Enrollment:

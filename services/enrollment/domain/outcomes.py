@@ -89,7 +89,9 @@ def sent(work: Work, outcome: RecordSent) -> None:
             dispatch_id=execution.dispatch_id,
             sent_at=outcome.sent_at,
             message_id=outcome.message_id,
+            answer=outcome.answer,
             plan=plan,
+            **execution.credit,
         ),
     )
     if stands_here:
@@ -107,6 +109,7 @@ def settle(work: Work, state: Enrollment, execution: Execution, outcome: str, by
             dispatch_id=execution.dispatch_id,
             outcome="sent" if outcome == "sent" else "not_sent",
             by=by,
+            **execution.credit,
         ),
     )
     if state.status == Status.PAUSED and state.reason == "in_doubt" and state.last_execution == execution.number:

@@ -21,10 +21,19 @@ from services.enrollment.domain.quotas import (
     rows_for,
 )
 from services.enrollment.domain.sequence import Sequence
+from services.enrollment.domain.variants import key_of, kind_of
 from services.enrollment.domain.watchdogs import round_delay
 from services.enrollment.domain.work import IdentityClaim, Wake
 from services.enrollment.domain.world import World
-from shared.events.enrollment import StepDeferred, StepDue, StepStopped
+from shared.events.enrollment import (
+    ConversionAttributed,
+    EngagementNoted,
+    StepDeferred,
+    StepDue,
+    StepSent,
+    StepSettled,
+    StepStopped,
+)
 from shared.events.lead import LeadAddressSuppressed, LeadErased
 from shared.events.organization import AddressSuppressed, AddressUnsuppressed
 from shared.events.why import TimerClass
@@ -138,6 +147,7 @@ def rows_of(decision: Decision, world: World) -> Rows:
         else:
             rows.timers.append(wanted)
     _marks(rows, decision)
+    _figures(rows, decision)
     return rows
 
 
@@ -276,3 +286,23 @@ def _marks(rows: Rows, decision: Decision) -> None:
                 rows.suppressions_gone.append((change.organization_id, change.event.channel, change.event.address_hash))
             case LeadErased():
                 rows.erased.append(change.id)
+
+
+def _figures(rows: Rows, decision: Decision) -> None:
+    """What variants are chosen by."""
+    for change in decision.changes:
+        event = change.event
+        match event:
+            case StepSent() | ConversionAttributed():
+                figure = "sent" if isinstance(event, StepSent) else "conversions"
+            case StepSettled(outcome="sent"):
+                figure = "sent"
+            case EngagementNoted():
+                figure = event.signal
+            case _:
+                continue
+        state = decision.states[change.id]
+        if event.variant is None or event.content is None or not isinstance(state, Enrollment):
+            continue
+        kind = kind_of(state.sequence_id, event.step_id)
+        rows.figures.append(Figure(change.organization_id, kind, key_of(event.variant, event.content, figure)))

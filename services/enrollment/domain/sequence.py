@@ -7,10 +7,10 @@ archived. A live sequence may have a draft of its own beside the running version
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from services.enrollment.domain.errors import (
@@ -33,10 +33,20 @@ from shared.events.sequence import (
     SequenceResumed,
     SequenceStatus,
     SequenceSubmitted,
+    VariantWon,
 )
 
 DraftStatus = Literal["draft", "pending", "approved", "rejected"]
 Life = Literal["active", "paused", "archived"]
+
+
+class Winner(NamedTuple):
+    """The variant of a step that has won by a measure over contents (digests by variant); ``used`` by later leads."""
+
+    variant: str
+    measure: str
+    contents: Mapping[str, str]
+    used: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +54,7 @@ class Sequence:
     """``draft`` is what the next version would be, None when there is nothing new; ``published`` the running
     version's definition.
 
-    ``version`` is its number, 0 before the first. ``life`` is None until then.
+    ``version`` is its number, 0 before the first. ``life`` is None until then. ``winners`` by step id.
     """
 
     id: UUID
@@ -55,6 +65,7 @@ class Sequence:
     life: Life | None = None
     version: int = 0
     published: SequenceDefinition | None = None
+    winners: Mapping[str, Winner] = field(default_factory=dict)
 
     @property
     def status(self) -> SequenceStatus:
@@ -97,6 +108,9 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
             state = replace(state, life="active")
         case SequenceArchived():
             state = replace(state, life="archived")
+        case VariantWon():
+            winner = Winner(event.variant, event.measure, event.contents, event.used)
+            state = replace(state, winners={**state.winners, event.step_id: winner})
     return state
 
 

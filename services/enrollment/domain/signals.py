@@ -51,6 +51,7 @@ def record(work: Work, fact: RecordSignal) -> None:
                 at=fact.at,
                 link=fact.link,
                 intent=fact.intent,
+                **execution.credit,
             ),
         )
         _score(work, state, fact)

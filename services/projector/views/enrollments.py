@@ -10,7 +10,7 @@ from services.projector.ops import Document, Ops
 from services.projector.views.ignored import BULK, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.view import Keys, View, on
 
-_COUNTED = ("sent", "opened", "clicked", "replied", "bounced", "failed", "skipped")
+_COUNTED = ("sent", "opened", "clicked", "replied", "bounced", "conversions", "failed", "skipped")
 
 
 def kind_of_channel(channel: str) -> str:
@@ -198,6 +198,12 @@ class Enrollments(View):
         document = self.of_subject(event, ops)
         document.set({f"steps.{data['execution']}.signals.{data['signal']}": moment(data["at"])})
         document.inc(f"counts.{data['signal']}")
+
+    @on("enrollment.conversion_attributed.v1")
+    def converted(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.set({f"steps.{event.data['execution']}.converted_at": moment(event.data["occurred_at"])})
+        document.inc("counts.conversions")
 
     @on("enrollment.paused.v1")
     def paused(self, event: Event, ops: Ops) -> None:

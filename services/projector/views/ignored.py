@@ -54,6 +54,7 @@ ENROLLMENT = frozenset(
         "enrollment.members_notified.v1",
         "enrollment.goal_reached.v1",
         "enrollment.engagement_noted.v1",
+        "enrollment.conversion_attributed.v1",
         "enrollment.paused.v1",
         "enrollment.resumed.v1",
         "enrollment.completed.v1",
@@ -85,6 +86,7 @@ SEQUENCE = frozenset(
         "sequence.paused.v1",
         "sequence.resumed.v1",
         "sequence.archived.v1",
+        "sequence.variant_won.v1",
     }
 )
 ORGANIZATION = frozenset(

@@ -30,7 +30,7 @@ class Messages(View):
     """
 
     name = "messages"
-    version = 1
+    version = 2
     # Every index is paid for by every message: an enrollment's are found by the range of their ids, other filters
     # narrow the organization's.
     indexes: ClassVar[tuple[Keys | Partial, ...]] = (
@@ -83,6 +83,9 @@ class Messages(View):
                 "step_id": data["step_id"],
                 "execution": data["execution"],
                 "channel": data["channel"],
+                "sender": data.get("sender"),
+                "variant": data.get("variant"),
+                "why": data.get("why"),
                 "status": "due",
                 "attempts": 1,
                 "due_at": moment(data["due_at"]),
@@ -98,6 +101,7 @@ class Messages(View):
             "status": "sent",
             "sent_at": moment(data["sent_at"]),
             "message_id": data.get("message_id"),
+            "answer": data.get("answer"),
             "error": None,
         }
         _message(event, ops).set(fields)
@@ -134,6 +138,10 @@ class Messages(View):
     @on("enrollment.engagement_noted.v1")
     def engaged(self, event: Event, ops: Ops) -> None:
         _message(event, ops).set({_FIRST[event.data["signal"]]: moment(event.data["at"])})
+
+    @on("enrollment.conversion_attributed.v1")
+    def converted(self, event: Event, ops: Ops) -> None:
+        _message(event, ops).set({"converted_at": moment(event.data["occurred_at"])})
 
     @on("engagement.signal_received.v1")
     def hit(self, event: Event, ops: Ops) -> None:

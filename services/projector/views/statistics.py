@@ -71,6 +71,7 @@ class Statistics(View):
             "enrollment.advanced.v1",
             "enrollment.step_stop_requested.v1",
             "enrollment.watchdog_rang.v1",
+            "enrollment.conversion_attributed.v1",
             "enrollment.step_taken.v1",
             "enrollment.step_handed_to_person.v1",
             "enrollment.step_done_by_person.v1",

@@ -54,6 +54,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "enrollment.members_notified.v1": ("to",),
     "enrollment.goal_reached.v1": ("goal",),
     "enrollment.engagement_noted.v1": ("signal", "link"),
+    "enrollment.conversion_attributed.v1": ("by", "occurred_at", "variant"),
     "enrollment.paused.v1": ("reason", "why", "until"),
     "enrollment.resumed.v1": (),
     "enrollment.completed.v1": (),
