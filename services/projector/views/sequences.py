@@ -27,7 +27,7 @@ class Sequences(View):
     """
 
     name = "sequences"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("created_at", -1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("created_at", -1)),
@@ -95,6 +95,12 @@ class Sequences(View):
     @on("sequence.archived.v1")
     def archived(self, event: Event, ops: Ops) -> None:
         self._changed(event, ops, {"life": "archived"})
+
+    @on("sequence.variant_won.v1")
+    def variant_won(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        winner = {name: data[name] for name in ("variant", "measure", "probability", "counts", "contents", "used")}
+        self._changed(event, ops, {f"winners.{data['step_id']}": {**winner, "at": event.at}})
 
     def _drafted(self, event: Event, ops: Ops) -> Document:
         definition = plain(event.data["definition"])

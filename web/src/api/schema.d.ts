@@ -128,111 +128,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/bulks": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Bulks
-         * @description Bulks with their progress, newest first.
-         */
-        get: operations["bulks_bulks"];
-        put?: never;
-        /**
-         * Order
-         * @description Orders something for many targets; answers once the write side has them all.
-         */
-        post: operations["bulks_order"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/bulks/{bulk_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Bulk
-         * @description A bulk: progress while it runs, then the report.
-         */
-        get: operations["bulks_bulk"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/bulks/{bulk_id}/cancel": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Cancel
-         * @description Leaves the targets that are still to come as they are.
-         */
-        post: operations["bulks_cancel"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/bulks/{bulk_id}/refusals": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Refusals
-         * @description The targets that were refused, each with its reason, in order.
-         */
-        get: operations["bulks_refusals"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/bulks/{bulk_id}/undo": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Undo
-         * @description Takes a bulk enrolment back by another bulk: enrollments that no message went out to are cancelled. Its
-         *     refusals list what cannot be undone.
-         */
-        post: operations["bulks_undo"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/enrollments": {
         parameters: {
             query?: never;
@@ -251,27 +146,6 @@ export interface paths {
          * @description Puts a lead into a sequence's active version.
          */
         post: operations["enrollments_enroll"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/enrollments/bulk": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Enroll Many
-         * @description Puts many leads, or all that a filter finds, into a sequence's active version; ``bulks/{bulk_id}`` tells the
-         *     rest.
-         */
-        post: operations["enrollments_enroll_many"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1696,28 +1570,6 @@ export interface components {
             username: string;
         };
         /**
-         * BulkEnrollment
-         * @description Exactly one of ``lead_ids`` and ``filter`` (fields as in the list of leads).
-         */
-        BulkEnrollment: {
-            /** Filter */
-            filter?: {
-                [key: string]: unknown;
-            } | null;
-            /** Lead Ids */
-            lead_ids?: string[] | null;
-            /**
-             * Sequence Id
-             * Format: uuid
-             */
-            sequence_id: string;
-            /**
-             * Start
-             * @default true
-             */
-            start: boolean;
-        };
-        /**
          * Call
          * @description ``at``: when it began; just now when left out.
          */
@@ -2410,26 +2262,6 @@ export interface components {
             scopes: string[];
         };
         /**
-         * NewBulk
-         * @description ``order`` holds the fields of the single order, e.g. ``{"sequence_id": …}`` for ``enroll``, ``{"add": […]}``
-         *     for ``tag``.
-         */
-        NewBulk: {
-            /**
-             * Kind
-             * @description enroll, start, pause, resume, cancel, tag
-             */
-            kind: string;
-            /**
-             * Order
-             * @default {}
-             */
-            order: {
-                [key: string]: unknown;
-            };
-            targets: components["schemas"]["Targets"];
-        };
-        /**
          * NewEnrollment
          * @description ``start`` False leaves it pending until started by hand.
          */
@@ -2799,6 +2631,31 @@ export interface components {
             max?: number | null;
             /** Min */
             min?: number | null;
+        };
+        /**
+         * Selection
+         * @description ``fixed`` draws by weight; ``auto`` by what is known of each one's ``measure`` (Thompson sampling), once every
+         *     variant was sent ``min_sent`` times and by weight before.
+         */
+        Selection: {
+            /**
+             * Measure
+             * @default open
+             * @enum {string}
+             */
+            measure: "open" | "click" | "reply" | "conversion";
+            /**
+             * Min Sent
+             * @default 20
+             */
+            min_sent: number;
+            /**
+             * Mode
+             * @default fixed
+             * @enum {string}
+             */
+            mode: "fixed" | "auto";
+            winner?: components["schemas"]["WinnerRule"] | null;
         };
         /** SenderChange */
         SenderChange: {
@@ -3220,7 +3077,7 @@ export interface components {
         /**
          * Step
          * @description A node. ``then`` and ``else`` are the arms of a condition; after an arm the flow joins at the next step of the
-         *     outer list.
+         *     outer list. ``variants`` are contents of a message, of which each lead gets one.
          */
         Step: {
             /**
@@ -3256,6 +3113,14 @@ export interface components {
              * @enum {string}
              */
             on_failure: "continue" | "pause" | "exit";
+            /**
+             * @default {
+             *       "measure": "open",
+             *       "min_sent": 20,
+             *       "mode": "fixed"
+             *     }
+             */
+            selection: components["schemas"]["Selection"];
             /** Step Id */
             step_id: string;
             /**
@@ -3263,6 +3128,11 @@ export interface components {
              * @default []
              */
             then: components["schemas"]["Step"][];
+            /**
+             * Variants
+             * @default []
+             */
+            variants: components["schemas"]["Variant"][];
         };
         /**
          * StepKind
@@ -3327,18 +3197,6 @@ export interface components {
              * @default []
              */
             remove: string[];
-        };
-        /**
-         * Targets
-         * @description Exactly one of ``ids`` and ``filter``: leads or enrollments, as the kind of order asks for.
-         */
-        Targets: {
-            /** Filter */
-            filter?: {
-                [key: string]: unknown;
-            } | null;
-            /** Ids */
-            ids?: string[] | null;
         };
         /** TaskConfig */
         TaskConfig: {
@@ -3600,15 +3458,30 @@ export interface components {
             temperatures: string[];
         };
         /**
-         * Undo
-         * @description ``also_sent``: cancel those too that had messages; the messages stay sent and are listed.
+         * Variant
+         * @description ``config`` holds what differs from the step's own; an ``html`` or ``text`` replaces both. ``weight`` is its share
+         *     of the leads with fixed weights, 0 for none.
          */
-        Undo: {
+        Variant: {
             /**
-             * Also Sent
-             * @default false
+             * Config
+             * @default {}
              */
-            also_sent: boolean;
+            config: {
+                [key: string]: unknown;
+            };
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+            /** Variant Id */
+            variant_id: string;
+            /**
+             * Weight
+             * @default 1
+             */
+            weight: number;
         };
         /**
          * WaitConfig
@@ -3716,6 +3589,29 @@ export interface components {
              * @default 00:00
              */
             start: string;
+        };
+        /**
+         * WinnerRule
+         * @description A variant has won once it is the best with ``probability`` and every variant was sent ``at_least`` times. With
+         *     ``use`` all later leads get it.
+         */
+        WinnerRule: {
+            /**
+             * Act
+             * @default none
+             * @enum {string}
+             */
+            act: "none" | "use";
+            /**
+             * At Least
+             * @default 100
+             */
+            at_least: number;
+            /**
+             * Probability
+             * @default 0.95
+             */
+            probability: number;
         };
         /** WithinTime */
         WithinTime: {
@@ -3985,248 +3881,6 @@ export interface operations {
             };
         };
     };
-    bulks_bulks: {
-        parameters: {
-            query?: {
-                status?: string | null;
-                kind?: string | null;
-                limit?: number;
-                /** @description Opaque mark of the next page. */
-                cursor?: string | null;
-                /** @description A field; with - in front, descending. */
-                sort?: string | null;
-                /** @description Words, or beginnings of words. */
-                q?: string | null;
-                /** @description Wait (at most 5 s) until the view has reached this position. */
-                min_position?: string | null;
-            };
-            header?: {
-                /** @description Same key, same answer; for 24 hours. */
-                "idempotency-key"?: string | null;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DocumentPage"];
-                };
-            };
-            /** @description A problem document (RFC 9457). */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    bulks_order: {
-        parameters: {
-            query?: {
-                /** @description Wait (at most 5 s) until the view has reached this position. */
-                min_position?: string | null;
-            };
-            header?: {
-                /** @description Same key, same answer; for 24 hours. */
-                "idempotency-key"?: string | null;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewBulk"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Created"];
-                };
-            };
-            /** @description A problem document (RFC 9457). */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    bulks_bulk: {
-        parameters: {
-            query?: {
-                /** @description Wait (at most 5 s) until the view has reached this position. */
-                min_position?: string | null;
-            };
-            header?: {
-                /** @description Same key, same answer; for 24 hours. */
-                "idempotency-key"?: string | null;
-            };
-            path: {
-                bulk_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Document"];
-                };
-            };
-            /** @description A problem document (RFC 9457). */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    bulks_cancel: {
-        parameters: {
-            query?: {
-                /** @description Wait (at most 5 s) until the view has reached this position. */
-                min_position?: string | null;
-            };
-            header?: {
-                /** @description Same key, same answer; for 24 hours. */
-                "idempotency-key"?: string | null;
-            };
-            path: {
-                bulk_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Created"];
-                };
-            };
-            /** @description A problem document (RFC 9457). */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    bulks_refusals: {
-        parameters: {
-            query?: {
-                limit?: number;
-                /** @description Opaque mark of the next page. */
-                cursor?: string | null;
-                /** @description A field; with - in front, descending. */
-                sort?: string | null;
-                /** @description Words, or beginnings of words. */
-                q?: string | null;
-                /** @description Wait (at most 5 s) until the view has reached this position. */
-                min_position?: string | null;
-            };
-            header?: {
-                /** @description Same key, same answer; for 24 hours. */
-                "idempotency-key"?: string | null;
-            };
-            path: {
-                bulk_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DocumentPage"];
-                };
-            };
-            /** @description A problem document (RFC 9457). */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    bulks_undo: {
-        parameters: {
-            query?: {
-                /** @description Wait (at most 5 s) until the view has reached this position. */
-                min_position?: string | null;
-            };
-            header?: {
-                /** @description Same key, same answer; for 24 hours. */
-                "idempotency-key"?: string | null;
-            };
-            path: {
-                bulk_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["Undo"] | null;
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Created"];
-                };
-            };
-            /** @description A problem document (RFC 9457). */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     enrollments_enrollments: {
         parameters: {
             query?: {
@@ -4293,45 +3947,6 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Created"];
-                };
-            };
-            /** @description A problem document (RFC 9457). */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    enrollments_enroll_many: {
-        parameters: {
-            query?: {
-                /** @description Wait (at most 5 s) until the view has reached this position. */
-                min_position?: string | null;
-            };
-            header?: {
-                /** @description Same key, same answer; for 24 hours. */
-                "idempotency-key"?: string | null;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["BulkEnrollment"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
                 headers: {
                     [name: string]: unknown;
                 };
