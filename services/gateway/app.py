@@ -16,6 +16,7 @@ from services.gateway.routes import (
     activities,
     auth,
     bulks,
+    calendars,
     enrollments,
     leads,
     messages,
@@ -30,7 +31,20 @@ from shared.telemetry import histogram, telemetry_page
 
 API = "/api/v1"
 DIST = Path(__file__).resolve().parents[2] / "web" / "dist"
-_MODULES = (auth, organization, sequences, enrollments, bulks, leads, activities, tasks, messages, metrics, operations)
+_MODULES = (
+    auth,
+    organization,
+    calendars,
+    sequences,
+    enrollments,
+    bulks,
+    leads,
+    activities,
+    tasks,
+    messages,
+    metrics,
+    operations,
+)
 _PROBLEM = {
     "description": "A problem document (RFC 9457).",
     "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},

@@ -54,8 +54,8 @@ Intent = Literal["interested", "not_now", "not_interested", "unsubscribe", "out_
 
 class Delay(Value):
     """How long a step waits, counted from where; ``at`` then moves it to that local time of day, the same day or the
-    next. Only a delay from a lead's date field may be negative: so long before it. A moment that has passed is due at
-    once.
+    next. Only a delay from a lead's date field may be negative: so long before it; where the field holds no date, such
+    a step is passed over. A moment that has passed is due at once.
     """
 
     amount: int = Field(default=0, ge=-100_000, le=100_000)

@@ -222,6 +222,16 @@ class EnrollmentAdvanced(Event):
     plan: Plan
 
 
+class EnrollmentReplanned(Event):
+    """What waits was planned again, because the lead or the organization's rules changed. ``why`` says what did."""
+
+    TOPIC = "enrollment.replanned.v1"
+    execution: int
+    step_id: str
+    plan: Plan
+    why: Why
+
+
 class StepDue(Event):
     """An attempt was decided and goes to the dispatchers. ``valid_until``: later than that it is stale and planned
     again. ``variant`` is which content the lead gets and ``content`` a digest of it, ``draw`` the number it was drawn

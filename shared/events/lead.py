@@ -6,6 +6,7 @@ them have names of their own.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -339,6 +340,16 @@ class LeadReplied(Event):
     execution: int | None = None
     subject: Pii = None
     text: Pii = None
+    at: Instant
+
+
+class LeadWentAway(Event):
+    """An automatic answer named the day on which the lead is back; until then no message goes out."""
+
+    TOPIC = "lead.went_away.v1"
+    returns_on: date
+    enrollment_id: UUID
+    execution: int
     at: Instant
 
 

@@ -7,9 +7,11 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.events.definition import Limits, RampUp, Window
+from shared.events.definition import DayOff, Limits, QuietHours, RampUp, Window
 from shared.events.message import Command, Event, Instant
 
+#: Whose days off a calendar holds.
+CALENDAR_NAME = r"^(organization|sender:[a-z0-9][a-z0-9_-]{0,63}|member:[0-9a-f-]{36})$"
 Role = Literal["admin", "coach", "operator", "viewer"]
 
 
@@ -30,8 +32,20 @@ class SetOrganization(Command):
     timezone: str | None = None
     postal_address: str | None = None
     windows: list[Window] | None = None
+    quiet_hours: QuietHours | None = None
     limits: Limits | None = None
     score_rules: dict[str, int] | None = None
+
+
+class SetCalendar(Command):
+    """Days off of everybody (``organization``), a sender (``sender:<id>``) or a coach (``member:<id>``). It replaces
+    what was set before. ``holidays`` is a country or a part of one, such as DE or DE-BY.
+    """
+
+    TOPIC = "organization.set_calendar.v1"
+    calendar: str = Field(pattern=CALENDAR_NAME)
+    holidays: str | None = Field(default=None, max_length=16)
+    days_off: list[DayOff] = Field(default=[], max_length=500)
 
 
 class AddMember(Command):
@@ -110,8 +124,18 @@ class OrganizationSettingsSet(Event):
     timezone: str | None = None
     postal_address: str | None = None
     windows: list[Window] | None = None
+    quiet_hours: QuietHours | None = None
     limits: Limits | None = None
     score_rules: dict[str, int] | None = None
+
+
+class CalendarSet(Event):
+    """See SetCalendar; an empty one was cleared."""
+
+    TOPIC = "organization.calendar_set.v1"
+    calendar: str
+    holidays: str | None = None
+    days_off: list[DayOff] = []
 
 
 class MemberAdded(Event):

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.enrollment.domain.windows import (
+    UTC_ZONE,
     Hours,
     at_time_of_day,
     business_days_later,
     days_off,
     first_zone,
+    is_day_off,
     local_days_later,
     next_open,
 )
@@ -180,16 +182,26 @@ def test_holidays_and_weekends_are_passed_over() -> None:
 
 def test_rules_that_meet_only_in_part_open_where_all_do() -> None:
     morning, late = Hours([Window(start="08:00", end="12:00")]), Hours([Window(start="10:00", end="18:00")])
-    assert next_open(at("UTC", 2026, 11, 20, 6, 0), [morning, late], ZoneInfo("UTC")) == (
+    assert next_open(at("UTC", 2026, 11, 20, 6, 0), [(morning, UTC_ZONE), (late, UTC_ZONE)]) == (
         at("UTC", 2026, 11, 20, 10, 0),
         at("UTC", 2026, 11, 20, 12, 0),
     )
 
 
-def test_rules_that_never_meet_hold_up_nobody() -> None:
+def test_rules_that_never_meet_are_told() -> None:
     night, day = Hours([Window(start="01:00", end="02:00")]), Hours([Window(start="10:00", end="18:00")])
     moment = at("UTC", 2026, 11, 20, 6, 0)
-    assert next_open(moment, [night, day], ZoneInfo("UTC")) == (moment, None)
+    assert next_open(moment, [(night, UTC_ZONE), (day, UTC_ZONE)]) is None
+    assert next_open(moment, []) == (moment, None)
+
+
+def test_rules_are_read_each_in_its_own_zone() -> None:
+    day, loud = Hours([Window(start="09:00", end="17:00")]), Hours([Window(start="08:00", end="21:00")])
+    rules = [(day, ZoneInfo("Europe/Berlin")), (loud, ZoneInfo("America/New_York"))]
+    assert next_open(at("UTC", 2026, 11, 20, 8, 0), rules) == (
+        at("America/New_York", 2026, 11, 20, 8, 0),
+        at("Europe/Berlin", 2026, 11, 20, 17, 0),
+    )
 
 
 @pytest.mark.parametrize(
@@ -216,8 +228,14 @@ def test_days_keep_the_wall_time_across_a_change_of_the_clocks() -> None:
 
 def test_business_days_leave_out_weekends_and_holidays() -> None:
     berlin = ZoneInfo("Europe/Berlin")
-    later = business_days_later(at("Europe/Berlin", 2026, 12, 23, 9, 0), 2, berlin, "DE")
+    later = business_days_later(at("Europe/Berlin", 2026, 12, 23, 9, 0), 2, berlin, in_germany)
     assert later == at("Europe/Berlin", 2026, 12, 28, 9, 0)
+    earlier = business_days_later(at("Europe/Berlin", 2026, 12, 28, 9, 0), -2, berlin, in_germany)
+    assert earlier == at("Europe/Berlin", 2026, 12, 23, 9, 0)
+
+
+def in_germany(day: date) -> bool:
+    return is_day_off(day, "DE")
 
 
 def test_an_unknown_zone_falls_back() -> None:

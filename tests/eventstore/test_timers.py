@@ -21,6 +21,11 @@ def many(count: int, timer_class: TimerClass = TimerClass.FOLLOW_UP, organizatio
     return [timer(new_id(), n, timer_class=timer_class, organization_id=organization_id) for n in range(count)]
 
 
+def spread_of(row: TimerRow) -> timedelta:
+    """Where a row lies within ten minutes."""
+    return timedelta(milliseconds=int(row.aggregate_id.hex[-8:], 16) * 600_000 // 2**32)
+
+
 def test_only_due_timers_are_taken_earliest_first(store: EventStore) -> None:
     rows = many(4)
     add(store, *reversed(rows), timer(new_id(), blocked_on="pause"))
@@ -96,8 +101,7 @@ def test_blocked_timers_wake_spread_out(store: EventStore) -> None:
     assert NOW <= min(moments) <= max(moments) < NOW + timedelta(seconds=600)
     assert max(moments) - min(moments) > timedelta(seconds=120)
     for row in woken:
-        spread = timedelta(milliseconds=int(row.aggregate_id.hex[-8:], 16) * 600_000 // 2**32)
-        assert row.due_at == NOW + spread
+        assert row.due_at == NOW + spread_of(row)
     assert store.timers_count() == {"waiting": 50, "blocked": 2}
 
 
@@ -106,3 +110,23 @@ def test_waking_without_spread_is_at_once(store: EventStore) -> None:
     add(store, row)
     store.append([], Effects(timers_woken=[TimerWake("task:1", "demo", NOW)]))
     assert store.timers_due(NOW, 5) == [row._replace(due_at=NOW, blocked_on=None)]
+
+
+def test_what_waits_is_woken_before_its_time_but_never_later(store: EventStore) -> None:
+    later = [timer(new_id(), 86_400) for _ in range(50)]
+    soon = timer(new_id(), 1)
+    others = [
+        timer(new_id(), 86_400, timer_class=TimerClass.WATCHDOG),
+        timer(new_id(), 86_400, organization_id="other"),
+        timer(new_id(), blocked_on="task:1"),
+    ]
+    add(store, *later, soon, *others)
+    store.append([], Effects(timers_woken=[TimerWake(None, "demo", NOW, 600)]))
+    woken = store.timers_due(NOW + timedelta(seconds=600), 100)
+    assert {row.aggregate_id for row in woken} == {row.aggregate_id for row in [*later, soon]}
+    moments = {row.aggregate_id: row.due_at for row in woken}
+    assert moments[soon.aggregate_id] in {soon.due_at, NOW + spread_of(soon)}
+    assert all(NOW <= moment < NOW + timedelta(seconds=600) for moment in moments.values() if moment is not None)
+    assert len(set(moments.values())) > 40
+    untouched = store.timers_of([row.aggregate_id for row in others])
+    assert [untouched[row.aggregate_id] for row in others] == [[row] for row in others]

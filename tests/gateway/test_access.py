@@ -30,6 +30,7 @@ IDS = {
     "member_id": UUID(int=4),
     "key_id": UUID(int=7),
     "sender_id": "default",
+    "calendar": "organization",
     "name": "leads",
     "job_id": "j1",
     "bulk_id": UUID(int=11),

@@ -5,6 +5,7 @@ import asyncio
 from shared.events import Envelope
 from shared.events.enrollment import AdvanceEnrollment, PauseEnrollment, RestartEnrollment
 from shared.events.lead import LeadCreated
+from shared.events.organization import SetCalendar
 from shared.events.query import Answer, Problem
 from tests.gateway.conftest import ADMIN, ENROLLMENT, LEAD, Gateway
 
@@ -109,3 +110,24 @@ async def test_going_on_by_hand_and_beginning_again_are_orders(gateway: Gateway)
     ]
     wrong = await gateway.http.post(f"{url}/advance", json={"skip": "all"}, headers=gateway.key())
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "skip")
+
+
+async def test_days_off_are_set_by_an_admin_and_listed(gateway: Gateway) -> None:
+    body = {"holidays": "DE-BY", "days_off": [{"first": "2026-12-24", "last": "2026-12-31", "name": "Closed"}]}
+    answer = await gateway.http.put("/api/v1/calendars/sender:default", json=body, headers=gateway.key())
+    assert answer.status_code == 200
+    message = gateway.write_side.seen[-1].message
+    assert isinstance(message, SetCalendar)
+    assert (message.calendar, message.holidays, message.days_off[0].name) == ("sender:default", "DE-BY", "Closed")
+    await gateway.http.delete("/api/v1/calendars/sender:default", headers=gateway.key())
+    assert gateway.write_side.seen[-1].message == SetCalendar(calendar="sender:default")
+    listed = await gateway.http.get("/api/v1/calendars", headers=gateway.key())
+    assert (listed.status_code, listed.json()) == (200, {"items": []})
+    for path, wrong, field in (
+        ("everybody", {}, "calendar"),
+        ("organization", {"days_off": [{"first": "2026-12-24", "last": "2026-12-01"}]}, "days_off.0"),
+        ("organization", {"days_off": [{"first": "soon"}]}, "days_off.0.first"),
+    ):
+        refused = await gateway.http.put(f"/api/v1/calendars/{path}", json=wrong, headers=gateway.key())
+        assert refused.status_code == 422
+        assert any(field in error["field"] for error in refused.json()["errors"])

@@ -8,20 +8,24 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from services.enrollment.domain.condition_check import check_condition
 from services.enrollment.domain.lead_values import is_known
-from services.enrollment.domain.windows import days_off, zone_named
+from services.enrollment.domain.windows import UTC_ZONE, Hours, days_off, hours_of, next_open, zone_named
 from shared.events.definition import (
     ConditionConfig,
     SequenceDefinition,
     SequenceSettings,
     Step,
+    Window,
     walk,
 )
-from shared.events.kinds import EmailConfig, StepKind
+from shared.events.kinds import Channel, EmailConfig, StepKind
 
 Finding = dict[str, str]
+#: Where the search for an hour in which all windows are open begins.
+SOME_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 LONG_SUBJECT = 78
 MANY_LINKS = 10
 _LINK = re.compile(r"""href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
@@ -76,8 +80,18 @@ def _settings(settings: SequenceSettings) -> Iterator[Finding]:
         and all(set(window.days) <= {"sat", "sun"} for window in settings.windows)
     ):
         yield _finding("settings.windows", "lie on weekends, which are skipped")
+    for channel, windows in settings.channel_windows.items():
+        yield from _channel_windows(settings, channel, windows)
     if settings.holidays is not None and not days_off(settings.holidays, 2026):
         yield _finding("settings.holidays", "must be a country such as DE, or a part of one such as DE-BY")
+
+
+def _channel_windows(settings: SequenceSettings, channel: Channel, windows: Sequence[Window]) -> Iterator[Finding]:
+    where = f"settings.channel_windows.{channel.value}"
+    if not any(window.days for window in windows):
+        yield _finding(where, "must name at least one day")
+    elif next_open(SOME_MOMENT, [(Hours(windows), UTC_ZONE), (hours_of(settings) or Hours([]), UTC_ZONE)]) is None:
+        yield _finding(where, "and settings.windows are never open together: a message must be inside both")
 
 
 def _trigger(definition: SequenceDefinition) -> Iterator[Finding]:

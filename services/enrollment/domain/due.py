@@ -13,12 +13,14 @@ from services.enrollment.domain.at_once import reach_goal, set_fields, take_effe
 from services.enrollment.domain.conditions import evaluate
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.flow import PERSON_KINDS, Node
+from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
 from services.enrollment.domain.organization import DEFAULT_SENDER
 from services.enrollment.domain.person_steps import hand_over
 from services.enrollment.domain.planning import (
     ADVANCED,
     BY_DELAY,
+    NEVER_OPEN,
     Scene,
     blocked,
     delayed,
@@ -113,6 +115,9 @@ def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enro
         if why.rule == UNSUBSCRIBED and rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, why)
         return _skip(work, scene, state, node, why)
+    delay = node.step.delay
+    if delay.amount < 0 and delay.field is not None and date_field(scene.lead, delay.field, scene.zone) is None:
+        return _skip(work, scene, state, node, Why(rule="no_date", inputs={"field": delay.field}))
     if node.entry is not None:
         verdict = evaluate(node.entry, scene, state)
         if not verdict.holds:
@@ -157,12 +162,13 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
     assert plan is not None
     assert channel is not None
     at, slots, why, window_end = fit(scene, state, node, now, BY_DELAY, take=True, any_hour=_forced(plan))
-    if at > now:
+    if at is None or at > now:
         moved = Plan(
             step_id=plan.step_id,
             execution=plan.execution,
             at=at,
             due_at=plan.due_at,
+            blocked_on=None if at is not None else NEVER_OPEN,
             timer_class=plan.timer_class,
             why=why,
             reserved=slots,
@@ -235,7 +241,7 @@ def _skip(work: Work, scene: Scene, state: Enrollment, node: Node, why: Why) -> 
 def _take(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment:
     step, config = node.step, node.step.config
     if step.kind in PERSON_KINDS or node.drafted:
-        return hand_over(work, state, node)
+        return hand_over(work, scene, state, node)
     if isinstance(config, ExitConfig):
         state = _taken(work, state, node, None)
         return leave(

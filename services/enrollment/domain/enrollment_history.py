@@ -27,6 +27,7 @@ from shared.events.enrollment import (
     EnrollmentCompleted,
     EnrollmentExited,
     EnrollmentPaused,
+    EnrollmentReplanned,
     EnrollmentResumed,
     EnrollmentStarted,
     StepApproved,
@@ -81,7 +82,9 @@ def _activated(state: Enrollment, event: EnrollmentActivated, at: datetime) -> E
     )
 
 
-def _postponed(state: Enrollment, event: StepPostponed | EnrollmentAdvanced, _at: datetime) -> Enrollment:
+def _postponed(
+    state: Enrollment, event: StepPostponed | EnrollmentAdvanced | EnrollmentReplanned, _at: datetime
+) -> Enrollment:
     return replace(state, plan=event.plan)
 
 
@@ -294,6 +297,7 @@ _APPLY: dict[type[Event], Callable[[Enrollment, Any, datetime], Enrollment]] = {
     EnrollmentActivated: _activated,
     StepPostponed: _postponed,
     EnrollmentAdvanced: _postponed,
+    EnrollmentReplanned: _postponed,
     StepDue: _due,
     StepSent: _sent,
     StepDeferred: _deferred,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.enrollment.domain.conditions import Test, compile_condition
-from services.enrollment.domain.windows import Hours, hours_of
+from services.enrollment.domain.windows import Hours, channel_hours_of, hours_of
 from shared.events.definition import ConditionConfig, SequenceDefinition, SequenceSettings, Step, content_digest
 from shared.events.kinds import MailContent, SmsConfig, StepKind, WebhookConfig, WhatsappConfig
 
@@ -68,6 +68,7 @@ class Version:
     nodes: dict[str, Node]
     steps: dict[str, Step]
     hours: Hours | None
+    channel_hours: dict[str, Hours]  #: besides, for messages on one channel
     trigger: Test | None  #: the trigger's own conditions
 
     def step_with(self, step_id: str, variant_id: str | None) -> Step | None:
@@ -107,6 +108,7 @@ def compile_version(sequence_id: UUID, version: int, definition: SequenceDefinit
         nodes=nodes,
         steps={step_id: node.step for step_id, node in nodes.items()},
         hours=hours_of(definition.settings),
+        channel_hours=channel_hours_of(definition.settings),
         trigger=compile_condition(conditions) if (conditions := definition.trigger.conditions) is not None else None,
     )
 

@@ -21,6 +21,7 @@ from services.enrollment.domain import (
     lead_orders,
     organization,
     outcomes,
+    replanning,
     sequence,
     signals,
     task_orders,
@@ -29,8 +30,9 @@ from services.enrollment.domain import (
 from services.enrollment.domain.definition_check import ContentFacts
 from services.enrollment.domain.errors import DomainError, Invalid, InvalidDefinition, UnknownTarget
 from services.enrollment.domain.evolving import State, evolve_any
-from services.enrollment.domain.identities import normalise_address
+from services.enrollment.domain.identities import IdentityKind, normalise_address
 from services.enrollment.domain.lead import contact_channel
+from services.enrollment.domain.planning import NEVER_OPEN
 from services.enrollment.domain.work import Change, IdentityClaim, Wake, Work, organization_aggregate
 from services.enrollment.domain.world import World
 from shared.events import activity as activity_events
@@ -49,6 +51,9 @@ __all__ = ["HANDLED", "Decision", "DomainError", "evolve_any", "handle"]
 
 #: Business time over which the timers of a sequence or sender that is taken up again are spread.
 WAKE_SPREAD_SECONDS = 60
+#: Business time over which what waits in an organization is planned again after a change of its hours. A step that is
+#: due before its turn is looked at then.
+REPLAN_SPREAD_SECONDS = 300
 
 
 @dataclass(slots=True)
@@ -99,6 +104,8 @@ def handle(envelope: Envelope, world: World, facts: Mapping[str, ContentFacts] |
     handler(Order(work, envelope, facts or {}), envelope.message)
     if work.crossings:
         enrolling.match_crossings(work)
+    if work.before:
+        replanning.after_changes(work)
     return Decision(
         work.changes, work.before, work.states, work.read, work.retimed, work.claims, work.woken, work.result
     )
@@ -287,6 +294,9 @@ def _record_organization(order: Order, events: Iterator[Event]) -> None:
         if isinstance(event, organization_events.SenderSet) and event.active:
             work.wake(f"sender:{event.sender_id}", spread_seconds=WAKE_SPREAD_SECONDS)
             work.wake(f"sender:{organization.DEFAULT_SENDER}", spread_seconds=WAKE_SPREAD_SECONDS)
+        if organization.changes_hours(event):
+            work.wake(NEVER_OPEN, spread_seconds=WAKE_SPREAD_SECONDS)
+            work.wake(None, spread_seconds=REPLAN_SPREAD_SECONDS)
 
 
 @_handles(organization_events.FoundOrganization)
@@ -300,6 +310,7 @@ _ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Ite
     organization_events.SetMember: organization.set_member,
     organization_events.IssueApiKey: organization.issue_api_key,
     organization_events.RevokeApiKey: lambda state, command: organization.revoke_api_key(state, command.key_id),
+    organization_events.SetCalendar: organization.set_calendar,
 }
 
 
@@ -324,6 +335,10 @@ def _suppress(order: Order, command: organization_events.SuppressAddress) -> Non
     channel, address = _addressed(command.channel, command.address)
     key = work.world.address_hash(work.organization_id, channel, address)
     _record_organization(order, organization.suppress(work.organization(), channel, key, command.reason, work.now))
+    kind: IdentityKind = "email" if channel == "email" else "phone"
+    owner = work.world.lead_by_identity(work.organization_id, kind, address) if work.changes else None
+    if owner is not None:
+        replanning.address_suppressed(work, owner, channel)
 
 
 @_handles(organization_events.UnsuppressAddress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from shared.events.lead import (
     LeadScored,
     LeadTagged,
     LeadUnsubscribed,
+    LeadWentAway,
     LeadWon,
 )
 from shared.events.message import Event
@@ -89,6 +90,7 @@ class Lead:
     meetings: frozenset[datetime] = frozenset()
     met_at: datetime | None = None
     suppressed: frozenset[tuple[str, str]] = frozenset()
+    away_until: date | None = None  #: the day the lead is back, as an automatic answer said
     erased: bool = False
 
     @property
@@ -208,6 +210,10 @@ def _suppressed(state: Lead, event: LeadAddressSuppressed, _at: datetime) -> Lea
     return replace(state, suppressed=state.suppressed | {(event.channel, event.address_hash)})
 
 
+def _away(state: Lead, event: LeadWentAway, _at: datetime) -> Lead:
+    return replace(state, away_until=event.returns_on)
+
+
 def _clashed(state: Lead, event: LeadIdentityClashed, _at: datetime) -> Lead:
     return replace(state, clashes=state.clashes | {(event.other_lead_id, kind) for kind in event.kinds})
 
@@ -233,6 +239,7 @@ _APPLY: dict[type[Event], Callable[[Lead, Any, datetime], Lead]] = {
     LeadResubscribed: _resubscribed,
     LeadAddressSuppressed: _suppressed,
     LeadBookedMeeting: _met,
+    LeadWentAway: _away,
     LeadWon: _won,
     LeadJoinedSequence: _joined,
     LeadLeftSequence: _left,

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from services.enrollment.domain.lead import FIELDS, Lead
 
+#: Years in which a lead's dates may lie; another is taken for a mistake.
+YEARS = range(1970, 2200)
 #: A field read from a lead; None where it has none.
 Reader = Callable[[Lead], Any]
 
@@ -52,6 +54,7 @@ def date_field(lead: Lead | None, name: str, zone: ZoneInfo) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value.strip())
-        return (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment).astimezone(UTC)
+        moment = (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return moment if moment.year in YEARS else None

@@ -23,7 +23,7 @@ from services.enrollment.domain.quotas import parsed
 from services.enrollment.domain.rows import Figure, Rows, Timer, rows_of
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
-from services.enrollment.domain.work import Change, organization_aggregate
+from services.enrollment.domain.work import Change, Wake, organization_aggregate
 from services.enrollment.domain.world import CatalogueEntry
 from shared.events.enrollment import WakeTimer
 from shared.events.envelope import Envelope
@@ -186,9 +186,7 @@ class MemoryWorld:
         for timer_key in rows.timers_gone:
             self.timers.pop(timer_key, None)
         for wake in rows.woken:
-            for key, timer in self.timers.items():
-                if (timer.organization_id, timer.blocked_on) == (wake.organization_id, wake.blocked_on):
-                    self.timers[key] = timer._replace(due_at=wake.at)
+            self._wake_waiting(wake)
         for organization_id, scope, slot in rows.quotas_given_back:
             self.quotas[organization_id, scope, slot] = max(0, self.quotas.get((organization_id, scope, slot), 0) - 1)
             self.full_slots.free(organization_id, scope, *parsed(slot))
@@ -205,6 +203,14 @@ class MemoryWorld:
         self._count(rows.figures)
         for lead_id in rows.erased:
             self.identities = {key: owner for key, owner in self.identities.items() if owner != lead_id}
+
+    def _wake_waiting(self, wake: Wake) -> None:
+        for key, timer in self.timers.items():
+            if timer.organization_id != wake.organization_id or timer.timer_class == TimerClass.WATCHDOG:
+                continue
+            waits = timer.blocked_on is None and timer.due_at is not None and timer.due_at > wake.at
+            if timer.blocked_on == wake.blocked_on if wake.blocked_on is not None else waits:
+                self.timers[key] = timer._replace(due_at=wake.at, blocked_on=None)
 
     def _count(self, figures: Iterable[Figure]) -> None:
         for figure in figures:

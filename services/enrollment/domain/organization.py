@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from services.enrollment.domain.calendars import EVERYBODY, Calendar, calendar, of_sender
 from services.enrollment.domain.errors import InvalidSettings, LastAdmin, MemberExists, UnknownTarget
-from services.enrollment.domain.windows import Hours, zone_named
-from shared.events.definition import Limits, RampUp, Window
+from services.enrollment.domain.windows import QUIET_CHANNELS, Hours, days_off, hours_around, zone_named
+from shared.events.definition import Limits, QuietHours, RampUp, Window
 from shared.events.message import Event
 from shared.events.organization import (
     AddMember,
@@ -17,6 +18,7 @@ from shared.events.organization import (
     AddressUnsuppressed,
     ApiKeyIssued,
     ApiKeyRevoked,
+    CalendarSet,
     FoundOrganization,
     IssueApiKey,
     MemberAdded,
@@ -25,6 +27,7 @@ from shared.events.organization import (
     OrganizationSettingsSet,
     Role,
     SenderSet,
+    SetCalendar,
     SetMember,
     SetOrganization,
     SetSender,
@@ -33,7 +36,11 @@ from shared.events.organization import (
 #: What a signal adds to a lead's score where the organization says nothing else.
 DEFAULT_SCORE_RULES: Mapping[str, int] = {"opened": 5, "clicked": 10, "replied": 20}
 DEFAULT_SENDER = "default"
+#: A year in which every country that is known has holidays.
+HOLIDAY_YEAR = 2026
 NO_LIMITS = Limits()
+QUIET_HOURS = QuietHours()
+LOUD_HOURS = hours_around(QUIET_HOURS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,9 @@ class SenderAccount:
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """``id`` is the short word of the tenant. ``hours`` is compiled from ``windows``, None when any hour will do."""
+    """``id`` is the short word of the tenant. ``hours`` is compiled from ``windows``, None when any hour will do;
+    ``loud_hours`` from ``quiet_hours``. ``calendars`` are days off by whose they are.
+    """
 
     id: str
     name: str = ""
@@ -77,6 +86,9 @@ class Organization:
     postal_address: str = ""
     windows: tuple[Window, ...] = ()
     hours: Hours | None = None
+    quiet_hours: QuietHours = QUIET_HOURS
+    loud_hours: Hours | None = LOUD_HOURS
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
     limits: Limits = NO_LIMITS
     score_rules: Mapping[str, int] = field(default_factory=dict)
     members: Mapping[UUID, Member] = field(default_factory=dict)
@@ -96,6 +108,23 @@ class Organization:
             return preferred
         return next((each for _, each in sorted(self.senders.items()) if each.active), None)
 
+    def hours_for(self, sender: str | None) -> list[Hours]:
+        """Every rule about hours for a message, but for quiet hours; ``sender`` is what its step asks for."""
+        found = [] if self.hours is None else [self.hours]
+        if self.calendars:
+            account = self.sender_for(sender)
+            names = (EVERYBODY,) if account is None else (EVERYBODY, of_sender(account.sender_id))
+            found += [known.hours for name in names if (known := self.calendars.get(name)) is not None]
+        return found
+
+    def calendars_of(self, *names: str) -> list[Calendar]:
+        """Those of these calendars that there are, and everybody's."""
+        return [known for name in (EVERYBODY, *names) if (known := self.calendars.get(name)) is not None]
+
+    def loud_hours_for(self, channel: str) -> Hours | None:
+        """When a channel may ring; None for any hour."""
+        return self.loud_hours if channel in QUIET_CHANNELS else None
+
     def score_for(self, signal: str) -> int:
         """What a signal adds to a lead's score."""
         return self.score_rules.get(signal, DEFAULT_SCORE_RULES.get(signal, 0))
@@ -114,6 +143,9 @@ def _settings(state: Organization, event: OrganizationSettingsSet) -> Organizati
     if event.windows is not None:
         changes["windows"] = tuple(event.windows)
         changes["hours"] = Hours(event.windows) if event.windows else None
+    if event.quiet_hours is not None:
+        changes["quiet_hours"] = event.quiet_hours
+        changes["loud_hours"] = hours_around(event.quiet_hours)
     return replace(state, **changes)
 
 
@@ -127,6 +159,20 @@ def _member(state: Organization, event: MemberSet) -> Organization:
     return replace(state, members={**state.members, event.member_id: replace(member, **changes)})
 
 
+def _revoked(state: Organization, event: ApiKeyRevoked) -> Organization:
+    known = state.api_keys.get(event.key_id)
+    if known is None:
+        return state
+    return replace(state, api_keys={**state.api_keys, event.key_id: replace(known, revoked=True)})
+
+
+def _calendars(state: Organization, event: CalendarSet) -> dict[str, Calendar]:
+    calendars = {name: known for name, known in state.calendars.items() if name != event.calendar}
+    if event.holidays is not None or event.days_off:
+        calendars[event.calendar] = calendar(event.holidays, event.days_off)
+    return calendars
+
+
 def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
     """The state after an event. An event it does not know leaves it as it is."""
     match event:
@@ -134,6 +180,8 @@ def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
             state = replace(state, name=event.name, timezone=event.timezone, postal_address=event.postal_address)
         case OrganizationSettingsSet():
             state = _settings(state, event)
+        case CalendarSet():
+            state = replace(state, calendars=_calendars(state, event))
         case MemberAdded():
             member = Member(event.member_id, event.email, event.name, event.role, password_hash=event.password_hash)
             state = replace(state, members={**state.members, event.member_id: member})
@@ -143,9 +191,7 @@ def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
             key = ApiKey(event.key_id, event.name, event.role, tuple(event.scopes), event.secret_hash)
             state = replace(state, api_keys={**state.api_keys, event.key_id: key})
         case ApiKeyRevoked():
-            known = state.api_keys.get(event.key_id)
-            if known is not None:
-                state = replace(state, api_keys={**state.api_keys, event.key_id: replace(known, revoked=True)})
+            state = _revoked(state, event)
         case SenderSet():
             sender = SenderAccount(
                 event.sender_id,
@@ -182,7 +228,7 @@ def set_organization(state: Organization, command: SetOrganization) -> Iterator[
         raise InvalidSettings(errors=[{"field": "windows", "problem": "must name at least one day"}])
     changed = {
         name: value
-        for name in ("name", "timezone", "postal_address", "limits", "score_rules")
+        for name in ("name", "timezone", "postal_address", "quiet_hours", "limits", "score_rules")
         if (value := getattr(command, name)) is not None and value != getattr(state, name)
     }
     if command.windows is not None and tuple(command.windows) != state.windows:
@@ -228,6 +274,24 @@ def set_member(state: Organization, command: SetMember) -> Iterator[Event]:
         if not any(each.role == "admin" and each.active for each in others):
             raise LastAdmin("make another member admin first")
     yield MemberSet(member_id=command.member_id, **changed)
+
+
+def set_calendar(state: Organization, command: SetCalendar) -> Iterator[Event]:
+    """Raises UnknownTarget for a sender or member that there is not, InvalidSettings."""
+    kind, _, name = command.calendar.partition(":")
+    if kind == "sender" and name not in state.senders:
+        raise UnknownTarget("sender", name)
+    if kind == "member" and name not in {str(member_id) for member_id in state.members}:
+        raise UnknownTarget("member", name)
+    if command.holidays is not None and not days_off(command.holidays, HOLIDAY_YEAR):
+        raise InvalidSettings(
+            f"no holidays are known for {command.holidays}",
+            errors=[{"field": "holidays", "problem": "must be a country such as DE, or a part of one such as DE-BY"}],
+        )
+    known = state.calendars.get(command.calendar)
+    before = (known.holidays, list(known.days_off)) if known is not None else (None, [])
+    if before != (command.holidays, command.days_off):
+        yield CalendarSet(calendar=command.calendar, holidays=command.holidays, days_off=command.days_off)
 
 
 def issue_api_key(state: Organization, command: IssueApiKey) -> Iterator[Event]:
@@ -280,6 +344,17 @@ def set_sender(state: Organization, command: SetSender, now: datetime) -> Iterat
             ramp_up=command.ramp_up,
             ramp_from=ramp_from,
         )
+
+
+def changes_hours(event: Event) -> bool:
+    """Does what waits have to be planned again? A coach's calendar moves tasks only, and those when they are made."""
+    match event:
+        case OrganizationSettingsSet():
+            return event.windows is not None or event.quiet_hours is not None or event.timezone is not None
+        case CalendarSet():
+            return not event.calendar.startswith("member:")
+        case _:
+            return False
 
 
 def suppress(state: Organization, channel: str, address_hash: str, reason: str, now: datetime) -> Iterator[Event]:

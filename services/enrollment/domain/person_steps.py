@@ -8,6 +8,7 @@ from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.flow import Node
 from services.enrollment.domain.leaving import leave
 from services.enrollment.domain.planning import Scene, blocked, plan_after, plan_at, scene_of
+from services.enrollment.domain.task_times import task_due
 from services.enrollment.domain.work import Work
 from shared.events.enrollment import StepHandedToPerson, StepOverdue, StepPostponed
 from shared.events.kinds import CallConfig, EmailManualConfig, PersonConfig, TaskConfig
@@ -19,14 +20,14 @@ from shared.ids import derived_id
 OVERDUE = "overdue"
 
 
-def hand_over(work: Work, state: Enrollment, node: Node) -> Enrollment:
+def hand_over(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment:
     """Opens the task, or the draft, and lets the enrollment wait for it."""
     step, plan = node.step, state.plan
     assert plan is not None
     config = step.config
     assert isinstance(config, PersonConfig)
     task_id = derived_id("task", state.id, plan.execution)
-    due_at = work.now + timedelta(hours=config.due_in_hours)
+    due_at = task_due(scene, work.now + timedelta(hours=config.due_in_hours), config.assignee)
     work.record("task", task_id, _opened(work, state, node, config, due_at, plan.execution), state.lead_id)
     waiting = blocked(state, plan, f"task:{task_id}", "task").model_copy(update={"at": overdue_at(config, due_at)})
     return work.on_enrollment(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.flow import Node, Version
-from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.lead import Lead, contact_channel
 from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.quotas import Asker, Full, limits_of, places_free, places_reserved, places_taken
 from services.enrollment.domain.windows import (
-    Hours,
+    Rule,
     at_time_of_day,
     business_days_later,
     first_zone,
+    is_day_off,
     local_days_later,
     next_open,
 )
@@ -29,6 +30,9 @@ from shared.events.why import Plan, QuotaSlot, TimerClass, Why
 MOST_MOVES = 5_000
 #: Longest wait that a provider's wish can cause.
 LONGEST_WISH = timedelta(days=7)
+#: What a message waits for whose rules about hours never open together: that one of them is changed.
+NEVER_OPEN = "hours"
+OUT_OF_OFFICE = "out_of_office"
 BY_DELAY = Why(rule="delay")
 AT_ONCE = Why(rule="at_once")
 #: The rule of a plan whose wait a person passed over.
@@ -56,13 +60,27 @@ class Scene:
             self._zone = zone_of(self.version, self.lead, self.organization)
         return self._zone
 
-    @property
-    def hours(self) -> list[Hours]:
-        """Every rule about hours that holds here."""
-        rules = [] if self.version.hours is None else [self.version.hours]
-        if self.organization is not None and self.organization.hours is not None:
-            rules.append(self.organization.hours)
-        return rules
+    def rules_for(self, node: Node) -> list[Rule]:
+        """Every rule about hours that holds for a message."""
+        channel = contact_channel(node.channel or "")
+        found: list[Rule] = []
+        if self.version.hours is not None:
+            found.append((self.version.hours, self.zone))
+        if self.version.channel_hours and (own := self.version.channel_hours.get(channel)) is not None:
+            found.append((own, self.zone))
+        if self.organization is not None:
+            found += [(each, self.zone) for each in self.organization.hours_for(node.sender)]
+            loud = self.organization.loud_hours_for(channel)
+            if loud is not None:
+                home = self.organization.timezone
+                found.append((loud, first_zone(self.lead.timezone if self.lead is not None else None, home)))
+        return found
+
+    def is_off(self, day: date) -> bool:
+        """Is it a holiday of the sequence or a day off of the organization?"""
+        if is_day_off(day, self.version.settings.holidays):
+            return True
+        return self.organization is not None and any(each.is_off(day) for each in self.organization.calendars_of())
 
 
 def scene_of(work: Work, state: Enrollment) -> Scene:
@@ -105,7 +123,7 @@ def _later(base: datetime, delay: Delay, scene: Scene) -> datetime:
         case "weeks":
             return local_days_later(base, delay.amount * 7, scene.zone)
         case "business_days":
-            return business_days_later(base, delay.amount, scene.zone, scene.version.settings.holidays)
+            return business_days_later(base, delay.amount, scene.zone, scene.is_off)
 
 
 def plan_after(
@@ -143,15 +161,16 @@ def plan_at(
     ``held`` are places of limits that a message of the enrollment took and that are its own; without them it has those
     its plan reserves.
     """
-    at = max(due, scene.work.now)
+    at: datetime | None = max(due, scene.work.now)
     reserved: list[QuotaSlot] = []
     if sends(state, node):
-        at, reserved, why, _end = fit(scene, state, node, at, why, held, any_hour=any_hour)
+        at, reserved, why, _end = fit(scene, state, node, max(due, scene.work.now), why, held, any_hour=any_hour)
     return Plan(
         step_id=node.step.step_id,
         execution=execution,
         at=at,
         due_at=due,
+        blocked_on=None if at is not None else NEVER_OPEN,
         timer_class=_class(state),
         why=why,
         reserved=reserved,
@@ -166,9 +185,11 @@ def sends(state: Enrollment, node: Node) -> bool:
 
 
 class Fit(NamedTuple):
-    """The moment, the slots it takes, the rule that moved it last, and the end of its window (None = no end)."""
+    """The moment, the slots it takes, the rule that moved it last, and the end of its window (None = no end). Without a
+    moment when the rules never open together.
+    """
 
-    at: datetime
+    at: datetime | None
     slots: list[QuotaSlot]
     why: Why
     window_end: datetime | None
@@ -193,22 +214,30 @@ def fit(
     """
     if not node.reaches_lead:
         return Fit(moment, [], why, None)
-    hours = [] if any_hour else scene.hours
+    rules = [] if any_hour else scene.rules_for(node)
     limits = limits_of(scene.version, scene.organization, node)
-    if not hours and not limits:
+    if scene.lead is not None and scene.lead.away_until is not None and not any_hour:
+        back = _back_at(scene, scene.lead.away_until)
+        if back > moment:
+            inputs = {"returns_on": scene.lead.away_until.isoformat(), "from": moment.isoformat()}
+            moment, why, take = back, Why(rule=OUT_OF_OFFICE, inputs=inputs), False
+    if not rules and not limits:
         return Fit(moment, [], why, None)
     asker = _asker(state, held) if limits else None
     for _ in range(MOST_MOVES):
-        opening, end = next_open(moment, hours, scene.zone)
-        if opening > moment:
-            why = Why(rule="window", inputs={"zone": scene.zone.key, "from": moment.isoformat()})
-            moment = opening
+        opening = next_open(moment, rules)
+        if opening is None:
+            return Fit(None, [], Why(rule="never_open", inputs={"from": moment.isoformat()}), None)
+        if opening.start > moment:
+            if why.rule != OUT_OF_OFFICE:
+                why = Why(rule="window", inputs={"zone": scene.zone.key, "from": moment.isoformat()})
+            moment = opening.start
             take = False
         if asker is None:
-            return Fit(moment, [], why, end)
+            return Fit(moment, [], why, opening.end)
         slots = places_free(scene.work.world, limits, moment, asker, take=take)
         if not isinstance(slots, Full):
-            return Fit(moment, slots, why, end)
+            return Fit(moment, slots, why, opening.end)
         limit = slots.limit
         why = Why(rule="quota", inputs={"scope": limit.scope, "unit": limit.unit, "limit": limit.most})
         moment = slots.again_at
@@ -223,6 +252,11 @@ def _asker(state: Enrollment, held: Sequence[QuotaSlot] | None) -> Asker:
     elif state.plan is not None and state.plan.reserved:
         own = places_reserved(state.plan.reserved, state.plan.timer_class)
     return Asker(state.organization_id, state.sequence_id, _class(state), own)
+
+
+def _back_at(scene: Scene, day: date) -> datetime:
+    """When a lead who is away is back: at the start of its day."""
+    return datetime(day.year, day.month, day.day, tzinfo=scene.zone).astimezone(UTC)
 
 
 def blocked(state: Enrollment, plan: Plan, blocker: str, rule: str) -> Plan:

@@ -4,6 +4,8 @@ counts of each kind.
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 from services.enrollment.domain.engagement import Engagement
 from services.enrollment.domain.enrollment import Enrollment, Execution, Fate
 from services.enrollment.domain.errors import UnknownTarget
@@ -14,11 +16,13 @@ from services.enrollment.domain.scoring import change_score
 from services.enrollment.domain.work import Work, engagement_id
 from shared.events.engagement import RecordSignal, SignalReceived
 from shared.events.enrollment import EngagementNoted
-from shared.events.lead import LeadReplied
+from shared.events.lead import LeadReplied, LeadWentAway
 from shared.events.why import Why
 
 #: From this confidence on a hit is taken for a machine's and counts for nothing.
 MACHINE = 0.5
+#: Longest absence that an automatic answer is believed.
+LONGEST_ABSENCE = timedelta(days=60)
 #: Signals that prove that a message in doubt went out.
 PROOFS = frozenset({"delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed"})
 #: Signal -> the stop rule it meets.
@@ -34,6 +38,8 @@ def record(work: Work, fact: RecordSignal) -> None:
     if not _keep(work, state, fact):
         return
     if not counts(fact):
+        if fact.auto_reply and fact.returns_on is not None:
+            _away(work, state, fact, fact.returns_on)
         return
     if fact.signal == "replied":
         _keep_reply(work, state, fact)
@@ -89,6 +95,16 @@ def _keep(work: Work, state: Enrollment, fact: RecordSignal) -> bool:
     )
     work.record("engagement", stream, event, state.lead_id)
     return True
+
+
+def _away(work: Work, state: Enrollment, fact: RecordSignal, returns_on: date) -> None:
+    """An automatic answer says when the lead is back. It is no reply; what waits is planned for after that day."""
+    lead = work.find_lead(state.lead_id)
+    today = work.now.date()
+    until = min(returns_on, today + LONGEST_ABSENCE)
+    if lead is not None and not lead.erased and until >= today and lead.away_until != until:
+        event = LeadWentAway(returns_on=until, enrollment_id=state.id, execution=fact.execution, at=fact.at)
+        work.on_lead(lead.id, event)
 
 
 def _keep_reply(work: Work, state: Enrollment, fact: RecordSignal) -> None:

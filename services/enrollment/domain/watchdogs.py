@@ -9,6 +9,7 @@ from services.enrollment.domain.enrollment import UNANSWERED, Enrollment, InFlig
 from services.enrollment.domain.outcomes import fail
 from services.enrollment.domain.person_steps import give_up, is_overdue
 from services.enrollment.domain.planning import scene_of
+from services.enrollment.domain.replanning import by_the_rules
 from services.enrollment.domain.resuming import resume
 from services.enrollment.domain.work import Work
 from shared.events.enrollment import StopReason, WakeTimer, WatchdogRang
@@ -55,10 +56,12 @@ def wake(work: Work, command: WakeTimer) -> None:
         if is_overdue(work, state):
             go_on(work, give_up(work, state))
         return
-    if (plan.execution, state.next_attempt) == (command.execution, command.attempt) and (
-        plan.at is None or plan.at <= work.now
-    ):
+    if (plan.execution, state.next_attempt) != (command.execution, command.attempt):
+        return
+    if plan.at is None or plan.at <= work.now:
         take_due(work, state)
+    else:
+        by_the_rules(work, state)  # woken before its time, because the rules have changed
 
 
 def _ring(work: Work, state: Enrollment, flight: InFlight) -> None:

@@ -8,14 +8,16 @@ passes are inside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
 
-from shared.events.definition import SequenceSettings, Window
+from shared.events.definition import QuietHours, SequenceSettings, Window
+from shared.events.kinds import Channel
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -65,11 +67,20 @@ def is_day_off(day: date, country: str | None) -> bool:
 
 
 class Hours:
-    """One set of rules: windows per weekday, weekends, holidays. Equal settings give equal answers in every process."""
+    """One set of rules: windows per weekday, weekends, holidays, days closed. Equal settings give equal answers in
+    every process.
+    """
 
-    __slots__ = ("_days", "_openings", "country", "skip_weekends", "windows")
+    __slots__ = ("_days", "_openings", "closed", "country", "skip_weekends", "windows")
 
-    def __init__(self, windows: Sequence[Window], *, skip_weekends: bool = False, country: str | None = None) -> None:
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        *,
+        skip_weekends: bool = False,
+        country: str | None = None,
+        closed: frozenset[date] = frozenset(),
+    ) -> None:
         kept = [window for window in windows if window.days]
         self.windows = tuple(
             (frozenset(_WEEKDAYS.index(day) for day in window.days), _minutes(window.start), _minutes(window.end))
@@ -77,6 +88,7 @@ class Hours:
         ) or ((frozenset(range(7)), 0, 0),)
         self.skip_weekends = skip_weekends
         self.country = country
+        self.closed = closed
         self._days: dict[tuple[str, int], tuple[Interval, ...]] = {}
         self._openings: dict[str, Interval] = {}
 
@@ -119,7 +131,7 @@ class Hours:
         return known
 
     def _compute(self, zone: ZoneInfo, day: date) -> tuple[Interval, ...]:
-        if (self.skip_weekends and day.weekday() >= 5) or is_day_off(day, self.country):
+        if (self.skip_weekends and day.weekday() >= 5) or day in self.closed or is_day_off(day, self.country):
             return ()
         midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001  # wall time, on purpose without a zone
         stretches: list[Interval] = []
@@ -131,6 +143,10 @@ class Hours:
         return _joined(stretches)
 
 
+#: A rule about hours and the zone it is read in.
+Rule = tuple[Hours, ZoneInfo]
+
+
 def hours_of(settings: SequenceSettings) -> Hours | None:
     """The rules of a sequence; None when it may send at any hour."""
     if not settings.windows and not settings.skip_weekends and settings.holidays is None:
@@ -138,29 +154,45 @@ def hours_of(settings: SequenceSettings) -> Hours | None:
     return Hours(settings.windows, skip_weekends=settings.skip_weekends, country=settings.holidays)
 
 
-def next_open(moment: datetime, rules: Sequence[Hours], zone: ZoneInfo) -> tuple[datetime, datetime | None]:
-    """The first moment, not before ``moment``, that every rule allows, and the end of that opening (None = no end).
+def channel_hours_of(settings: SequenceSettings) -> dict[str, Hours]:
+    """The rules of a sequence for single channels."""
+    return {channel.value: Hours(windows) for channel, windows in settings.channel_windows.items() if windows}
 
-    Rules that never open together answer ``moment`` itself: a rule that nobody can satisfy is refused where it is set.
+
+#: Channels that ring: they keep quiet hours.
+QUIET_CHANNELS = frozenset({Channel.SMS.value, Channel.WHATSAPP.value})
+
+
+def hours_around(quiet: QuietHours) -> Hours | None:
+    """The hours between quiet hours; None when none are quiet."""
+    return None if quiet.start == quiet.end else Hours([Window(start=quiet.end, end=quiet.start)])
+
+
+class Opening(NamedTuple):
+    """``end`` is None where no rule ends it."""
+
+    start: datetime
+    end: datetime | None
+
+
+def next_open(moment: datetime, rules: Sequence[Rule]) -> Opening | None:
+    """The first moment, not before ``moment``, that every rule allows, and the end of that opening. None for rules that
+    never open together.
     """
-    if not rules:
-        return moment, None
-    start = moment
+    start, end = moment, None
     for _ in range(HORIZON_DAYS):
-        end: datetime | None = None
-        moved = False
-        for rule in rules:
-            opening = rule.opening(start, zone)
+        end = None
+        for hours, zone in rules:
+            opening = hours.opening(start, zone)
             if opening is None:
-                return moment, None
+                return None
             if opening[0] > start:
                 start = opening[0]
-                moved = True
                 break
             end = opening[1] if end is None else min(end, opening[1])
-        if not moved:
-            return start, end
-    return moment, None
+        else:
+            return Opening(start, end)
+    return None
 
 
 # --- delays on the wall clock -------------------------------------------------------------------------------------
@@ -174,15 +206,15 @@ def local_days_later(moment: datetime, days: int, zone: ZoneInfo) -> datetime:
     return (local.replace(tzinfo=None) + timedelta(days=days)).replace(tzinfo=zone, fold=local.fold).astimezone(UTC)
 
 
-def business_days_later(moment: datetime, days: int, zone: ZoneInfo, country: str | None) -> datetime:
-    """``days`` days later, of which none is a weekend or a holiday, at the same wall time."""
+def business_days_later(moment: datetime, days: int, zone: ZoneInfo, is_off: Callable[[date], bool]) -> datetime:
+    """``days`` days later (earlier when negative), of which none is a weekend or off, at the same wall time."""
     day = moment.astimezone(zone).date()
-    first, left = day, days
-    for _ in range(days * 4 + 40):
+    first, left, way = day, abs(days), DAY if days > 0 else -DAY
+    for _ in range(left * 4 + 40):
         if not left:
             break
-        day += DAY
-        if day.weekday() < 5 and not is_day_off(day, country):
+        day += way
+        if day.weekday() < 5 and not is_off(day):
             left -= 1
     return local_days_later(moment, (day - first).days, zone)
 

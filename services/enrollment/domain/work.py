@@ -44,10 +44,12 @@ class IdentityClaim(NamedTuple):
 
 
 class Wake(NamedTuple):
-    """Every timer blocked on ``blocked_on`` becomes due at ``at``, spread over ``spread_seconds`` of business time."""
+    """Every timer blocked on ``blocked_on`` becomes due at ``at``, spread over ``spread_seconds`` of business time.
+    None: every timer that waits for a later moment, watchdogs apart, so that it is planned again.
+    """
 
     organization_id: str
-    blocked_on: str
+    blocked_on: str | None
     at: datetime
     spread_seconds: int
 
@@ -210,7 +212,8 @@ class Work:
     def on_lead(self, lead_id: UUID, event: Event) -> Lead:
         return cast("Lead", self.record("lead", lead_id, event, lead_id))
 
-    def wake(self, blocked_on: str, *, spread_seconds: int) -> None:
+    def wake(self, blocked_on: str | None, *, spread_seconds: int) -> None:
+        """See ``Wake``."""
         self.woken.append(Wake(self.organization_id, blocked_on, self.now, spread_seconds))
 
     def _stored(self, aggregate: Aggregate, aggregate_id: UUID) -> State | None:

@@ -14,7 +14,7 @@ from services.gateway.context import Context, Done, may
 from services.gateway.directory import hash_secret
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.shapes import Created, Items
-from shared.events.definition import Limits, RampUp, Window
+from shared.events.definition import Limits, QuietHours, RampUp, Window
 from shared.events.organization import (
     AddMember,
     IssueApiKey,
@@ -40,6 +40,7 @@ class OrganizationChange(BaseModel):
     timezone: str | None = Field(default=None, max_length=64)
     postal_address: str | None = Field(default=None, max_length=2_000)
     windows: list[Window] | None = None
+    quiet_hours: QuietHours | None = None
     limits: Limits | None = None
     score_rules: dict[str, int] | None = None
 
@@ -95,7 +96,7 @@ async def _organization(context: Context) -> dict[str, Any]:
 async def organization(context: Context = may("organization:read")) -> dict[str, Any]:
     """Settings of the organization."""
     found = await _organization(context)
-    names = ("name", "timezone", "postal_address", "windows", "limits", "score_rules", "founded_at")
+    names = ("name", "timezone", "postal_address", "windows", "quiet_hours", "limits", "score_rules", "founded_at")
     return {"id": found["_id"], **{name: found.get(name) for name in names}}
 
 

@@ -81,7 +81,7 @@ class Enrollments(View):
         document.add_to_set("changes", [_change(event, "advanced")])
         _plan(document, event.data["plan"])
 
-    @on("enrollment.step_postponed.v1")
+    @on("enrollment.step_postponed.v1", "enrollment.replanned.v1")
     def postponed(self, event: Event, ops: Ops) -> None:
         _plan(self.of_subject(event, ops), event.data["plan"])
 

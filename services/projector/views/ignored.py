@@ -20,6 +20,7 @@ LEAD = frozenset(
         "lead.booked_meeting.v1",
         "lead.won.v1",
         "lead.replied.v1",
+        "lead.went_away.v1",
         "lead.joined_sequence.v1",
         "lead.left_sequence.v1",
         "lead.call_logged.v1",
@@ -35,6 +36,7 @@ ENROLLMENT = frozenset(
         "enrollment.activated.v1",
         "enrollment.step_postponed.v1",
         "enrollment.advanced.v1",
+        "enrollment.replanned.v1",
         "enrollment.step_due.v1",
         "enrollment.step_sent.v1",
         "enrollment.step_deferred.v1",
@@ -93,6 +95,7 @@ ORGANIZATION = frozenset(
     {
         "organization.founded.v1",
         "organization.settings_set.v1",
+        "organization.calendar_set.v1",
         "organization.member_added.v1",
         "organization.member_set.v1",
         "organization.api_key_issued.v1",

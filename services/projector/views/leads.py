@@ -75,6 +75,7 @@ class Leads(View):
                 "unsubscribed": {},
                 "unsubscribed_sequences": {},
                 "suppressed": {},
+                "away_until": None,
                 "captured_at": event.at,
                 "last_activity_at": event.at,
                 "meeting_at": None,
@@ -127,6 +128,10 @@ class Leads(View):
         document = self.of_subject(event, ops)
         document.unset(f"unsubscribed.{event.data['channel']}")
         document.set({"unsubscribed_sequences": {}})
+
+    @on("lead.went_away.v1")
+    def went_away(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({"away_until": event.data["returns_on"]})
 
     @on("lead.address_suppressed.v1")
     def suppressed(self, event: Event, ops: Ops) -> None:

@@ -49,6 +49,7 @@ class Messages(View):
             "enrollment.activated.v1",
             "enrollment.step_postponed.v1",
             "enrollment.advanced.v1",
+            "enrollment.replanned.v1",
             "enrollment.step_skipped.v1",
             "enrollment.step_taken.v1",
             "enrollment.step_handed_to_person.v1",

@@ -9,8 +9,9 @@ from services.projector.ops import Ops
 from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, SEQUENCE, TASK
 from services.projector.views.plain import plain_fields
 from services.projector.views.view import Keys, View, on
+from shared.events.definition import QuietHours
 
-_SETTINGS = ("name", "timezone", "postal_address", "windows", "limits")
+_SETTINGS = ("name", "timezone", "postal_address", "windows", "quiet_hours", "limits")
 
 
 class Organizations(View):
@@ -32,6 +33,8 @@ class Organizations(View):
                 "timezone": data["timezone"],
                 "postal_address": data["postal_address"],
                 "windows": [],
+                "quiet_hours": QuietHours().model_dump(),
+                "calendars": {},
                 "limits": {},
                 "score_rules": {},
                 "members": {},
@@ -51,6 +54,16 @@ class Organizations(View):
         document.set({field: data[field] for field in _SETTINGS if data.get(field) is not None})
         if data.get("score_rules") is not None:
             document.set({"score_rules": plain_fields(data["score_rules"])})
+
+    @on("organization.calendar_set.v1")
+    def calendar_set(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        entry = {"holidays": data.get("holidays"), "days_off": list(data.get("days_off", []))}
+        document = ops.document(event, event.organization_id)
+        if entry["holidays"] is None and not entry["days_off"]:
+            document.unset(f"calendars.{data['calendar']}")
+        else:
+            document.set({f"calendars.{data['calendar']}": entry})
 
     @on("organization.member_added.v1")
     def member_added(self, event: Event, ops: Ops) -> None:

@@ -183,7 +183,11 @@ def _write_timers(session: Session, effects: Effects) -> None:
     if effects.timers_gone:
         session.write(write.TIMERS_GONE, [(uid(aggregate_id), name) for aggregate_id, name in effects.timers_gone])
     for wake in effects.timers_woken:
-        session.wake_timers(wake.blocked_on, wake.organization_id, micros(wake.at), wake.spread_seconds * 1000)
+        at, spread_ms = micros(wake.at), wake.spread_seconds * 1000
+        if wake.blocked_on is None:
+            session.advance_timers(wake.organization_id, at, spread_ms)
+        else:
+            session.wake_timers(wake.blocked_on, wake.organization_id, at, spread_ms)
 
 
 def _write_quotas(session: Session, effects: Effects) -> None:

@@ -72,10 +72,10 @@ class TimerRow(NamedTuple):
 
 class TimerWake(NamedTuple):
     """Every timer of the organization blocked on this comes due from ``at`` on, spread over ``spread_seconds`` (0: all
-    at once).
+    at once). With None every one that waits for a later moment, watchdogs apart; none becomes later than it was.
     """
 
-    blocked_on: str
+    blocked_on: str | None
     organization_id: str
     at: datetime
     spread_seconds: int = 0

@@ -81,6 +81,14 @@ class PostgresSession(Session):
             (at, spread_ms, organization_id, blocked_on),
         )
 
+    def advance_timers(self, organization_id: str, at: int, spread_ms: int) -> int:
+        return self.run(
+            "UPDATE timers SET due_at = "
+            "least(due_at, ? + ('x' || right(aggregate_id::text, 8))::bit(32)::bigint * ? / 4294967296 * 1000) "
+            "WHERE class IN (0, 1) AND organization_id = ? AND due_at > ? AND blocked_on IS NULL",
+            (at, spread_ms, organization_id, at),
+        )
+
     def first_timers(self, timer_class: int, organizations: Sequence[str], due_by: int, limit: int) -> Rows:
         return self.rows(
             "SELECT t.* FROM unnest(?::text[]) WITH ORDINALITY AS o(id, nth) CROSS JOIN LATERAL ("

@@ -65,6 +65,13 @@ class SqliteSession(Session):
             (at, spread_ms, organization_id, blocked_on),
         )
 
+    def advance_timers(self, organization_id: str, at: int, spread_ms: int) -> int:
+        return self.run(
+            "UPDATE timers SET due_at = min(due_at, ? + spread(aggregate_id, ?)) "
+            "WHERE class IN (0, 1) AND organization_id = ? AND due_at > ? AND blocked_on IS NULL",
+            (at, spread_ms, organization_id, at),
+        )
+
     def first_timers(self, timer_class: int, organizations: Sequence[str], due_by: int, limit: int) -> Rows:
         sql = (
             "SELECT aggregate_id, name, organization_id, class, due_at, blocked_on, execution, attempt FROM timers "

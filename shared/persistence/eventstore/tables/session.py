@@ -92,6 +92,11 @@ class Session(ABC):
         """Makes the timers blocked on this due from ``at`` (microseconds) on, spread by their aggregate's id."""
 
     @abstractmethod
+    def advance_timers(self, organization_id: str, at: int, spread_ms: int) -> int:
+        """Makes the organization's timers that wait beyond ``at`` due from then on, spread likewise; none becomes later
+        than it was. Watchdogs stay."""
+
+    @abstractmethod
     def first_timers(self, timer_class: int, organizations: Sequence[str], due_by: int, limit: int) -> Rows:
         """Up to ``limit`` due timers of a class from each of the organizations, earliest first within one."""
 
