@@ -233,6 +233,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/calendars": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Calendars
+         * @description Every calendar that has days off, by whose it is.
+         */
+        get: operations["calendars_calendars"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/calendars/{calendar}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Calendar
+         * @description Replaces a calendar. What waits is planned again within five minutes of business time.
+         */
+        put: operations["calendars_set_calendar"];
+        post?: never;
+        /**
+         * Clear Calendar
+         * @description Nobody is off by this calendar any more.
+         */
+        delete: operations["calendars_clear_calendar"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrollments": {
         parameters: {
             query?: never;
@@ -1718,6 +1762,19 @@ export interface components {
             start: boolean;
         };
         /**
+         * CalendarChange
+         * @description ``holidays`` is a country or a part of one, such as DE or DE-BY. Both left out clear the calendar.
+         */
+        CalendarChange: {
+            /**
+             * Days Off
+             * @default []
+             */
+            days_off: components["schemas"]["DayOff"][];
+            /** Holidays */
+            holidays?: string | null;
+        };
+        /**
          * Call
          * @description ``at``: when it began; just now when left out.
          */
@@ -1874,10 +1931,28 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * DayOff
+         * @description Days on which nobody works: ``first`` to ``last``, both inside; ``last`` left out means one day.
+         */
+        DayOff: {
+            /**
+             * First
+             * Format: date
+             */
+            first: string;
+            /** Last */
+            last?: string | null;
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+        };
+        /**
          * Delay
          * @description How long a step waits, counted from where; ``at`` then moves it to that local time of day, the same day or the
-         *     next. Only a delay from a lead's date field may be negative: so long before it. A moment that has passed is due at
-         *     once.
+         *     next. Only a delay from a lead's date field may be negative: so long before it; where the field holds no date, such
+         *     a step is passed over. A moment that has passed is due at once.
          */
         Delay: {
             /**
@@ -2577,6 +2652,7 @@ export interface components {
             name?: string | null;
             /** Postal Address */
             postal_address?: string | null;
+            quiet_hours?: components["schemas"]["QuietHours"] | null;
             /** Score Rules */
             score_rules?: {
                 [key: string]: number;
@@ -2649,6 +2725,23 @@ export interface components {
             published_at?: string | null;
             /** Version */
             version: number;
+        };
+        /**
+         * QuietHours
+         * @description When SMS and WhatsApp are silent, on the lead's wall time: from ``start`` to ``end``, overnight too; never when
+         *     both are the same.
+         */
+        QuietHours: {
+            /**
+             * End
+             * @default 08:00
+             */
+            end: string;
+            /**
+             * Start
+             * @default 21:00
+             */
+            start: string;
         };
         /**
          * RampUp
@@ -4296,6 +4389,121 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    calendars_calendars: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    calendars_set_calendar: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                /** @description organization, sender:<id> or member:<id> */
+                calendar: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CalendarChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    calendars_clear_calendar: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                /** @description organization, sender:<id> or member:<id> */
+                calendar: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
