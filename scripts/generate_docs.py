@@ -1,4 +1,5 @@
-"""Writes the generated documents: JSON Schemas, AsyncAPI, OpenAPI, the pages of commands and settings. With ``--check``
+"""Writes the generated documents: JSON Schemas, AsyncAPI, OpenAPI, the pages of commands, settings
+and permissions. With ``--check``
 only says what is out of date (exit 1).
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.messaging.asyncapi import SCHEMAS, documents
-from tendril.reference import commands_page, settings_page
+from tendril.reference import commands_page, permissions_page, settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,6 +21,7 @@ def wanted() -> Iterator[tuple[Path, bytes]]:
     yield from documents()
     yield Path("docs/reference/commands.md"), commands_page().encode()
     yield Path("docs/reference/settings.md"), settings_page().encode()
+    yield Path("docs/reference/permissions.md"), permissions_page().encode()
     if importlib.util.find_spec("services.gateway.openapi"):
         from services.gateway.openapi import document  # noqa: PLC0415 - imports the whole gateway
 

@@ -1,14 +1,17 @@
-"""The reference pages of commands and settings, made from the code: the same code gives the same bytes."""
+"""The reference pages of commands, settings and permissions, made from the code: the same code gives the same bytes."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import typer
 from pydantic_core import PydanticUndefined
 
+from services.gateway.access import PERMISSIONS, ROOM_KINDS, WIDE_ROOMS, room_for
+from services.gateway.app import create_app, permissions
 from shared.settings import Settings, variable_of
 from tendril.cli.commands import app
 
@@ -38,6 +41,33 @@ def settings_page() -> str:
         "makes `TENDRIL_MASTER_KEY` and `TENDRIL_SECRET_KEYS` once under `TENDRIL_HOME`."
     )
     return "\n".join([*lines, "", notes, ""])
+
+
+def permissions_page() -> str:
+    """Every route of the API and which roles may use it."""
+    lines = [
+        "# Roles and permissions",
+        "",
+        MADE.strip(),
+        "",
+        "What a member may do follows from the role. An API key may do what its role may, narrowed to its scopes",
+        "(names of permissions) when it has any. Nobody gives away more than they have themselves.",
+        "",
+        f"| route | permission | {' | '.join(PERMISSIONS)} |",
+        f"|---|---|{'---|' * len(PERMISSIONS)}",
+    ]
+    for method, path, permission in permissions(create_app(None)):
+        marks = ["yes" if permission is None or permission in granted else "" for granted in PERMISSIONS.values()]
+        lines.append(f"| `{method} {path}` | {permission or 'none'} | {' | '.join(marks)} |")
+    lines += ["", f"| room of the live connection | permission | {' | '.join(PERMISSIONS)} |"]
+    lines.append(f"|---|---|{'---|' * len(PERMISSIONS)}")
+    for kind in ROOM_KINDS:
+        room = room_for("demo", kind if kind in WIDE_ROOMS else f"{kind}:{UUID(int=0)}")
+        assert room is not None
+        marks = ["yes" if room.permission in granted else "" for granted in PERMISSIONS.values()]
+        name = kind if kind in WIDE_ROOMS else f"{kind}:<id>"
+        lines.append(f"| `{name}` | {room.permission} | {' | '.join(marks)} |")
+    return "\n".join([*lines, ""])
 
 
 def _walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

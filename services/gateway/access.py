@@ -7,7 +7,7 @@ every room through
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
@@ -26,6 +26,7 @@ READ = frozenset(
         "metrics:read",
         "mailbox:read",
         "organization:read",
+        "notifications:read",
     }
 )
 _WORK = READ | {
@@ -36,7 +37,7 @@ _WORK = READ | {
     "messages:resolve",
     "operations:read",
 }
-_LEAD = _WORK | {"sequences:approve", "suppressions:write"}
+_LEAD = _WORK | {"sequences:approve", "suppressions:write", "leads:export"}
 _ALL = _LEAD | {
     "members:read",
     "members:write",
@@ -45,6 +46,7 @@ _ALL = _LEAD | {
     "organization:write",
     "leads:erase",
     "operations:write",
+    "audit:read",
 }
 
 PERMISSIONS: Mapping[Role, frozenset[str]] = {
@@ -85,6 +87,13 @@ class Principal:
         if permission not in self.permissions:
             raise Forbidden(permission)
 
+    def require_all_of(self, role: Role, scopes: Collection[str] = ()) -> None:
+        """Nobody gives away more than they have. Raises Forbidden, naming what is missing."""
+        given = PERMISSIONS[role] & frozenset(scopes) if scopes else PERMISSIONS[role]
+        missing = sorted(given - self.permissions)
+        if missing:
+            raise Forbidden(missing[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -96,6 +105,11 @@ class Scope:
         """The conditions, within the organization."""
         given = [dict(condition) for condition in conditions if condition]
         return {"organization_id": self.organization_id, **({"$and": given} if given else {})}
+
+
+#: Rooms of many partitions, and rooms of one thing each.
+WIDE_ROOMS = ("organization", "tasks", "operations")
+ROOM_KINDS = (*WIDE_ROOMS, "sequence", "enrollment", "lead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +128,14 @@ def room_for(organization_id: str, asked: Any) -> Room | None:  # noqa: PLR0911
     if not isinstance(asked, str):
         return None
     kind, _, subject = asked.partition(":")
-    if kind in {"sequence", "enrollment", "lead"}:
+    if kind in WIDE_ROOMS:
+        if subject:
+            return None
+    else:
         try:
             subject = str(UUID(subject))
         except ValueError:
             return None
-    elif subject:
-        return None
     match kind:
         case "organization":
             return Room(push.organization_room(organization_id), "metrics:read", kind)

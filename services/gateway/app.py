@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from services.gateway import problems, webapp
+from services.gateway.context import PERMISSION_OF
 from services.gateway.parts import Parts
 from services.gateway.routes import (
     activities,
+    audit,
     auth,
     bulks,
     calendars,
@@ -21,6 +23,7 @@ from services.gateway.routes import (
     leads,
     messages,
     metrics,
+    notifications,
     operations,
     organization,
     sequences,
@@ -43,6 +46,8 @@ _MODULES = (
     tasks,
     messages,
     metrics,
+    notifications,
+    audit,
     operations,
 )
 _PROBLEM = {
@@ -75,6 +80,18 @@ def create_app(parts: Parts | None, readiness: Callable[[], dict[str, bool]] = d
     app.add_middleware(problems.BodyLimit)
     _describe(app)
     return app
+
+
+def permissions(app: FastAPI) -> list[tuple[str, str, str | None]]:
+    """Method, path and permission of everything under the API, in order of path; None where none is asked for."""
+    found: list[tuple[str, str, str | None]] = []
+    for each in iter_route_contexts(app.routes):
+        route, path = each.original_route, each.path or ""
+        if isinstance(route, APIRoute) and path.startswith(API):
+            called = (dependency.call for dependency in route.dependant.dependencies)
+            needs = next((PERMISSION_OF[call] for call in called if call in PERMISSION_OF), None)
+            found += [(method, path, needs) for method in sorted(route.methods or ())]
+    return sorted(found, key=lambda each: (each[1], each[0]))
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -29,6 +29,8 @@ from shared.persistence.mongo import Database, is_unavailable
 
 #: Longest body kept as a whole: MongoDB takes documents of 16 MiB, and no service takes a longer body than this.
 KEEP_BYTES = MAX_FRAME_BYTES
+#: Characters of a body that a list shows.
+EXCERPT = 2_000
 PREFETCH = 50
 RETRY_SECONDS = 1.0
 COLLECTION = "dead_letters"
@@ -163,11 +165,17 @@ def document_of(message: AbstractIncomingMessage, now: datetime) -> dict[str, An
         "content_type": message.content_type,
         "headers": {name: value for name, value in headers.items() if not name.startswith("x-") and _plain(value)},
         "body": Binary(message.body[:KEEP_BYTES]),
+        "excerpt": text_of(message.body[: 4 * EXCERPT])[:EXCERPT],
         "size": len(message.body),
         "cut": len(message.body) > KEEP_BYTES,
         "died_at": died_at,
         "drained_at": now,
     }
+
+
+def text_of(body: bytes) -> str:
+    """A body as text, whatever it is."""
+    return bytes(body).decode("utf-8", errors="replace")
 
 
 def _content(body: bytes) -> Mapping[str, Any]:

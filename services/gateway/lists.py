@@ -51,11 +51,12 @@ Paging = Annotated[Page, Depends(page)]
 @dataclass(frozen=True, slots=True)
 class Listing:
     """``sorts``: what may be sorted by, each with the direction its index runs in (1 or -1). ``default`` is one of
-    them, with its sign."""
+    them, with its sign. ``without``: fields too long for a list, which are not read."""
 
     view: str
     sorts: Mapping[str, int]
     default: str
+    without: tuple[str, ...] = ()
 
     def order(self, asked: str | None) -> tuple[str, int, int]:
         """Field, direction, and direction of the id that breaks ties. Raises BadRequest."""
@@ -94,7 +95,8 @@ async def paged(
     given = {name: value for name, value in filters.items() if value is not None}
     after = _after(asked.cursor, field, direction, tie) if asked.cursor else {}
     wanted = context.scope.filter(given, after, *extra)
-    found = await collection.find(wanted, sort=[(field, direction), ("_id", tie)], limit=asked.limit + 1).to_list()
+    order, left_out = [(field, direction), ("_id", tie)], dict.fromkeys(listing.without, 0)
+    found = await collection.find(wanted, left_out or None, sort=order, limit=asked.limit + 1).to_list()
     more = len(found) > asked.limit
     found = found[: asked.limit]
     mark = _mark(field, direction, found[-1]) if more else None

@@ -8,6 +8,7 @@ from services.gateway.commands import Commands
 from services.gateway.deadletters import DeadLetters
 from services.gateway.directory import Directory
 from services.gateway.idempotency import Idempotency
+from services.gateway.notifications import Notifications
 from services.gateway.queues import Queues
 from services.gateway.signin import SignIn
 from shared.clock import Clock
@@ -28,6 +29,7 @@ class Parts:
     idempotency: Idempotency
     commands: Commands
     dead_letters: DeadLetters
+    notifications: Notifications
     queues: Queues
     database: Database
     ledger: Database

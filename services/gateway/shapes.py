@@ -137,6 +137,52 @@ class ActivityPage(Shape):
     next_cursor: str | None
 
 
+class Notification(Shape):
+    """``kind``: reply, task_due, approval_wanted, sequence_rejected, limit_reached, sending_fails, held, …"""
+
+    id: str
+    at: datetime
+    kind: str
+    read: bool
+    lead_id: str | None
+    lead_name: str | None
+    enrollment_id: str | None
+    sequence_id: str | None
+    sequence_name: str | None
+    task_id: str | None
+    detail: dict[str, Any]
+
+
+class NotificationPage(Shape):
+    items: list[Notification]
+    next_cursor: str | None
+
+
+class Unread(Shape):
+    unread: int
+
+
+class AuditEntry(Shape):
+    """``changed`` names the fields that were set; their personal values are not shown here."""
+
+    id: str
+    at: datetime
+    actor: str
+    actor_name: str | None
+    kind: str
+    subject: str
+    lead_id: str | None
+    sequence_id: str | None
+    changed: list[str]
+    detail: dict[str, Any]
+    position: str
+
+
+class AuditPage(Shape):
+    items: list[AuditEntry]
+    next_cursor: str | None
+
+
 class SequenceStats(Shape):
     """Counts since the beginning; rates are shares of what was sent, 0 to 1."""
 

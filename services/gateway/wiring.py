@@ -22,6 +22,7 @@ from services.gateway.directory import Directory
 from services.gateway.erasure import Erasure
 from services.gateway.idempotency import Idempotency
 from services.gateway.live import Live
+from services.gateway.notifications import Notifications
 from services.gateway.parts import Parts
 from services.gateway.queues import Queues
 from services.gateway.signin import SignIn
@@ -166,6 +167,7 @@ async def build(settings: Settings, clock: Clock, **overrides: Any) -> GatewaySe
         idempotency=Idempotency(database, clock),
         commands=Commands(requester, clock),
         dead_letters=DeadLetters(url, database, publisher, clock, directory),
+        notifications=Notifications(database, views, clock),
         queues=Queues(url, settings.partitions),
         database=database,
         ledger=mongo.database(f"{prefix}_ledger"),

@@ -32,6 +32,8 @@ SEND_TIMEOUT_SECONDS = 5.0
 #: narrow ones back.
 MOST_ROOMS = 5_000
 
+_NONE: list[str] = []
+
 Names = Callable[[Sequence[Event]], Awaitable[Mapping[str, str | None]]]
 
 
@@ -50,9 +52,14 @@ class Announcer:
         self._clock = clock
         self._names = names
         self._views_of: dict[str, list[str]] = {}
+        self._perhaps: dict[str, list[View]] = {}  # those that look at most events of a topic in vain
         for view in views:
+            picky = type(view).concerns is not View.concerns
             for topic in view.handlers:
-                self._views_of.setdefault(topic, []).append(view.name)
+                if picky:
+                    self._perhaps.setdefault(topic, []).append(view)
+                else:
+                    self._views_of.setdefault(topic, []).append(view.name)
         self._changed: dict[str, dict[str, set[str]]] = {}
         self._cursors: dict[str, str] = {}
         self._activities: dict[str, deque[Event]] = {}
@@ -85,8 +92,10 @@ class Announcer:
             self._note(event)
 
     def _note(self, event: Event) -> None:
-        views = self._views_of.get(event.topic)
-        if views is None:
+        views = self._views_of.get(event.topic, _NONE)
+        if perhaps := self._perhaps.get(event.topic):
+            views = [*views, *(view.name for view in perhaps if view.concerns(event))]
+        if not views:
             return
         cursor = f"{event.partition:02d}-{event.position}"
         narrow = _narrow_rooms(event) if len(self._cursors) < MOST_ROOMS else []
@@ -224,7 +233,7 @@ def _document_id(view: str, event: Event) -> str | None:
             return f"{enrollment_of(event)}-{event.data.get('execution')}"
         case "organizations":
             return event.organization_id
-        case "timeline" | "statistics" | "sequence_versions":
+        case "timeline" | "statistics" | "sequence_versions" | "notifications" | "audit":
             return None
         case _:
             return event.subject

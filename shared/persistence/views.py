@@ -35,6 +35,8 @@ VIEW_NAMES = (
     "tasks",
     "bulks",
     "bulk_refusals",
+    "notifications",
+    "audit",
 )
 
 #: What an entry of the timeline can be filtered by.

@@ -17,6 +17,7 @@ import pytest
 from services.gateway.wiring import GatewayService, build
 from shared.clock import SystemClock
 from shared.events import Envelope
+from shared.events.organization import Role
 from shared.events.query import Answer
 from shared.messaging.consumers import Consumers, Delivery, Subscription
 from shared.messaging.publisher import Publisher
@@ -35,6 +36,7 @@ NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PASSWORD = "correct horse"
 KEYS = {"demo": "tendril_demo_key", "other": "tendril_other_key"}
 QUEUES = ("enrollment.commands", "enrollment.bulk", "enrollment.leads", "enrollment.queries")
+ROLES: tuple[Role, ...] = ("viewer", "operator", "coach", "admin")
 
 
 @dataclass
@@ -78,6 +80,10 @@ class Gateway:
     def key(self, organization: str = "demo") -> dict[str, str]:
         """Headers of an API key with every right."""
         return {"X-API-Key": KEYS[organization]}
+
+    def key_of(self, role: Role) -> dict[str, str]:
+        """Headers of organization demo's API key with this role."""
+        return {"X-API-Key": f"{KEYS['demo']}_{role}"}
 
 
 @pytest.fixture
@@ -143,7 +149,11 @@ async def gateway(
 def organization_document(
     organization: str, members: dict[UUID, tuple[str, str]], hashed: str, secret_hash: str
 ) -> dict[str, Any]:
-    """As the projector writes it."""
+    """As the projector writes it, with a key of every role."""
+    keys = {UUID(int=7): ("admin", secret_hash)}
+    for number, role in enumerate(ROLES, 70):
+        hashed_key = hashlib.sha256(f"{KEYS[organization]}_{role}".encode()).hexdigest()
+        keys[UUID(int=number)] = (role, hashed_key)
     return {
         "_id": organization,
         "organization_id": organization,
@@ -155,9 +165,10 @@ def organization_document(
         },
         "member_emails": [email for email, _ in members.values()],
         "api_keys": {
-            str(UUID(int=7)): {"name": "k", "role": "admin", "scopes": [], "secret_hash": secret_hash, "revoked": False}
+            str(key_id): {"name": role, "role": role, "scopes": [], "secret_hash": key_hash, "revoked": False}
+            for key_id, (role, key_hash) in keys.items()
         },
-        "key_hashes": [secret_hash],
+        "key_hashes": [key_hash for _, key_hash in keys.values()],
         "senders": {},
         "suppressions": {},
     }

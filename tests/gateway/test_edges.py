@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from services.gateway.deadletters import EXCERPT
 from services.gateway.erasure import COLLECTIONS, Erasure
 from services.gateway.openapi import document
 from services.gateway.wiring import build
@@ -16,7 +17,7 @@ from shared.clock import SystemClock
 from shared.messaging.publisher import Publisher
 from shared.settings import load_settings
 from tendril.embedded.ports import free_port
-from tests.gateway.conftest import LEAD, SEQUENCE, Gateway
+from tests.gateway.conftest import LEAD, NOW, SEQUENCE, Gateway
 from tests.support.waiting import eventually
 
 
@@ -134,6 +135,17 @@ async def test_dead_letters_are_drained_shown_requeued_and_dropped(
     assert second["message_id"] == "m-1"
     assert (await gateway.http.delete(f"{path}/{second['id']}", headers=gateway.key())).status_code == 200
     assert (await gateway.http.get(f"{path}/{second['id']}", headers=gateway.key())).status_code == 404
+
+
+async def test_a_list_of_dead_letters_holds_beginnings_only(gateway: Gateway) -> None:
+    body = b"x" * 100_000
+    letter = {"_id": "l1", "organization_id": "demo", "body": body, "excerpt": "x" * EXCERPT, "size": len(body)}
+    await gateway.own.collection("dead_letters").insert_one({**letter, "died_at": NOW, "queue": "q"})
+    path = "/api/v1/ops/dead-letters"
+    [listed] = (await gateway.http.get(path, headers=gateway.key())).json()["items"]
+    assert (len(listed["body"]), listed["size"]) == (EXCERPT, len(body))
+    whole = (await gateway.http.get(f"{path}/l1", headers=gateway.key())).json()
+    assert len(whole["body"]) == len(body)
 
 
 async def test_queues_views_and_jobs(gateway: Gateway) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Query, Response
 
 from services.gateway.context import Context, Done, may
+from services.gateway.deadletters import text_of
 from services.gateway.errors import NotFound
 from services.gateway.lists import Listing, Paging, paged
 from services.gateway.shapes import Created, Document, DocumentPage, Items
@@ -14,8 +15,19 @@ from shared.events.query import QueryTimers
 
 router = APIRouter(tags=["operations"])
 
-LETTERS = Listing("dead_letters", {"died_at": -1}, "-died_at")
-_LISTED = ("queue", "reason", "reasons", "message_id", "lead_id", "type", "routing_key", "died_at", "drained_at")
+LETTERS = Listing("dead_letters", {"died_at": -1}, "-died_at", without=("body",))
+_LISTED = (
+    "queue",
+    "reason",
+    "reasons",
+    "message_id",
+    "lead_id",
+    "type",
+    "routing_key",
+    "died_at",
+    "drained_at",
+    "size",
+)
 
 
 @router.get("/ops/views", response_model=Items)
@@ -58,23 +70,22 @@ async def dead_letters(
     queue: str | None = Query(default=None, max_length=100),
     context: Context = may("operations:read"),
 ) -> dict[str, Any]:
-    """Messages that were given up, newest first."""
+    """Messages that were given up, newest first, each with the beginning of its body and its ``size`` in bytes."""
 
     async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [_letter(each, _LISTED) for each in found]
+        return [_letter(each, _LISTED, each.get("excerpt") or "") for each in found]
 
     return await paged(context.parts.dead_letters.collection, context, LETTERS, asked, {"queue": queue}, show)
 
 
 @router.get("/ops/dead-letters/{letter_id}", response_model=Document)
 async def dead_letter(letter_id: str, context: Context = may("operations:read")) -> dict[str, Any]:
-    """A dead letter with its body as text."""
+    """A dead letter with its whole body as text."""
     found = await context.parts.dead_letters.find(context.scope, letter_id)
-    return _letter(found, (*_LISTED, "exchange", "content_type", "headers"))
+    return _letter(found, (*_LISTED, "exchange", "content_type", "headers"), text_of(found["body"]))
 
 
-def _letter(document: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    body = bytes(document["body"]).decode("utf-8", errors="replace")
+def _letter(document: dict[str, Any], names: tuple[str, ...], body: str) -> dict[str, Any]:
     return {"id": document["_id"], **{name: document.get(name) for name in names}, "body": body}
 
 

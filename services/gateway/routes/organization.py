@@ -124,7 +124,8 @@ async def members(context: Context = may("members:read")) -> dict[str, Any]:
 
 @router.post("/members", response_model=Created, status_code=201)
 async def add_member(body: NewMember, context: Context = may("members:write")) -> Response:
-    """Adds a member."""
+    """Adds a member, with a role that holds no more than the caller's."""
+    context.principal.require_all_of(body.role)
 
     async def make(command_id: str) -> AddMember:
         hashed = await context.parts.sign_in.hash_password(body.password) if body.password else None
@@ -137,6 +138,11 @@ async def add_member(body: NewMember, context: Context = may("members:write")) -
 @router.patch("/members/{member_id}", response_model=Created)
 async def set_member(member_id: UUID, body: MemberChange, context: Context = may("members:write")) -> Response:
     """Changes a member's role or password, or lets them sign in no more."""
+    member = (await _organization(context)).get("members", {}).get(str(member_id))
+    if member is not None:
+        context.principal.require_all_of(member["role"])  # nor is the password of somebody mightier set
+    if body.role is not None:
+        context.principal.require_all_of(body.role)
 
     async def make(_: str) -> SetMember:
         hashed = await context.parts.sign_in.hash_password(body.password) if body.password else None
@@ -164,6 +170,7 @@ async def issue_api_key(body: NewApiKey, context: Context = may("api_keys:write"
             code="unknown_scope",
             errors=[{"field": "scopes", "problem": f"{scope} is no permission"} for scope in unknown],
         )
+    context.principal.require_all_of(body.role, body.scopes)
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
 
     async def work(command_id: str) -> Done:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from services.projector.views.audit import Audit
 from services.projector.views.bulks import BulkRefusals, Bulks
 from services.projector.views.enrollments import Enrollments
 from services.projector.views.leads import Leads
 from services.projector.views.messages import Messages
+from services.projector.views.notifications import Notifications
 from services.projector.views.organizations import Organizations
 from services.projector.views.sequences import Sequences, SequenceVersions
 from services.projector.views.statistics import Statistics
@@ -28,4 +30,6 @@ ALL_VIEWS: tuple[View, ...] = (
     Tasks(),
     Bulks(),
     BulkRefusals(),
+    Notifications(),
+    Audit(),
 )

@@ -106,6 +106,9 @@ _GROUPS: dict[str, str] = {
     "enrollment.step_settled.v1": "message",
     "enrollment.step_handed_to_person.v1": "task",
     "enrollment.step_done_by_person.v1": "task",
+    "enrollment.step_overdue.v1": "task",
+    "enrollment.step_approved.v1": "message",
+    "enrollment.note_left.v1": "note",
 }
 _BY_AGGREGATE = {"lead": "change", "enrollment": "enrollment", "task": "task"}
 

@@ -62,6 +62,13 @@ class View:
         if handler is not None:
             handler(self, event, ops)
 
+    def concerns(self, event: Event) -> bool:
+        """Does an event of a handled topic change anything here? Clients are told only then. A view that looks at most
+        events of a topic in vain overrides it.
+        """
+        del event
+        return True
+
     @staticmethod
     def of_subject(event: Event, ops: Ops) -> Document:
         """The document of the event's own aggregate."""

@@ -1,0 +1,169 @@
+"""Notifications: what members should hear of. Who a notification is for stands in ``to``: None for everybody,
+``approvers``, or one member (``member:<id>``). Tasks that are due are no events: readers add them.
+
+What tells of a state that many events confirm (a limit reached, sending that fails) is one document per partition, day
+and key; readers merge those of one key. Names are looked up on reading; ``personal`` is what a step had to say, None
+when there is nothing personal, or not any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from services.projector.event import Event
+from services.projector.ops import Derivation, FirstOf, Ops
+from services.projector.views.ignored import EVERYTHING
+from services.projector.views.view import Keys, View, on
+
+#: Events whose plan may say that a limit was reached.
+_PLANNING = (
+    "enrollment.started.v1",
+    "enrollment.step_postponed.v1",
+    "enrollment.step_sent.v1",
+    "enrollment.step_taken.v1",
+    "enrollment.step_skipped.v1",
+)
+#: Reasons of a pause that somebody must look into.
+_HELD = frozenset({"missing_value", "in_doubt", "failure"})
+_AUTHOR: dict[str, Derivation] = {"to": FirstOf(("audience", "author"))}
+_HANDLED = frozenset(
+    {
+        *_PLANNING,
+        "lead.replied.v1",
+        "lead.erased.v1",
+        "enrollment.members_notified.v1",
+        "enrollment.paused.v1",
+        "enrollment.step_deferred.v1",
+        "enrollment.step_failed.v1",
+        "sequence.submitted.v1",
+        "sequence.rejected.v1",
+        "sequence.approved.v1",
+        "sequence.edited.v1",
+        "sequence.archived.v1",
+    }
+)
+
+
+class Notifications(View):
+    """``key`` is the same in the documents that are merged, else the document's id. ``hidden``: nothing to hear any
+    more.
+    """
+
+    name = "notifications"
+    version = 1
+    indexes: ClassVar[tuple[Keys, ...]] = ((("organization_id", 1), ("merged", 1), ("at", -1), ("_id", -1)),)
+    ignored = EVERYTHING - _HANDLED
+
+    def concerns(self, event: Event) -> bool:
+        topic, data = event.topic, event.data
+        if topic == "enrollment.paused.v1":
+            return data.get("reason") in _HELD
+        if topic == "enrollment.step_deferred.v1":
+            return bool(data.get("fault"))
+        if topic == "enrollment.step_failed.v1":
+            return not data.get("bounce")
+        if topic in _PLANNING:
+            return _full(data) is not None
+        return True
+
+    @on("lead.replied.v1")
+    def replied(self, event: Event, ops: Ops) -> None:
+        self._tell(event, ops, "reply", {"channel": event.data.get("channel")})
+
+    @on("enrollment.members_notified.v1")
+    def notified(self, event: Event, ops: Ops) -> None:
+        to = str(event.data["to"])
+        personal = {"text": event.data["text"]} if event.data.get("text") is not None else None
+        audience = None if to == "all" else to if to.startswith("member:") else f"member:{to}"
+        self._tell(event, ops, "message", {"step_id": event.data["step_id"]}, to=audience, personal=personal)
+
+    @on("lead.erased.v1")
+    def erased(self, event: Event, ops: Ops) -> None:
+        ops.set_where("lead_id", event.subject, {"personal": None})
+
+    @on("enrollment.paused.v1")
+    def held(self, event: Event, ops: Ops) -> None:
+        if self.concerns(event):
+            self._tell(event, ops, "held", {"reason": event.data["reason"]})
+
+    @on(*_PLANNING)
+    def planned(self, event: Event, ops: Ops) -> None:
+        limit = _full(event.data)
+        if limit is not None:
+            self._merge(event, ops, "limit_reached", f"{limit.get('scope')}:{limit.get('unit')}", dict(limit))
+
+    @on("enrollment.step_deferred.v1", "enrollment.step_failed.v1")
+    def failed(self, event: Event, ops: Ops) -> None:
+        if self.concerns(event):
+            channel = str(event.data.get("channel"))
+            detail = {"channel": channel, "reason": event.data.get("reason")}
+            self._merge(event, ops, "sending_fails", channel, detail)
+
+    @on("sequence.submitted.v1")
+    def submitted(self, event: Event, ops: Ops) -> None:
+        author = event.actor if (event.actor or "").startswith("member:") else None
+        self._approval(event, ops, "approval_wanted", {"audience": "approvers", "author": author, "detail": {}})
+
+    @on("sequence.rejected.v1")
+    def rejected(self, event: Event, ops: Ops) -> None:
+        feedback = {"feedback": event.data.get("feedback")}
+        self._approval(event, ops, "sequence_rejected", {"audience": None, "detail": feedback})
+
+    @on("sequence.approved.v1", "sequence.edited.v1", "sequence.archived.v1")
+    def settled(self, event: Event, ops: Ops) -> None:
+        self._approval(event, ops, "approval_settled", {"hidden": True})
+
+    def _tell(
+        self,
+        event: Event,
+        ops: Ops,
+        kind: str,
+        detail: dict[str, Any],
+        *,
+        to: str | None = None,
+        personal: dict[str, Any] | None = None,
+    ) -> None:
+        enrollment_id = event.subject if event.topic.startswith("enrollment.") else event.data.get("enrollment_id")
+        ops.new(
+            str(event.position),
+            {
+                "organization_id": event.organization_id,
+                "partition": event.partition,
+                "position": event.position,
+                "at": event.at,
+                "kind": kind,
+                "to": to,
+                "merged": False,
+                "hidden": False,
+                "lead_id": event.lead_id,
+                "enrollment_id": enrollment_id,
+                "sequence_id": event.sequence_id,
+                "detail": detail,
+                "personal": personal,
+            },
+        )
+
+    def _approval(self, event: Event, ops: Ops, kind: str, fields: dict[str, Any]) -> None:
+        document = ops.document(event, f"approval-{event.subject}")
+        document.set({"kind": kind, "at": event.at, "merged": False, "sequence_id": event.subject, "hidden": False})
+        document.set(fields)
+        document.derive(_AUTHOR)
+
+    def _merge(self, event: Event, ops: Ops, kind: str, what: str, detail: dict[str, Any]) -> None:
+        key = f"{kind}-{event.organization_id}-{what}-{event.at.date().isoformat()}"
+        document = ops.document(event, f"{key}-{event.partition:02d}")
+        document.set({"kind": kind, "key": key, "to": None, "merged": True, "hidden": False, "detail": detail})
+        document.min("at", event.at)
+        document.max("last_at", event.at)
+        document.inc("times")
+
+
+def _full(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The limit that put a plan off; None when none did."""
+    plan = data.get("plan")
+    if not plan:
+        return None
+    why = plan.get("why") or {}
+    inputs: Mapping[str, Any] | None = why.get("inputs") if why.get("rule") == "quota" else None
+    return inputs

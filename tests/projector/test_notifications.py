@@ -1,0 +1,99 @@
+"""What members should hear of, and the audit of what they did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.ids import derived_id
+from tests.projector.log import SEQUENCE
+from tests.projector.test_views import NOON, STEP, Story
+
+ADA, BOB = "member:ada", "member:bob"
+QUOTA = {"rule": "quota", "inputs": {"scope": "sequence:x", "unit": "day", "limit": 5}}
+
+
+def put_off(why: dict[str, Any]) -> dict[str, Any]:
+    return {"step_id": "step1", "execution": 1, "at": NOON, "why": why}
+
+
+def told(story: Story) -> list[dict[str, Any]]:
+    """What is not hidden, in order."""
+    found = [each for each in story.views()["notifications"].values() if not each["hidden"]]
+    return sorted(found, key=lambda each: int(each["position"]))
+
+
+def test_a_reply_and_what_is_held_are_told_to_everybody() -> None:
+    story = Story().add("lead.replied", {"channel": "email", "text": "secret", "at": NOON})
+    story.add("enrollment.paused", {"reason": "missing_value"}).add("enrollment.paused", {"reason": "by_hand"})
+    reply, held = told(story)
+    assert (reply["kind"], reply["to"], reply["lead_id"]) == ("reply", None, str(story.lead))
+    assert (held["kind"], held["enrollment_id"]) == ("held", str(story.enrollment))
+    assert held["sequence_id"] == str(SEQUENCE)
+    assert "secret" not in str(story.views()["notifications"])
+
+
+def test_what_a_step_has_to_say_is_told_to_whom_it_names_until_the_lead_is_erased() -> None:
+    said = {"execution": 1, "step_id": "tell", "text": "Call secret"}
+    story = Story().add("enrollment.members_notified", {**said, "to": "all"})
+    story.add("enrollment.members_notified", {**said, "to": "ada"})
+    assert [(each["kind"], each["to"]) for each in told(story)] == [("message", None), ("message", ADA)]
+    assert told(story)[0]["personal"] == {"text": "Call secret"}
+    story.add("lead.erased")
+    assert [each["personal"] for each in told(story)] == [None, None]
+
+
+def test_an_approval_is_wanted_of_approvers_and_a_rejection_is_told_to_who_asked() -> None:
+    story = Story().add("sequence.submitted", actor=ADA)
+    [wanted] = told(story)
+    assert (wanted["kind"], wanted["to"], wanted["sequence_id"]) == ("approval_wanted", "approvers", str(SEQUENCE))
+    [rejected] = told(story.add("sequence.rejected", {"feedback": "Too long"}, actor=BOB))
+    assert (rejected["kind"], rejected["to"]) == ("sequence_rejected", ADA)
+    assert rejected["detail"] == {"feedback": "Too long"}
+    assert told(story.add("sequence.edited", {"definition": {"steps": []}}, actor=ADA)) == []
+    [again] = told(story.add("sequence.submitted", actor=ADA))
+    assert again["kind"] == "approval_wanted"
+    assert told(story.add("sequence.approved", actor=BOB)) == []
+
+
+def test_a_key_that_submits_is_nobody_to_tell() -> None:
+    story = Story().add("sequence.submitted", actor="api_key:1").add("sequence.rejected", {"feedback": "No"})
+    assert [each["to"] for each in told(story)] == [None]
+
+
+def test_a_limit_is_told_once_a_day_however_many_wait_for_it() -> None:
+    story = Story()
+    for _ in range(3):
+        story.add("enrollment.step_postponed", {"execution": 1, "step_id": "step1", "plan": put_off(QUOTA)})
+    story.add("enrollment.step_postponed", {"execution": 1, "step_id": "step1", "plan": put_off({"rule": "window"})})
+    [limit] = told(story)
+    assert (limit["kind"], limit["merged"], limit["times"]) == ("limit_reached", True, 3)
+    assert limit["detail"]["scope"] == "sequence:x"
+
+
+def test_faults_of_sending_are_counted_and_waits_and_bounces_are_none() -> None:
+    story = Story()
+    refused = {**STEP, "attempt": 1, "reason": "530 sign in"}
+    story.add("enrollment.step_deferred", {**refused, "fault": True}).add("enrollment.step_failed", refused)
+    story.add("enrollment.step_deferred", {**refused, "fault": False})
+    story.add("enrollment.step_failed", {**refused, "bounce": True})
+    [failing] = told(story)
+    assert (failing["kind"], failing["times"], failing["detail"]["reason"]) == ("sending_fails", 2, "530 sign in")
+
+
+def test_the_audit_holds_what_people_did_and_nothing_else() -> None:
+    story = Story()
+    before = len(story.views()["audit"])
+    story.add("lead.tagged", {"added": ["vip"], "removed": [], "why": {"rule": "by_hand"}}, actor=ADA)
+    story.add("lead.details_merged", {"email": "secret@example.com", "title": "CTO", "consent": {}}, actor="api_key:7")
+    story.add("lead.scored", {"before": 1, "after": 2}, actor="system")
+    story.add("lead.note_logged", {"activity_id": str(derived_id("a")), "text": "secret"}, actor=ADA)
+    story.due()
+    entries = sorted(story.views()["audit"].values(), key=lambda each: int(each["position"]))[before:]
+    assert [(each["actor"], each["kind"]) for each in entries] == [
+        (ADA, "lead.tagged"),
+        ("api_key:7", "lead.details_merged"),
+        (ADA, "lead.note_logged"),
+    ]
+    assert entries[0]["detail"] == {"added": ["vip"], "removed": []}
+    assert entries[1]["changed"] == ["email", "title"]
+    assert "secret" not in str(story.views()["audit"])
