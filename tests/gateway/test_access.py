@@ -29,23 +29,34 @@ OPEN = {"/api/v1/auth/token", "/api/v1/auth/refresh"}
 FOR_ALL = {"/api/v1/auth/me"}
 MESSAGE = f"{ENROLLMENT}-1"
 LETTER = "l" * 32
-IDS = {
-    "sequence_id": SEQUENCE,
-    "enrollment_id": ENROLLMENT,
-    "lead_id": LEAD,
-    "task_id": UUID(int=9),
-    "message_id": MESSAGE,
-    "mail_id": "m1",
-    "letter_id": LETTER,
-    "version": 1,
-    "member_id": UUID(int=4),
-    "key_id": UUID(int=7),
-    "sender_id": "default",
-    "calendar": "organization",
-    "name": "leads",
-    "job_id": "j1",
-    "bulk_id": UUID(int=11),
-}
+
+
+class Ids(dict[str, object]):
+    """What stands for a path's parameters; another thing's id for those not named here."""
+
+    def __missing__(self, name: str) -> object:
+        return UUID(int=8)
+
+
+IDS = Ids(
+    {
+        "sequence_id": SEQUENCE,
+        "enrollment_id": ENROLLMENT,
+        "lead_id": LEAD,
+        "task_id": UUID(int=9),
+        "message_id": MESSAGE,
+        "mail_id": "m1",
+        "letter_id": LETTER,
+        "version": 1,
+        "member_id": UUID(int=4),
+        "key_id": UUID(int=7),
+        "sender_id": "default",
+        "calendar": "organization",
+        "name": "leads",
+        "job_id": "j1",
+        "bulk_id": UUID(int=11),
+    }
+)
 SECRET = "only-for-demo"
 
 
@@ -113,10 +124,13 @@ def test_every_route_asks_for_a_permission_that_exists() -> None:
             assert permission in EVERY_PERMISSION, f"{method} {path} asks for no permission"
 
 
+#: Own marks; orders whose kind says what they need; questions that are too long for an address.
+NO_CHANGE = ("/notifications/read", "/bulks", "/test", "/preview", "/simulate", "/backtest", "/why-not")
+
+
 def test_nothing_that_changes_is_done_with_a_permission_to_read() -> None:
-    """But for one's own marks."""
     for method, path, permission in permissions(create_app(None)):
-        if method != "GET" and path not in OPEN and path != "/api/v1/notifications/read":
+        if method != "GET" and path not in OPEN and not path.endswith(NO_CHANGE):
             assert not str(permission).endswith(":read"), f"{method} {path}"
 
 
@@ -133,7 +147,7 @@ async def test_every_route_is_open_to_the_roles_that_the_table_names_and_to_no_o
         if path in OPEN:
             continue
         for role in ROLES:
-            answer = await gateway.http.request(method, path.format(**IDS), headers=gateway.key_of(role), json={})
+            answer = await gateway.http.request(method, path.format_map(IDS), headers=gateway.key_of(role), json={})
             if permission is None or permission in PERMISSIONS[role]:
                 assert answer.status_code not in {401, 403}, (method, path, role)
             else:
@@ -168,7 +182,7 @@ def test_nothing_is_open_by_accident(method: str, path: str) -> None:
 async def test_strangers_get_nothing(gateway: Gateway) -> None:
     for method, path in api_operations():
         if path not in OPEN:
-            answer = await gateway.http.request(method, path.format(**IDS), json={})
+            answer = await gateway.http.request(method, path.format_map(IDS), json={})
             assert answer.status_code == 401, (method, path)
             assert answer.headers["content-type"] == "application/problem+json"
 
@@ -189,7 +203,7 @@ async def test_another_organization_sees_nothing_of_ours(gateway: Gateway) -> No
     reading = [path for method, path in api_operations() if method == "GET"]
     shown = 0
     for path in reading:
-        url = path.format(**IDS)
+        url = path.format_map(IDS)
         ours = await gateway.http.get(url, headers=gateway.key())
         theirs = await gateway.http.get(url, headers=gateway.key("other"))
         assert SECRET not in theirs.text, path
