@@ -1,24 +1,31 @@
-"""At the door: identities in the one spelling that is compared, read with the parsers that the domain does without."""
+"""At the door: identities in the one spelling that is compared, merge tags in their new form; read with the parsers
+that the domain does without."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from services.enrollment.content_facts import in_new_form
 from shared.events.envelope import Envelope
 from shared.events.errors import InvalidMessage
 from shared.events.lead import EditLead, InboundLead, LeadBody
+from shared.events.sequence import DraftSequence, EditSequence
 from shared.identity import IdentityKind, InvalidIdentity, normalise
 
 KINDS: tuple[IdentityKind, ...] = ("external_id", "email", "phone")
 
 
 def spelled(envelope: Envelope) -> Envelope:
-    """The same message with its lead's identities normalised, and for a funnel's message with its organization.
+    """The same message with its lead's identities normalised, and for a funnel's message with its organization; a
+    definition's merge tags in their new form.
 
     Raises InvalidMessage with a reason for every field that is no identity, or when body and event name two
     organizations.
     """
     message = envelope.message
+    if isinstance(message, DraftSequence | EditSequence):
+        changed = {"definition": in_new_form(message.definition)}
+        return replace(envelope, message=message.model_copy(update=changed))
     if not isinstance(message, InboundLead | EditLead):
         return envelope
     body, reasons = _spelled(message.lead)

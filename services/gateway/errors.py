@@ -5,6 +5,7 @@ GatewayError               code, title, status; ``detail`` says what was wrong, 
 ├── Forbidden              403
 ├── NotFound               404
 ├── Conflict               409
+│   └── LeadsInside
 ├── BadRequest             400
 ├── Invalid                422
 ├── TooMany                429, with Retry-After
@@ -76,6 +77,17 @@ class Conflict(GatewayError):
 
     status = 409
     title = "Conflict"
+
+
+class LeadsInside(Conflict):
+    """Leads are inside a sequence that is to be deleted: what becomes of them must be said."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count} leads are inside: say enrollments=finish or enrollments=exit",
+            code="leads_inside",
+            errors=[{"field": "enrollments", "problem": "must be finish or exit"}],
+        )
 
 
 class BadRequest(GatewayError):

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.gateway.errors import Away, GatewayError, Invalid
 from shared.events import InvalidMessage
 from shared.events.message import reasons_of
+from shared.events.step_ids import named_steps
 from shared.messaging.errors import BrokerAway, MessagingError, PublishUnknown, RequestTimeout
 from shared.persistence.mongo import is_unavailable
 from shared.persistence.views import BadCursor, UnknownView, ViewBehind
@@ -97,7 +98,9 @@ def install(app: FastAPI) -> None:
         details = error.errors()
         if any(detail["type"] == "json_invalid" for detail in details):
             return problem(400, "malformed_json", "Malformed JSON", "the body is not JSON")
-        errors = [{"field": field_of(detail["loc"]), "problem": str(detail["msg"])} for detail in details]
+        errors = named_steps(
+            [{"field": field_of(detail["loc"]), "problem": str(detail["msg"])} for detail in details], error.body
+        )
         return problem(
             422, "invalid", "Invalid", "; ".join(f"{e['field']}: {e['problem']}" for e in errors), errors=errors
         )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events.organization import Role
+from shared.events.outline import SequenceType
 from shared.events.sequence import SequenceStatus
 
 EnrollmentStatus = Literal["pending", "active", "paused", "completed", "exited"]
@@ -206,14 +207,31 @@ class SequenceStats(Shape):
     rates: Rates = Rates()
 
 
+class Badge(Shape):
+    """Suggested by a model, and why."""
+
+    suggested: bool
+    reason: str = ""
+
+
 class SequenceSummary(Shape):
+    """``type`` and ``estimated_minutes`` (the longest way through the delays) are worked out of the steps. ``status``
+    is that of the running version, ``draft_status`` that of what would be the next one."""
+
     id: str
     sequence_id: str
     name: str
     description: str
     category: str
     audience: str
+    type: SequenceType
+    owner: str | None
+    ai: Badge | None
+    creator: Literal["ai", "person"]
+    estimated_minutes: int
     status: SequenceStatus
+    draft_status: str | None
+    deleted: bool
     version: int | None
     has_draft: bool
     steps_count: int
@@ -237,9 +255,9 @@ class Sequence(SequenceSummary):
     """``definition`` is the draft if there is one, else the running version."""
 
     definition: dict[str, Any]
-    draft_status: str | None
     feedback: str | None
     versions: list[PublishedVersion]
+    copied_from: str | None = None
 
 
 class Reason(Shape):

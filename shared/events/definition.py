@@ -7,6 +7,7 @@ as a whole (loops, unknown tags, missing senders) is the enrollment service's bu
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, Self
@@ -38,6 +39,7 @@ from shared.events.kinds import (
     WhatsappConfig,
 )
 from shared.events.message import Value
+from shared.events.step_ids import with_step_ids
 from shared.events.variants import BODIES, FIXED, Selection, Variant
 
 StepId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -175,6 +177,13 @@ CONFIG_OF_KIND: dict[StepKind, type[Value]] = {
 VARIED_KINDS = frozenset({StepKind.EMAIL, StepKind.SMS, StepKind.WHATSAPP, StepKind.APPOINTMENT})
 
 
+class AiBadge(Value):
+    """Was this written by a model, and why so? Shown to people; it decides nothing."""
+
+    suggested: bool = True
+    reason: str = Field(default="", max_length=2_000)
+
+
 class Step(Value):
     """A node. ``then`` and ``else`` are the arms of a condition; after an arm the flow joins at the next step of the
     outer list. ``variants`` are contents of a message, of which each lead gets one."""
@@ -189,6 +198,7 @@ class Step(Value):
     config: StepConfig = Field(default_factory=dict, validate_default=True)
     variants: list[Variant] = Field(default=[], max_length=20)
     selection: Selection = Selection()
+    ai: AiBadge | None = None
     then: list[Step] = []
     else_: list[Step] = Field(default=[], alias="else")
 
@@ -372,26 +382,37 @@ class Trigger(Value):
     priority: int = 0
 
 
+Category = Literal[
+    "cold_outreach",
+    "nurture",
+    "warm_lead",
+    "cold_lead",
+    "objection_handling",
+    "reactivation",
+    "follow_up",
+    "win_back",
+    "custom",
+]
+
+
 class SequenceDefinition(Value):
-    """Everything a version freezes."""
+    """Everything a version freezes. A step without ``step_id`` gets one made of its kind; ``owner`` names the member
+    who answers for it."""
 
     name: str = Field(min_length=1, max_length=200)
     description: str = ""
-    category: Literal[
-        "cold_outreach",
-        "nurture",
-        "warm_lead",
-        "cold_lead",
-        "objection_handling",
-        "reactivation",
-        "follow_up",
-        "win_back",
-        "custom",
-    ] = "custom"
+    category: Category = "custom"
     audience: str = ""
+    owner: str | None = Field(default=None, max_length=200)
+    ai: AiBadge | None = None
     settings: SequenceSettings = SequenceSettings()
     trigger: Trigger = Trigger()
     steps: list[Step] = Field(min_length=1, max_length=500)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_steps(cls, raw: Any) -> Any:
+        return with_step_ids(raw)
 
 
 def walk(steps: list[Step]) -> list[Step]:
@@ -402,3 +423,28 @@ def walk(steps: list[Step]) -> list[Step]:
         found.extend(walk(step.then))
         found.extend(walk(step.else_))
     return found
+
+
+#: Fields of a config with merge tags.
+TEXT_FIELDS = ("subject", "preheader", "html", "text", "title", "notes", "body", "location", "description")
+
+
+def texts_of(step: Step) -> dict[str, str]:
+    """A step's texts that may hold merge tags, by their place in the step: ``config.subject``, and for a variant
+    ``variants.b.config.subject``."""
+    found = _texts(_given(step.config), "config")
+    for variant in step.variants:
+        found |= _texts(variant.config, f"variants.{variant.variant_id}.config")
+    return found
+
+
+def _given(config: Any) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("template", *TEXT_FIELDS) if hasattr(config, name)}
+
+
+def _texts(config: Mapping[str, Any], where: str) -> dict[str, str]:
+    found = {f"{where}.{name}": config[name] for name in TEXT_FIELDS if isinstance(config.get(name), str)}
+    template = config.get("template")
+    parameters = template.get("parameters") if isinstance(template, dict) else getattr(template, "parameters", None)
+    found |= {f"{where}.template.parameters.{index}": text for index, text in enumerate(parameters or ())}
+    return {place: text for place, text in found.items() if text}

@@ -31,6 +31,15 @@ class EditSequence(Command):
     definition: SequenceDefinition
 
 
+class DuplicateSequence(Command):
+    """Make a new sequence, a draft, from what another one says now. ``name`` None: "Copy of …"."""
+
+    TOPIC = "sequence.duplicate.v1"
+    sequence_id: UUID
+    source_id: UUID
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+
+
 class SubmitSequence(Command):
     TOPIC = "sequence.submit.v1"
     sequence_id: UUID
@@ -67,9 +76,27 @@ class ArchiveSequence(Command):
     sequence_id: UUID
 
 
+class DeleteSequence(Command):
+    """Hide it and keep it. Those inside finish, or leave at once."""
+
+    TOPIC = "sequence.delete.v1"
+    sequence_id: UUID
+    enrollments: Literal["finish", "exit"] = "finish"
+
+
+class RestoreSequence(Command):
+    """Take an archived or deleted sequence back: paused when it has run, else a draft again."""
+
+    TOPIC = "sequence.restore.v1"
+    sequence_id: UUID
+
+
 class SequenceDrafted(Event):
+    """``copied_from`` names the sequence it was made from."""
+
     TOPIC = "sequence.drafted.v1"
     definition: SequenceDefinition
+    copied_from: UUID | None = None
 
 
 class SequenceEdited(Event):
@@ -123,3 +150,17 @@ class VariantWon(Event):
     counts: dict[str, list[int]]
     contents: dict[str, str]
     used: bool
+
+
+class SequenceDeleted(Event):
+    """Hidden from lists and kept. ``enrollments``: those inside finish, or leave."""
+
+    TOPIC = "sequence.deleted.v1"
+    enrollments: Literal["finish", "exit"]
+
+
+class SequenceRestored(Event):
+    """``to``: what it is now."""
+
+    TOPIC = "sequence.restored.v1"
+    to: Literal["paused", "draft"]

@@ -72,7 +72,8 @@ def test_a_sequence_goes_through_its_life() -> None:
     scenario.when(ActivateSequence(**by_id)).then("SequenceResumed")
     scenario.when(EditSequence(definition=ONE, **by_id)).then("SequenceEdited")
     assert scenario.decision is not None
-    assert scenario.decision.result == {"sequence_id": str(NEW), "version": 1, "status": "active"}
+    wanted = {"sequence_id": str(NEW), "version": 1, "status": "active", "warnings": []}
+    assert scenario.decision.result == wanted
     scenario.when(ArchiveSequence(**by_id)).then("SequenceArchived").when(ArchiveSequence(**by_id)).nothing()
     scenario.when(SubmitSequence(**by_id)).refused(SequenceArchivedAlready)
 
@@ -118,8 +119,8 @@ def test_an_error_in_a_definition_names_its_place(
 
 
 def test_what_the_parser_read_refuses_and_what_is_only_unwise_warns() -> None:
-    errors, _ = validate(ONE, {"a": ContentFacts(unknown_tags=["nonsense"])})
-    assert errors == [{"field": "steps.a.config", "problem": "uses the unknown tag nonsense"}]
+    errors, _ = validate(ONE, {"a": ContentFacts(unknown_tags={"config.subject": ("nonsense",)})})
+    assert errors == [{"field": "steps.a.config.subject", "problem": "uses the unknown tag nonsense"}]
     errors, warnings = validate(definition([email("a", config={"subject": "x" * 100})]))
     assert (errors, [warning["field"] for warning in warnings]) == ([], ["steps.a.config.subject"])
 

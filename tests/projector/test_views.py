@@ -491,9 +491,36 @@ def test_sequence_life() -> None:
     )
     assert [each["version"] for each in document["versions"]] == [1, 2]
     assert story.document("sequence_versions", f"{SEQUENCE}-2")["definition"]["name"] == "Better"
-    for topic, status in (("paused", "paused"), ("resumed", "active"), ("archived", "archived")):
-        story.add(f"sequence.{topic}")
-        assert story.document("sequences", SEQUENCE)["status"] == status
+    for topic, data, status in (
+        ("paused", {}, "paused"),
+        ("resumed", {}, "active"),
+        ("archived", {}, "archived"),
+        ("deleted", {"enrollments": "exit"}, "archived"),
+        ("restored", {"to": "paused"}, "paused"),
+    ):
+        story.add(f"sequence.{topic}", data)
+        document = story.document("sequences", SEQUENCE)
+        assert (document["status"], document["deleted"]) == (status, data.get("enrollments"))
+
+
+def test_a_sequence_is_outlined() -> None:
+    other = derived_id("sequence", 3)
+    definition = {
+        **DEFINITION,
+        "owner": "ada",
+        "ai": {"suggested": True, "reason": "asked"},
+        "steps": [
+            {"step_id": "a", "kind": "email", "delay": {"amount": 1, "unit": "days"}},
+            {"step_id": "b", "kind": "email", "delay": {"amount": 5, "unit": "business_days"}},
+        ],
+    }
+    story = Story().add("sequence.drafted", {"definition": definition}, subject=other)
+    document = story.document("sequences", other)
+    assert (document["type"], document["estimated_minutes"], document["steps_count"]) == ("email", 8 * 1_440, 2)
+    assert (document["owner"], document["creator"], document["ai"]["reason"]) == ("ada", "ai", "asked")
+    story.add("sequence.deleted", {"enrollments": "finish"}, subject=other)
+    story.add("sequence.restored", {"to": "draft"}, subject=other)
+    assert story.document("sequences", other)["status"] == "draft"
 
 
 def test_unpublished_sequence_shows_its_draft_s_status() -> None:

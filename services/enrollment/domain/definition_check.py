@@ -4,43 +4,43 @@ field.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from services.enrollment.domain import content_check
 from services.enrollment.domain.condition_check import check_condition
+from services.enrollment.domain.content_check import ContentFacts, Finding, finding
+from services.enrollment.domain.flow import compile_version
 from services.enrollment.domain.lead_values import is_known
+from services.enrollment.domain.organization import Organization
+from services.enrollment.domain.reach import missing_sender
 from services.enrollment.domain.windows import UTC_ZONE, Hours, days_off, hours_of, next_open, zone_named
 from shared.events.definition import (
+    Condition,
     ConditionConfig,
+    Delay,
     SequenceDefinition,
     SequenceSettings,
     Step,
     Window,
     walk,
 )
-from shared.events.kinds import Channel, EmailConfig, StepKind
+from shared.events.kinds import Channel, StepKind
+from shared.events.outline import delay_minutes
+from shared.ids import derived_id
 
-Finding = dict[str, str]
+__all__ = ["ContentFacts", "Finding", "validate", "without_sender"]
+
 #: Where the search for an hour in which all windows are open begins.
 SOME_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
-LONG_SUBJECT = 78
-MANY_LINKS = 10
-_LINK = re.compile(r"""href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
-_GOOD_LINK = re.compile(r"^(https?://[^\s/]+|mailto:[^\s]+@|tel:\+?[0-9]|#|\{\{)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class ContentFacts:
-    """What a parser read in a step's content: tags that nobody knows, and faults of its syntax."""
-
-    unknown_tags: Sequence[str] = field(default_factory=tuple)
-    faults: Sequence[str] = field(default_factory=tuple)
-
-
-NO_FACTS = ContentFacts()
+#: Arms within arms: what is deeper nobody can read, and a database would not keep it.
+DEEPEST_ARMS = 10
+#: Two years: a delay beyond it is a slip of the keyboard.
+LONGEST_DELAY_MINUTES = 2 * 366 * 1_440
+#: A quarter of a year: nobody remembers what the message before it said.
+LONG_DELAY_MINUTES = 92 * 1_440
+_NOT_PUBLISHED = derived_id("definition", "check")
 
 
 def validate(
@@ -50,109 +50,191 @@ def validate(
     steps = walk(definition.steps)
     errors = [*_settings(definition.settings), *_ids(steps), *_trigger(definition)]
     warnings: list[Finding] = []
+    known = {step.step_id for step in steps}
     for step in steps:
-        errors += _step(step, {each.step_id for each in steps})
-        for content in step.contents:
-            if isinstance(content.config, EmailConfig):
-                errors += _content(content, content.config, (facts or {}).get(step.step_id, NO_FACTS))
-                warnings += _advice(content, content.config)
+        errors += _delay(step)
+        errors += _condition(step, known)
+        errors += content_check.errors(step, (facts or {}).get(step.step_id, content_check.NO_FACTS))
+        warnings += content_check.advice(step)
+        warnings += _long_delay(step)
+    errors += _order(definition.steps)
     errors += _unreachable(definition.steps)
-    return _each_once(errors), _each_once(warnings)
+    errors += _depth(definition.steps)
+    _at_once(definition.steps, warnings)
+    return errors, warnings
 
 
-def _each_once(findings: list[Finding]) -> list[Finding]:
-    """Variants share what they do not replace, and the faults in it."""
-    return [finding for at, finding in enumerate(findings) if finding not in findings[:at]]
+def without_sender(definition: SequenceDefinition, organization: Organization | None) -> list[Finding]:
+    """Message steps for which the organization has no active sender."""
+    nodes = compile_version(_NOT_PUBLISHED, 1, definition).nodes
+    missing = {step_id: missing_sender(organization, node) for step_id, node in nodes.items()}
+    return [
+        finding(f"steps.{step_id}.config.sender", f"the organization has no active sender {sender}")
+        for step_id, sender in missing.items()
+        if sender is not None
+    ]
 
 
-def _finding(where: str, problem: str) -> Finding:
-    return {"field": where, "problem": problem}
+# --- settings and trigger ---------------------------------------------------------------------------------------------
 
 
 def _settings(settings: SequenceSettings) -> Iterator[Finding]:
     if settings.timezone not in {"lead", "organization"} and zone_named(settings.timezone) is None:
-        yield _finding("settings.timezone", "must be lead, organization or a name of the tz database")
+        yield finding("settings.timezone", "must be lead, organization or a name of the tz database")
     if settings.windows and not any(window.days for window in settings.windows):
-        yield _finding("settings.windows", "must name at least one day")
+        yield finding("settings.windows", "must name at least one day")
     elif (
         settings.windows
         and settings.skip_weekends
         and all(set(window.days) <= {"sat", "sun"} for window in settings.windows)
     ):
-        yield _finding("settings.windows", "lie on weekends, which are skipped")
+        yield finding("settings.windows", "lie on weekends, which are skipped")
     for channel, windows in settings.channel_windows.items():
         yield from _channel_windows(settings, channel, windows)
     if settings.holidays is not None and not days_off(settings.holidays, 2026):
-        yield _finding("settings.holidays", "must be a country such as DE, or a part of one such as DE-BY")
+        yield finding("settings.holidays", "must be a country such as DE, or a part of one such as DE-BY")
 
 
 def _channel_windows(settings: SequenceSettings, channel: Channel, windows: Sequence[Window]) -> Iterator[Finding]:
     where = f"settings.channel_windows.{channel.value}"
     if not any(window.days for window in windows):
-        yield _finding(where, "must name at least one day")
+        yield finding(where, "must name at least one day")
     elif next_open(SOME_MOMENT, [(Hours(windows), UTC_ZONE), (hours_of(settings) or Hours([]), UTC_ZONE)]) is None:
-        yield _finding(where, "and settings.windows are never open together: a message must be inside both")
+        yield finding(where, "and settings.windows are never open together: a message must be inside both")
 
 
 def _trigger(definition: SequenceDefinition) -> Iterator[Finding]:
     score = definition.trigger.score
     if score is not None and score.min is not None and score.max is not None and score.min > score.max:
-        yield _finding("trigger.score", "min must not be above max")
+        yield finding("trigger.score", "min must not be above max")
     if "score_reached" in definition.trigger.on and (score is None or (score.min is None and score.max is None)):
-        yield _finding("trigger.score", "is required for score_reached")
+        yield finding("trigger.score", "is required for score_reached")
     if definition.trigger.conditions is not None:
         yield from check_condition(definition.trigger.conditions, "trigger.conditions", None)
+
+
+# --- steps, one by one ------------------------------------------------------------------------------------------------
 
 
 def _ids(steps: Sequence[Step]) -> Iterator[Finding]:
     for step_id, count in Counter(step.step_id for step in steps).items():
         if count > 1:
-            yield _finding(f"steps.{step_id}.step_id", f"is used by {count} steps")
+            yield finding(f"steps.{step_id}.step_id", f"is used by {count} steps")
 
 
-def _step(step: Step, known: set[str]) -> Iterator[Finding]:
-    where = f"steps.{step.step_id}"
+def _delay(step: Step) -> Iterator[Finding]:
+    where = f"steps.{step.step_id}.delay"
     if step.delay.from_ == "field" and not step.delay.field:
-        yield _finding(f"{where}.delay.field", "must name the field that the delay counts from")
+        yield finding(f"{where}.field", "must name the field that the delay counts from")
     if step.delay.from_ == "field" and step.delay.field and is_known(step.delay.field):
-        yield _finding(f"{where}.delay.field", f"{step.delay.field} holds no date: name a custom field")
-    if step.conditions is not None:
-        yield from check_condition(step.conditions, f"{where}.conditions", known)
-    if isinstance(step.config, ConditionConfig):
-        yield from check_condition(step.config.when, f"{where}.config.when", known)
+        yield finding(f"{where}.field", f"{step.delay.field} holds no date: name a custom field")
+    if abs(_minutes(step.delay)) > LONGEST_DELAY_MINUTES:
+        yield finding(f"{where}.amount", "is longer than two years")
+
+
+def _long_delay(step: Step) -> Iterator[Finding]:
+    if LONG_DELAY_MINUTES < abs(_minutes(step.delay)) <= LONGEST_DELAY_MINUTES:
+        yield finding(f"steps.{step.step_id}.delay.amount", "is longer than three months")
+
+
+def _minutes(delay: Delay) -> float:
+    return delay_minutes(delay.model_dump())
+
+
+def _condition(step: Step, known: Collection[str]) -> Iterator[Finding]:
+    for where, condition in _conditions(step):
+        yield from check_condition(condition, where, known)
     if step.kind is StepKind.CONDITION and not step.then and not step.else_:
-        yield _finding(f"{where}.then", "a condition needs a step in one of its arms")
+        yield finding(f"steps.{step.step_id}.then", "a condition needs a step in one of its arms")
 
 
-def _content(step: Step, config: EmailConfig, facts: ContentFacts) -> Iterator[Finding]:
-    where = f"steps.{step.step_id}.config"
-    if not config.subject.strip():
-        yield _finding(f"{where}.subject", "must not be blank")
-    if "\n" in config.subject or "\r" in config.subject:
-        yield _finding(f"{where}.subject", "must be one line")
-    for tag in facts.unknown_tags:
-        yield _finding(where, f"uses the unknown tag {tag}")
-    for fault in facts.faults:
-        yield _finding(where, fault)
-    for link in _LINK.findall(config.html or ""):
-        if not _GOOD_LINK.match(link):
-            yield _finding(f"{where}.html", f"has a link that is not well-formed: {link[:100]}")
+def _conditions(step: Step) -> Iterator[tuple[str, Condition]]:
+    """A step's conditions with the place each stands in."""
+    if step.conditions is not None:
+        yield f"steps.{step.step_id}.conditions", step.conditions
+    if isinstance(step.config, ConditionConfig):
+        yield f"steps.{step.step_id}.config.when", step.config.when
 
 
-def _advice(step: Step, config: EmailConfig) -> Iterator[Finding]:
-    where = f"steps.{step.step_id}.config"
-    if len(config.subject) > LONG_SUBJECT:
-        yield _finding(f"{where}.subject", f"is longer than {LONG_SUBJECT} characters")
-    if len(_LINK.findall(config.html or "")) > MANY_LINKS:
-        yield _finding(f"{where}.html", f"has more than {MANY_LINKS} links")
+# --- steps in their order ---------------------------------------------------------------------------------------------
+
+
+def _order(steps: Sequence[Step]) -> Iterator[Finding]:
+    """A condition can only test what was done before it, on the same way."""
+    known = {step.step_id for step in walk(list(steps))}
+    yield from _tests_earlier(steps, set(), known)
+
+
+def _tests_earlier(steps: Sequence[Step], done: set[str], known: set[str]) -> Iterator[Finding]:
+    """``done``: steps that can have been done when the first of these begins; grows by these."""
+    for step in steps:
+        for where, condition in _conditions(step):
+            for place, tested in _tested_steps(condition, where):
+                if tested in known and tested not in done:
+                    yield finding(place, f"tests step {tested}, which is not done before it")
+        before = done | {step.step_id}
+        in_then, in_else = set(before), set(before)
+        yield from _tests_earlier(step.then, in_then, known)
+        yield from _tests_earlier(step.else_, in_else, known)
+        done |= in_then | in_else
+
+
+def _tested_steps(condition: Condition, where: str) -> Iterator[tuple[str, str]]:
+    """Each step that is tested, with the place in the tree that names it."""
+    if condition.engagement is not None and condition.engagement.step is not None:
+        yield f"{where}.engagement.step", condition.engagement.step
+    for arm in ("all", "any"):
+        for index, child in enumerate(getattr(condition, arm) or []):
+            yield from _tested_steps(child, f"{where}.{arm}[{index}]")
+    if condition.not_ is not None:
+        yield from _tested_steps(condition.not_, f"{where}.not")
 
 
 def _unreachable(steps: Sequence[Step]) -> Iterator[Finding]:
-    """Steps after an exit in the same list are never reached."""
+    """Steps after one at which every way ends."""
     ended = False
     for step in steps:
         if ended:
-            yield _finding(f"steps.{step.step_id}", "is never reached: an exit stands before it")
+            yield finding(f"steps.{step.step_id}", "is never reached: every way ends before it")
         yield from _unreachable(step.then)
         yield from _unreachable(step.else_)
-        ended = ended or (step.kind is StepKind.EXIT and step.active and step.conditions is None)
+        ended = ended or _ends(step)
+
+
+def _ends(step: Step) -> bool:
+    """Does nobody get past this step?"""
+    if not step.active or step.conditions is not None:
+        return False
+    if step.kind is StepKind.EXIT:
+        return True
+    return any(map(_ends, step.then)) and any(map(_ends, step.else_))
+
+
+def _depth(steps: Sequence[Step], depth: int = 0) -> Iterator[Finding]:
+    for step in steps:
+        if depth > DEEPEST_ARMS:
+            yield finding(f"steps.{step.step_id}", f"lies in more than {DEEPEST_ARMS} arms within each other")
+            return
+        yield from _depth(step.then, depth + 1)
+        yield from _depth(step.else_, depth + 1)
+
+
+def _at_once(steps: Sequence[Step], found: list[Finding], *, just_sent: bool = False) -> bool:
+    """Finds messages without a wait after the message before them; tells whether the last of these steps was sent
+    just now.
+    """
+    for step in steps:
+        if not step.active:
+            continue
+        if step.delay.amount != 0 or step.delay.from_ != "previous" or step.delay.at is not None:
+            just_sent = False
+        if content_check.reaches_lead(step):
+            if just_sent:
+                found.append(finding(f"steps.{step.step_id}.delay", "is sent at once after the message before it"))
+            just_sent = True
+        elif step.kind is StepKind.EXIT:
+            just_sent = False
+        elif step.then or step.else_:
+            after_then = _at_once(step.then, found, just_sent=just_sent)
+            just_sent = _at_once(step.else_, found, just_sent=just_sent) or after_then
+    return just_sent

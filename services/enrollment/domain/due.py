@@ -15,7 +15,6 @@ from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.flow import PERSON_KINDS, Node
 from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
-from services.enrollment.domain.organization import DEFAULT_SENDER
 from services.enrollment.domain.person_steps import hand_over
 from services.enrollment.domain.planning import (
     ADVANCED,
@@ -29,7 +28,7 @@ from services.enrollment.domain.planning import (
     scene_of,
     sends,
 )
-from services.enrollment.domain.reach import UNSUBSCRIBED, barrier
+from services.enrollment.domain.reach import UNSUBSCRIBED, barrier, missing_sender
 from services.enrollment.domain.variants import draw
 from services.enrollment.domain.work import Work
 from shared.events.definition import AppointmentConfig
@@ -135,11 +134,8 @@ def _blocker(work: Work, scene: Scene, state: Enrollment, node: Node) -> str | N
     sequence = work.find_sequence(state.sequence_id)
     if sequence is None or not sequence.runs:
         return f"sequence:{state.sequence_id}"
-    if node.channel == "email" and node.step.active:
-        sender = scene.organization.sender_for(node.sender) if scene.organization is not None else None
-        if sender is None:
-            return f"sender:{node.sender or DEFAULT_SENDER}"
-    return None
+    missing = missing_sender(scene.organization, node)
+    return f"sender:{missing}" if missing is not None else None
 
 
 def _stop_rules(work: Work, scene: Scene, state: Enrollment) -> Enrollment | None:

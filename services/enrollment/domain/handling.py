@@ -228,33 +228,58 @@ def _record_sequence(order: Order, sequence_id: UUID, events: Iterator[Event]) -
         work.record("sequence", sequence_id, event, None)
         if isinstance(
             event,
-            sequence_events.SequencePublished | sequence_events.SequenceResumed | sequence_events.SequenceArchived,
+            sequence_events.SequencePublished
+            | sequence_events.SequenceResumed
+            | sequence_events.SequenceArchived
+            | sequence_events.SequenceDeleted,
         ):
             work.wake(f"sequence:{sequence_id}", spread_seconds=WAKE_SPREAD_SECONDS)
     state = work.sequence(sequence_id)
     work.result.update(sequence_id=str(sequence_id), version=state.version, status=state.status)
 
 
-def _check(definition: SequenceDefinition, facts: Mapping[str, ContentFacts]) -> None:
-    errors, _warnings = definition_check.validate(definition, facts)
+def _check(order: Order, definition: SequenceDefinition, *, publishes: bool = False) -> None:
+    """Raises InvalidDefinition; what is only unwise is told in the answer. To be published, every message needs a
+    sender besides.
+    """
+    errors, warnings = definition_check.validate(definition, order.facts)
+    senderless = definition_check.without_sender(definition, order.work.find_organization())
+    if publishes:
+        errors += senderless
+    else:
+        warnings += senderless
     if errors:
         raise InvalidDefinition("; ".join(f"{each['field']}: {each['problem']}" for each in errors), errors=errors)
+    order.work.result["warnings"] = warnings
 
 
 @_handles(sequence_events.DraftSequence)
 def _draft(order: Order, command: sequence_events.DraftSequence) -> None:
-    _check(command.definition, order.facts)
-    known = order.work.world.sequence(command.sequence_id)
-    if known is not None and known.organization_id != order.work.organization_id:
-        raise UnknownTarget("sequence", command.sequence_id)
+    known = _place_for(order, command.sequence_id)
+    _check(order, command.definition, publishes=command.activate)
     events = sequence.draft(known, command.definition, activate=command.activate)
+    _record_sequence(order, command.sequence_id, events)
+
+
+def _place_for(order: Order, sequence_id: UUID) -> sequence.Sequence | None:
+    """The sequence that has this id already. Raises UnknownTarget when it is another organization's."""
+    known = order.work.world.sequence(sequence_id)
+    if known is not None and known.organization_id != order.work.organization_id:
+        raise UnknownTarget("sequence", sequence_id)
+    return known
+
+
+@_handles(sequence_events.DuplicateSequence)
+def _duplicate(order: Order, command: sequence_events.DuplicateSequence) -> None:
+    source = order.work.sequence(command.source_id)
+    events = sequence.duplicate(_place_for(order, command.sequence_id), source, name=command.name)
     _record_sequence(order, command.sequence_id, events)
 
 
 @_handles(sequence_events.EditSequence)
 def _edit(order: Order, command: sequence_events.EditSequence) -> None:
     state = order.work.sequence(command.sequence_id)
-    _check(command.definition, order.facts)
+    _check(order, command.definition)
     _record_sequence(order, state.id, sequence.edit(state, command.definition))
 
 
@@ -262,6 +287,21 @@ def _edit(order: Order, command: sequence_events.EditSequence) -> None:
 def _reject(order: Order, command: sequence_events.RejectSequence) -> None:
     state = order.work.sequence(command.sequence_id)
     _record_sequence(order, state.id, sequence.reject(state, command.feedback))
+
+
+@_handles(sequence_events.ActivateSequence)
+def _activate(order: Order, command: sequence_events.ActivateSequence) -> None:
+    state = order.work.sequence(command.sequence_id)
+    events = list(sequence.activate(state))
+    if state.draft is not None:
+        _check(order, state.draft, publishes=True)
+    _record_sequence(order, state.id, iter(events))
+
+
+@_handles(sequence_events.DeleteSequence)
+def _delete(order: Order, command: sequence_events.DeleteSequence) -> None:
+    state = order.work.sequence(command.sequence_id)
+    _record_sequence(order, state.id, sequence.delete(state, command.enrollments))
 
 
 def _sequence_order(decide: Callable[[sequence.Sequence], Iterator[Event]]) -> Handler:
@@ -276,9 +316,9 @@ _HANDLERS.update(
     {
         sequence_events.SubmitSequence.TOPIC: _sequence_order(sequence.submit),
         sequence_events.ApproveSequence.TOPIC: _sequence_order(sequence.approve),
-        sequence_events.ActivateSequence.TOPIC: _sequence_order(sequence.activate),
         sequence_events.DeactivateSequence.TOPIC: _sequence_order(sequence.deactivate),
         sequence_events.ArchiveSequence.TOPIC: _sequence_order(sequence.archive),
+        sequence_events.RestoreSequence.TOPIC: _sequence_order(sequence.restore),
     }
 )
 

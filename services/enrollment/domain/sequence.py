@@ -1,8 +1,8 @@
 """Sequence: a definition with an approval life. State and decisions.
 
 A draft goes draft → pending → approved or rejected; publishing freezes it as the next version and makes the sequence
-active; active ⇄ paused →
-archived. A live sequence may have a draft of its own beside the running version.
+active; active ⇄ paused → archived. A live sequence may have a draft of its own beside the running version; changed in
+any way, it must be approved again. What is archived or deleted can be restored.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from shared.events.message import Event
 from shared.events.sequence import (
     SequenceApproved,
     SequenceArchived,
+    SequenceDeleted,
     SequenceDrafted,
     SequenceEdited,
     SequencePaused,
     SequencePublished,
     SequenceRejected,
+    SequenceRestored,
     SequenceResumed,
     SequenceStatus,
     SequenceSubmitted,
@@ -38,6 +40,8 @@ from shared.events.sequence import (
 
 DraftStatus = Literal["draft", "pending", "approved", "rejected"]
 Life = Literal["active", "paused", "archived"]
+Leaving = Literal["finish", "exit"]
+MOST_NAME_CHARACTERS = 200
 
 
 class Winner(NamedTuple):
@@ -55,6 +59,8 @@ class Sequence:
     version's definition.
 
     ``version`` is its number, 0 before the first. ``life`` is None until then. ``winners`` by step id.
+    ``version`` is its number, 0 before the first. ``life`` is None until then. ``deleted`` says what becomes of those
+    inside, None while it is not deleted; a deleted one is archived too.
     """
 
     id: UUID
@@ -66,6 +72,7 @@ class Sequence:
     version: int = 0
     published: SequenceDefinition | None = None
     winners: Mapping[str, Winner] = field(default_factory=dict)
+    deleted: Leaving | None = None
 
     @property
     def status(self) -> SequenceStatus:
@@ -111,6 +118,12 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
         case VariantWon():
             winner = Winner(event.variant, event.measure, event.contents, event.used)
             state = replace(state, winners={**state.winners, event.step_id: winner})
+        case SequenceDeleted():
+            state = replace(state, life="archived", deleted=event.enrollments)
+        case SequenceRestored():
+            ran = event.to == "paused"
+            again = state.draft_status if ran else "draft"
+            state = replace(state, life="paused" if ran else None, draft_status=again, deleted=None)
     return state
 
 
@@ -125,6 +138,15 @@ def draft(state: Sequence | None, definition: SequenceDefinition, *, activate: b
         yield SequenceSubmitted()
         yield SequenceApproved()
         yield SequencePublished(version=1, definition=definition)
+
+
+def duplicate(state: Sequence | None, source: Sequence, *, name: str | None) -> Iterator[Event]:
+    """What the source says now, its draft before its running version, as a draft of its own. A repeat is nothing."""
+    definition = source.draft or source.published
+    if state is not None or definition is None:
+        return
+    copied = definition.model_copy(update={"name": name or f"Copy of {definition.name}"[:MOST_NAME_CHARACTERS]})
+    yield SequenceDrafted(definition=copied, copied_from=source.id)
 
 
 def edit(state: Sequence, definition: SequenceDefinition) -> Iterator[Event]:
@@ -189,6 +211,18 @@ def deactivate(state: Sequence) -> Iterator[Event]:
 def archive(state: Sequence) -> Iterator[Event]:
     if state.life != "archived":
         yield SequenceArchived()
+
+
+def delete(state: Sequence, enrollments: Leaving) -> Iterator[Event]:
+    """One that is deleted already is deleted anew only to let those inside leave who were to finish."""
+    if state.deleted is None or (state.deleted, enrollments) == ("finish", "exit"):
+        yield SequenceDeleted(enrollments=enrollments)
+
+
+def restore(state: Sequence) -> Iterator[Event]:
+    """Nothing to do for one that is neither archived nor deleted."""
+    if state.life == "archived":
+        yield SequenceRestored(to="paused" if state.version else "draft")
 
 
 def _not_archived(state: Sequence) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -11,22 +11,32 @@ from pydantic import BaseModel, Field, ValidationError
 
 from services.gateway import present
 from services.gateway.context import Context, may
-from services.gateway.errors import Invalid
+from services.gateway.errors import Invalid, LeadsInside
 from services.gateway.lists import Listing, Paging, listed, sequences_called
 from services.gateway.shapes import Created, Document, Items, Sequence, SequencePage, SequenceStats
 from shared.events import InvalidMessage, Message
 from shared.events import sequence as orders
-from shared.events.definition import SequenceDefinition
+from shared.events.definition import Category, SequenceDefinition
 from shared.events.message import reasons_of
+from shared.events.outline import SequenceType
+from shared.events.sequence import SequenceStatus
+from shared.events.step_ids import named_steps
 from shared.ids import derived_id
 
 router = APIRouter(prefix="/sequences", tags=["sequences"])
 
-LISTING = Listing("sequences", {"created_at": -1, "name": 1}, "-created_at")
+DraftStatus = Literal["draft", "pending", "approved", "rejected"]
+LISTING = Listing("sequences", {"created_at": -1, "updated_at": -1, "name": 1}, "-created_at")
 
 
 class Rejection(BaseModel):
     feedback: str = Field(min_length=1, max_length=4_000)
+
+
+class Duplication(BaseModel):
+    """``name`` left out: "Copy of …"."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 class ActivateSequence(BaseModel):
@@ -38,19 +48,31 @@ class ActivateSequence(BaseModel):
 @router.get("", response_model=SequencePage)
 async def sequences(
     asked: Paging,
-    status: str | None = Query(default=None),
-    category: str | None = Query(default=None),
+    status: SequenceStatus | None = Query(default=None),
+    draft_status: DraftStatus | None = Query(default=None, description="pending: waits for an approver."),
+    category: Category | None = Query(default=None),
+    kind: SequenceType | None = Query(default=None, alias="type"),
+    creator: Literal["ai", "person"] | None = Query(default=None),
+    deleted: bool = Query(default=False),
     context: Context = may("sequences:read"),
 ) -> dict[str, Any]:
-    """Sequences with their figures. Archived ones only when asked for by status."""
+    """Sequences with their figures. Archived ones only when asked for by status, deleted ones only as such."""
 
     async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         stats = await present.stats_of_sequences(context.parts.views, context.scope, [each["_id"] for each in found])
         return [present.sequence_summary(each, stats[each["_id"]]) for each in found]
 
     called = await sequences_called(context, asked.q)
-    hidden = {} if status else {"status": {"$ne": "archived"}}
-    return await listed(context, LISTING, asked, {"status": status, "category": category}, show, called, hidden)
+    hidden = {} if status or deleted else {"status": {"$ne": "archived"}}
+    gone = {"deleted": {"$ne": None} if deleted else None}
+    filters = {
+        "status": status,
+        "draft_status": draft_status,
+        "category": category,
+        "type": kind,
+        "creator": creator,
+    }
+    return await listed(context, LISTING, asked, filters, show, called, hidden, gone)
 
 
 @router.post("", response_model=Created, status_code=201)
@@ -76,9 +98,9 @@ async def sequence(sequence_id: UUID, context: Context = may("sequences:read")) 
     return {
         **present.sequence_summary(found, stats[found["_id"]]),
         "definition": found.get("definition") or {},
-        "draft_status": found.get("draft_status"),
         "feedback": found.get("feedback"),
         "versions": found.get("versions") or [],
+        "copied_from": found.get("copied_from"),
     }
 
 
@@ -101,15 +123,41 @@ async def edit(sequence_id: UUID, changes: dict[str, Any], context: Context = ma
     try:
         definition = SequenceDefinition.model_validate(merged)
     except ValidationError as error:
-        invalid = InvalidMessage(reasons_of(error))
+        invalid = InvalidMessage(named_steps(reasons_of(error), merged))
         raise Invalid(str(invalid), code="invalid", errors=invalid.reasons) from None
     return await context.change(lambda _: orders.EditSequence(sequence_id=sequence_id, definition=definition))
 
 
 @router.delete("/{sequence_id}", response_model=Created)
-async def delete(sequence_id: UUID, context: Context = may("sequences:approve")) -> Response:
-    """Archives: it is hidden and kept."""
-    return await context.change(lambda _: orders.ArchiveSequence(sequence_id=sequence_id))
+async def delete(
+    sequence_id: UUID,
+    enrollments: Literal["finish", "exit"] | None = Query(default=None, description="What becomes of those inside."),
+    context: Context = may("sequences:approve"),
+) -> Response:
+    """Hides it and keeps it. While leads are inside, ``enrollments`` must say whether they finish or leave."""
+    if enrollments is None:
+        inside = {"sequence_id": str(sequence_id)}
+        statuses = await present.statuses_of(context.parts.views, context.scope, inside, "sequence_id")
+        count = sum(statuses.get(str(sequence_id), {}).values())
+        if count:
+            raise LeadsInside(count)
+    return await context.change(
+        lambda _: orders.DeleteSequence(sequence_id=sequence_id, enrollments=enrollments or "finish")
+    )
+
+
+@router.post("/{sequence_id}/duplicate", response_model=Created, status_code=201)
+async def duplicate(
+    sequence_id: UUID, body: Duplication | None = None, context: Context = may("sequences:write")
+) -> Response:
+    """Makes a new draft from what the sequence says now."""
+    name = body.name if body else None
+    return await context.change(
+        lambda command_id: orders.DuplicateSequence(
+            sequence_id=derived_id("sequence", command_id), source_id=sequence_id, name=name
+        ),
+        status=201,
+    )
 
 
 def _act(path: str, permission: str, make: Callable[[UUID], Message], summary: str) -> None:
@@ -126,6 +174,7 @@ _act("submit", "sequences:write", lambda i: orders.SubmitSequence(sequence_id=i)
 _act("approve", "sequences:approve", lambda i: orders.ApproveSequence(sequence_id=i), "Approves the submitted draft.")
 _act("deactivate", "sequences:approve", lambda i: orders.DeactivateSequence(sequence_id=i), "Pauses it for everybody.")
 _act("archive", "sequences:approve", lambda i: orders.ArchiveSequence(sequence_id=i), "Ends it; it is kept.")
+_act("restore", "sequences:approve", lambda i: orders.RestoreSequence(sequence_id=i), "Takes it back, paused or draft.")
 
 
 @router.post("/{sequence_id}/reject", response_model=Created)

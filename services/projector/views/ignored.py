@@ -89,6 +89,8 @@ SEQUENCE = frozenset(
         "sequence.resumed.v1",
         "sequence.archived.v1",
         "sequence.variant_won.v1",
+        "sequence.deleted.v1",
+        "sequence.restored.v1",
     }
 )
 ORGANIZATION = frozenset(

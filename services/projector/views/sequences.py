@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from services.projector.event import Event
@@ -10,29 +10,36 @@ from services.projector.ops import Derivation, Document, FirstOf, Ops
 from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.plain import plain
 from services.projector.views.view import Keys, View, on
+from shared.events.outline import count_steps, estimated_minutes, sequence_type
 
 #: What a list shows of a definition: the running one, else the draft.
-_SHOWN = ("name", "description", "category", "audience", "settings", "trigger")
+_SHOWN = ("name", "description", "category", "audience", "owner", "ai", "settings", "trigger")
+#: What is worked out of a definition, kept beside each.
+_OUTLINE = ("steps_count", "type", "estimated_minutes")
 _DERIVED: dict[str, Derivation] = {
     "status": FirstOf(("life", "draft_status")),
     "definition": FirstOf(("draft", "published")),
-    "steps_count": FirstOf(("published_steps_count", "draft_steps_count")),
+    **{field: FirstOf((f"published_{field}", f"draft_{field}")) for field in _OUTLINE},
     **{field: FirstOf((f"published.{field}", f"draft.{field}")) for field in _SHOWN},
 }
 
 
 class Sequences(View):
     """A document per sequence. ``status`` is its life once published, the draft's before; ``definition`` the draft
-    if there is one, else the running one.
+    if there is one, else the running one. ``creator`` is ``ai`` where its first draft was suggested by a model.
     """
 
     name = "sequences"
     version = 2
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("created_at", -1), ("_id", 1)),
+        (("organization_id", 1), ("updated_at", -1), ("_id", 1)),
+        (("organization_id", 1), ("name", 1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("created_at", -1)),
         (("organization_id", 1), ("category", 1), ("created_at", -1)),
-        (("organization_id", 1), ("name", 1), ("_id", 1)),
+        (("organization_id", 1), ("type", 1), ("created_at", -1)),
+        (("organization_id", 1), ("creator", 1), ("created_at", -1)),
+        (("organization_id", 1), ("draft_status", 1), ("created_at", -1)),
     )
     ignored = BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION
 
@@ -46,7 +53,10 @@ class Sequences(View):
                 "version": None,
                 "versions": [],
                 "published": None,
-                "published_steps_count": None,
+                **_outline("published", None),
+                "deleted": None,
+                "creator": "ai" if ((event.data["definition"].get("ai") or {}).get("suggested")) else "person",
+                "copied_from": event.data.get("copied_from"),
                 "created_at": event.at,
                 "created_by": event.actor,
             }
@@ -74,11 +84,11 @@ class Sequences(View):
         fields = {
             "life": "active",
             "draft": None,
-            "draft_steps_count": None,
+            **_outline("draft", None),
             "draft_status": "approved",
             "has_draft": False,
             "published": definition,
-            "published_steps_count": count_steps(definition["steps"]),
+            **_outline("published", definition),
             "version": event.data["version"],
         }
         document = self._changed(event, ops, fields)
@@ -102,11 +112,20 @@ class Sequences(View):
         winner = {name: data[name] for name in ("variant", "measure", "probability", "counts", "contents", "used")}
         self._changed(event, ops, {f"winners.{data['step_id']}": {**winner, "at": event.at}})
 
+    @on("sequence.deleted.v1")
+    def deleted(self, event: Event, ops: Ops) -> None:
+        self._changed(event, ops, {"life": "archived", "deleted": event.data["enrollments"]})
+
+    @on("sequence.restored.v1")
+    def restored(self, event: Event, ops: Ops) -> None:
+        again = {"life": "paused"} if event.data["to"] == "paused" else {"life": None, "draft_status": "draft"}
+        self._changed(event, ops, {"deleted": None, **again})
+
     def _drafted(self, event: Event, ops: Ops) -> Document:
         definition = plain(event.data["definition"])
         fields = {
             "draft": definition,
-            "draft_steps_count": count_steps(definition["steps"]),
+            **_outline("draft", definition),
             "draft_status": "draft",
             "has_draft": True,
             "feedback": None,
@@ -142,6 +161,10 @@ class SequenceVersions(View):
         )
 
 
-def count_steps(steps: Sequence[Mapping[str, Any]]) -> int:
-    """All steps, those in the arms of conditions included."""
-    return sum(1 + count_steps(step.get("then") or ()) + count_steps(step.get("else") or ()) for step in steps)
+def _outline(prefix: str, definition: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Fields for what can be said of a definition at a glance; None without one."""
+    if definition is None:
+        return dict.fromkeys(f"{prefix}_{field}" for field in _OUTLINE)
+    steps = definition["steps"]
+    figures = (count_steps(steps), sequence_type(steps), estimated_minutes(steps))
+    return {f"{prefix}_{field}": figure for field, figure in zip(_OUTLINE, figures, strict=True)}
