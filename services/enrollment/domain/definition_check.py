@@ -35,7 +35,7 @@ __all__ = ["ContentFacts", "Finding", "validate", "without_sender"]
 #: Where the search for an hour in which all windows are open begins.
 SOME_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 #: Arms within arms: what is deeper nobody can read, and a database would not keep it.
-DEEPEST_ARMS = 10
+DEEPEST_ARMS = 30
 #: Two years: a delay beyond it is a slip of the keyboard.
 LONGEST_DELAY_MINUTES = 2 * 366 * 1_440
 #: A quarter of a year: nobody remembers what the message before it said.

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.persistence.field_names import stored_name
 
-DEEPEST = 80  #: MongoDB stops at 100 levels; what people nest deeper than this is kept as text
+DEEPEST = 90  #: MongoDB stops at 100 levels; what people nest deeper than this is kept as text
 _WHOLE = range(-(2**63), 2**63)
 
 
