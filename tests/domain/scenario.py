@@ -71,7 +71,8 @@ class Scenario:
     ) -> None:
         self.world = MemoryWorld(T)
         self.world.send(FoundOrganization(name="Demo"))
-        self.world.send(SetSender(sender_id="default", name="Demo", email="demo@example.com"))
+        for sender in {"default", *(step["config"]["sender"] for step in steps if "sender" in step.get("config", {}))}:
+            self.world.send(SetSender(sender_id=sender, name="Demo", email="demo@example.com"))
         self.world.send(
             DraftSequence(sequence_id=SEQUENCE, definition=definition(steps, settings=settings), activate=True)
         )
