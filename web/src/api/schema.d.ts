@@ -68,6 +68,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit
+         * @description Everything that members and API keys did, newest first, with their names.
+         */
+        get: operations["audit_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/me": {
         parameters: {
             query?: never;
@@ -806,7 +826,7 @@ export interface paths {
         put?: never;
         /**
          * Add Member
-         * @description Adds a member.
+         * @description Adds a member, with a role that holds no more than the caller's.
          */
         post: operations["organization_add_member"];
         delete?: never;
@@ -956,6 +976,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Notifications
+         * @description What the caller should hear of, newest first: replies, due tasks, approvals wanted, rejected sequences, limits
+         *     reached, sending that fails, enrollments on hold.
+         */
+        get: operations["notifications_notifications"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notifications/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read
+         * @description Marks notifications as read, for the caller alone.
+         */
+        post: operations["notifications_read"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notifications/unread": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Unread
+         * @description How many the caller has not read yet.
+         */
+        get: operations["notifications_unread"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/ops/dead-letters": {
         parameters: {
             query?: never;
@@ -965,7 +1046,7 @@ export interface paths {
         };
         /**
          * Dead Letters
-         * @description Messages that were given up, newest first.
+         * @description Messages that were given up, newest first, each with the beginning of its body and its ``size`` in bytes.
          */
         get: operations["operations_dead_letters"];
         put?: never;
@@ -985,7 +1066,7 @@ export interface paths {
         };
         /**
          * Dead Letter
-         * @description A dead letter with its body as text.
+         * @description A dead letter with its whole body as text.
          */
         get: operations["operations_dead_letter"];
         put?: never;
@@ -1785,6 +1866,46 @@ export interface components {
             fault?: ("transient" | "permanent") | null;
             /** Reason */
             reason: string;
+        };
+        /**
+         * AuditEntry
+         * @description ``changed`` names the fields that were set; their personal values are not shown here.
+         */
+        AuditEntry: {
+            /** Actor */
+            actor: string;
+            /** Actor Name */
+            actor_name: string | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Changed */
+            changed: string[];
+            /** Detail */
+            detail: {
+                [key: string]: unknown;
+            };
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Lead Id */
+            lead_id: string | null;
+            /** Position */
+            position: string;
+            /** Sequence Id */
+            sequence_id: string | null;
+            /** Subject */
+            subject: string;
+        };
+        /** AuditPage */
+        AuditPage: {
+            /** Items */
+            items: components["schemas"]["AuditEntry"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /**
          * Badge
@@ -2709,6 +2830,39 @@ export interface components {
             text: string;
         };
         /**
+         * Notification
+         * @description ``kind``: reply, task_due, approval_wanted, sequence_rejected, limit_reached, sending_fails, held, …
+         */
+        Notification: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Detail */
+            detail: {
+                [key: string]: unknown;
+            };
+            /** Enrollment Id */
+            enrollment_id: string | null;
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Lead Id */
+            lead_id: string | null;
+            /** Lead Name */
+            lead_name: string | null;
+            /** Read */
+            read: boolean;
+            /** Sequence Id */
+            sequence_id: string | null;
+            /** Sequence Name */
+            sequence_name: string | null;
+            /** Task Id */
+            task_id: string | null;
+        };
+        /**
          * NotificationConfig
          * @description A word to members in the app. ``to`` is ``owner``, ``all`` or a member's id; an owner that is missing means
          *     all.
@@ -2721,6 +2875,13 @@ export interface components {
              * @default owner
              */
             to: string;
+        };
+        /** NotificationPage */
+        NotificationPage: {
+            /** Items */
+            items: components["schemas"]["Notification"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /** OrganizationChange */
         OrganizationChange: {
@@ -2863,6 +3024,19 @@ export interface components {
              * @default 0
              */
             unsubscribe: number;
+        };
+        /**
+         * Reading
+         * @description ``ids`` of notifications that were read, or ``through``: everything up to a moment (at most now).
+         */
+        Reading: {
+            /**
+             * Ids
+             * @default []
+             */
+            ids: string[];
+            /** Through */
+            through?: string | null;
         };
         /**
          * Reason
@@ -3865,6 +4039,11 @@ export interface components {
              */
             also_sent: boolean;
         };
+        /** Unread */
+        Unread: {
+            /** Unread */
+            unread: number;
+        };
         /**
          * Variant
          * @description ``config`` holds what differs from the step's own; an ``html`` or ``text`` replaces both. ``weight`` is its share
@@ -4181,6 +4360,58 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_audit: {
+        parameters: {
+            query?: {
+                /** @description `member:<id>` or `api_key:<id>`. */
+                actor?: string | null;
+                /** @description As `lead.tagged`. */
+                kind?: string | null;
+                /** @description Of the lead, sequence, enrollment or task. */
+                subject?: string | null;
+                /** @description From this moment on. */
+                since?: string | null;
+                /** @description Before this moment. */
+                until?: string | null;
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description A field; with - in front, descending. */
+                sort?: string | null;
+                /** @description Words, or beginnings of words. */
+                q?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
                 };
             };
             /** @description A problem document (RFC 9457). */
@@ -6124,6 +6355,118 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Timeseries"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    notifications_notifications: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotificationPage"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    notifications_read: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Reading"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    notifications_unread: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unread"];
                 };
             };
             /** @description A problem document (RFC 9457). */
