@@ -15,6 +15,13 @@ from shared.events.message import Message
 
 MESSAGE_CHANNELS = ("email", "sms", "whatsapp", "webhook", "null")
 
+_REASONS = {
+    "sequence.paused.v1": "paused",
+    "sequence.braked.v1": "braked",
+    "organization.sender_set.v1": "sender_off",
+    "organization.sender_braked.v1": "braked",
+}
+
 
 def orders_of(event: dict[str, Any]) -> Iterator[tuple[str, Message]]:
     """Routing keys and orders for a stored event given as a CloudEvent."""
@@ -49,10 +56,10 @@ def orders_of(event: dict[str, Any]) -> Iterator[tuple[str, Message]]:
         case "lead.address_suppressed.v1" | "organization.address_suppressed.v1":
             yield _stop(event, "address", data["address_hash"], data["reason"])
             yield _stop(event, "domain", data["address_hash"], data["reason"])
-        case "sequence.paused.v1":
-            yield _stop(event, "sequence", event["subject"], "paused")
-        case "organization.sender_set.v1" if not data["active"]:
-            yield _stop(event, "sender", f"{event['organizationid']}:{data['sender_id']}", "sender_off")
+        case "sequence.paused.v1" | "sequence.braked.v1":
+            yield _stop(event, "sequence", event["subject"], _REASONS[topic])
+        case "organization.sender_set.v1" | "organization.sender_braked.v1" if not data.get("active"):
+            yield _stop(event, "sender", f"{event['organizationid']}:{data['sender_id']}", _REASONS[topic])
         case "lead.erased.v1":
             for channel in MESSAGE_CHANNELS:
                 yield _stop(event, "lead", f"{event['leadid']}:{channel}", "erased")

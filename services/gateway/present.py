@@ -120,6 +120,7 @@ def sequence_summary(document: Mapping[str, Any], stats: Mapping[str, Any]) -> d
         "version": document.get("version"),
         "has_draft": bool(document.get("has_draft")),
         "steps_count": document.get("steps_count") or 0,
+        "braked": document.get("braked"),
         "created_at": document.get("created_at"),
         "created_by": document.get("created_by"),
         "updated_at": document.get("updated_at"),

@@ -214,6 +214,21 @@ class Badge(Shape):
     reason: str = ""
 
 
+class Reason(Shape):
+    """A rule's name (``window``, ``quota``, ``delay``, …) and what it looked at."""
+
+    rule: str
+    inputs: dict[str, Any] = {}
+
+
+class Braked(Shape):
+    """Why something has stopped itself: the rule (``bounce_rate``, ``complaint_rate``, ``volume``) and what was
+    counted."""
+
+    at: datetime
+    why: Reason
+
+
 class SequenceSummary(Shape):
     """``type`` and ``estimated_minutes`` (the longest way through the delays) are worked out of the steps. ``status``
     is that of the running version, ``draft_status`` that of what would be the next one."""
@@ -235,6 +250,7 @@ class SequenceSummary(Shape):
     version: int | None
     has_draft: bool
     steps_count: int
+    braked: Braked | None = Field(default=None, description="Set while it has stopped itself.")
     created_at: datetime | None
     created_by: str | None
     updated_at: datetime | None
@@ -258,13 +274,6 @@ class Sequence(SequenceSummary):
     feedback: str | None
     versions: list[PublishedVersion]
     copied_from: str | None = None
-
-
-class Reason(Shape):
-    """A rule's name (``window``, ``quota``, ``delay``, …) and what it looked at."""
-
-    rule: str
-    inputs: dict[str, Any] = {}
 
 
 class WaitingFor(Shape):

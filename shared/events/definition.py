@@ -312,6 +312,17 @@ class Limits(Value):
     per_minute: int | None = Field(default=None, ge=1)
 
 
+class Brake(Value):
+    """When a sequence or sender stops itself: more bounces or complaints in 100 messages of the last ``hours``, of
+    which there must be ``min_sent``, or more messages than ``most_per_hour`` in an hour. None: that one is off."""
+
+    bounce_percent: float | None = Field(default=10, gt=0, le=100)
+    complaint_percent: float | None = Field(default=2, gt=0, le=100)
+    most_per_hour: int | None = Field(default=None, ge=1)
+    min_sent: int = Field(default=50, ge=1)
+    hours: int = Field(default=24, ge=1, le=168)
+
+
 class RampUp(Value):
     """How a new sender's day begins: ``start`` messages on its first day, then ``step`` more, or ``factor`` times as
     many, each day until ``limits.per_day``. Exactly one of ``step`` and ``factor`` is given."""
@@ -348,6 +359,7 @@ class SequenceSettings(Value):
     holidays: str | None = None
     send_time: Literal["fixed", "optimised"] = "fixed"
     limits: Limits = Limits()
+    brake: Brake = Brake()
     reenroll: Reenroll | None = None
     manual_advance: bool = True
     on_in_doubt: Literal["continue", "hold"] = "continue"

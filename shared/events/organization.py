@@ -7,8 +7,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.events.definition import DayOff, Limits, QuietHours, RampUp, Window
+from shared.events.definition import Brake, DayOff, Limits, QuietHours, RampUp, Window
 from shared.events.message import Command, Event, Instant
+from shared.events.why import Why
 
 #: Whose days off a calendar holds.
 CALENDAR_NAME = r"^(organization|sender:[a-z0-9][a-z0-9_-]{0,63}|member:[0-9a-f-]{36})$"
@@ -94,6 +95,14 @@ class SetSender(Command):
     limits: Limits = Limits()
     active: bool = True
     ramp_up: RampUp | None = None
+    brake: Brake = Brake()
+
+
+class ReleaseSender(Command):
+    """A person lets a sender go on that has stopped itself; what was counted until then counts no more."""
+
+    TOPIC = "organization.release_sender.v1"
+    sender_id: str
 
 
 class SuppressAddress(Command):
@@ -180,6 +189,22 @@ class SenderSet(Event):
     active: bool
     ramp_up: RampUp | None = None
     ramp_from: Instant | None = None
+    brake: Brake = Brake()
+
+
+class SenderBraked(Event):
+    """Its bounces, complaints or volume left their band: nothing more is sent with it until a person releases it.
+    ``why`` says which, and what was counted."""
+
+    TOPIC = "organization.sender_braked.v1"
+    sender_id: str
+    why: Why
+    at: Instant
+
+
+class SenderReleased(Event):
+    TOPIC = "organization.sender_released.v1"
+    sender_id: str
 
 
 class AddressSuppressed(Event):

@@ -8,8 +8,9 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.definition import SequenceDefinition
-from shared.events.message import Command, Event
+from shared.events.message import Command, Event, Instant
 from shared.events.variants import Measure
+from shared.events.why import Why
 
 SequenceStatus = Literal["draft", "pending", "approved", "rejected", "active", "paused", "archived"]
 
@@ -68,6 +69,13 @@ class DeactivateSequence(Command):
     """Pause: takes no new leads and holds those inside; gives up nobody."""
 
     TOPIC = "sequence.deactivate.v1"
+    sequence_id: UUID
+
+
+class ReleaseSequence(Command):
+    """A person lets a sequence go on that has stopped itself; what was counted until then counts no more."""
+
+    TOPIC = "sequence.release.v1"
     sequence_id: UUID
 
 
@@ -131,6 +139,19 @@ class SequencePaused(Event):
 
 class SequenceResumed(Event):
     TOPIC = "sequence.resumed.v1"
+
+
+class SequenceBraked(Event):
+    """Its bounces, complaints or volume left their band: it sends nothing more until a person releases it. ``why``
+    says which, and what was counted."""
+
+    TOPIC = "sequence.braked.v1"
+    why: Why
+    at: Instant
+
+
+class SequenceReleased(Event):
+    TOPIC = "sequence.released.v1"
 
 
 class SequenceArchived(Event):

@@ -19,6 +19,7 @@ from shared.ids import new_id, partition_of
 from shared.persistence.eventstore import (
     Effects,
     EventStore,
+    FigureRow,
     InboxRow,
     QuotaTake,
     RelayState,
@@ -164,6 +165,16 @@ def test_old_inbox_rows_and_quota_slots_go(store: EventStore) -> None:
         "day:2026-11-19": 1,
         "minute:2026-11-19T10:00": 1,
     }
+
+
+def test_what_brakes_have_counted_goes_when_none_looks_back_on_it(store: EventStore) -> None:
+    store.append([activated(new_id())])
+    hour = int(NOW.timestamp()) // 3_600
+    rows = [("brake:sequence:1:0", hour - 201), ("brake:sequence:1:0", hour - 167), ("other", hour - 201)]
+    store.append([], Effects(figures=[FigureRow("demo", kind, f"{at}:sent", 1) for kind, at in rows]))
+    assert store.prune() == 1
+    assert store.figures("demo", "brake:sequence:1:0") == {f"{hour - 167}:sent": 1}
+    assert store.figures("demo", "other") == {f"{hour - 201}:sent": 1}
 
 
 def test_hashes_differ_by_organization_kind_and_value(store: EventStore) -> None:

@@ -5,8 +5,9 @@ import asyncio
 from shared.events import Envelope
 from shared.events.enrollment import AdvanceEnrollment, PauseEnrollment, RestartEnrollment
 from shared.events.lead import LeadCreated
-from shared.events.organization import SetCalendar
+from shared.events.organization import ReleaseSender, SetCalendar
 from shared.events.query import Answer, Problem
+from shared.events.sequence import ReleaseSequence
 from tests.gateway.conftest import ADMIN, ENROLLMENT, LEAD, Gateway
 
 PAUSE = f"/api/v1/enrollments/{ENROLLMENT}/pause"
@@ -131,3 +132,13 @@ async def test_days_off_are_set_by_an_admin_and_listed(gateway: Gateway) -> None
         refused = await gateway.http.put(f"/api/v1/calendars/{path}", json=wrong, headers=gateway.key())
         assert refused.status_code == 422
         assert any(field in error["field"] for error in refused.json()["errors"])
+
+
+async def test_what_has_stopped_itself_is_released_by_an_order(gateway: Gateway) -> None:
+    for url in (f"sequences/{LEAD}", "senders/default"):
+        answer = await gateway.http.post(f"/api/v1/{url}/release", headers=gateway.key())
+        assert answer.status_code == 200
+    assert [envelope.message for envelope in gateway.write_side.seen] == [
+        ReleaseSequence(sequence_id=LEAD),
+        ReleaseSender(sender_id="default"),
+    ]

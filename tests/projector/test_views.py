@@ -176,6 +176,21 @@ def test_enrollment(name: str) -> None:
     assert document["position"] == len(story.log.events)
 
 
+def test_a_brake_is_shown_until_it_is_released() -> None:
+    braked = {"at": NOON, "why": WHY}
+    sender = {"sender_id": "default", "name": "A", "email": "a@example.com", "limits": {}, "active": True}
+    story = Story().add("organization.founded", {"name": "Demo", "timezone": "UTC", "postal_address": ""})
+    story.add("organization.sender_set", sender)
+    story.add("organization.sender_braked", {"sender_id": "default", **braked})
+    story.add("organization.sender_set", {**sender, "name": "B"}).add("sequence.braked", braked)
+    kept = story.document("organizations", "demo")["senders"]["default"]
+    assert (kept["name"], kept["braked"]) == ("B", {"at": START, "why": WHY})
+    assert story.document("sequences", SEQUENCE)["braked"] == {"at": START, "why": WHY}
+    story.add("organization.sender_released", {"sender_id": "default"}).add("sequence.released")
+    assert story.document("organizations", "demo")["senders"]["default"]["braked"] is None
+    assert story.document("sequences", SEQUENCE)["braked"] is None
+
+
 def test_who_changed_an_enrollment_when_and_why() -> None:
     story = Story()
     story.add("enrollment.paused", {"reason": "by_hand", "until": None}).add("enrollment.resumed", {"plan": None})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from services.enrollment.domain import brake
 from services.enrollment.domain.at_once import reach_goal, set_fields, take_effect
 from services.enrollment.domain.conditions import evaluate
 from services.enrollment.domain.enrollment import Enrollment, Status
@@ -96,7 +97,7 @@ def _decide(work: Work, state: Enrollment) -> Enrollment:
         if plan.blocked_on == blocker:
             return state
         kind = blocker.partition(":")[0]
-        return _postpone(work, state, blocked(state, plan, blocker, f"{kind}_not_active"))
+        return _postpone(work, state, blocked(state, plan, blocker, kind if kind == "brake" else f"{kind}_not_active"))
     concluded = _not_wanted(work, scene, state, node)
     if concluded is not None:
         return concluded
@@ -130,12 +131,17 @@ def _barrier(work: Work, scene: Scene, state: Enrollment, node: Node) -> Why | N
 
 
 def _blocker(work: Work, scene: Scene, state: Enrollment, node: Node) -> str | None:
-    """What holds the enrollment without an end: a paused sequence, or no active sender."""
+    """What holds the enrollment without an end: a paused sequence, no active sender, or a brake."""
     sequence = work.find_sequence(state.sequence_id)
     if sequence is None or not sequence.runs:
         return f"sequence:{state.sequence_id}"
     missing = missing_sender(scene.organization, node)
-    return f"sender:{missing}" if missing is not None else None
+    if missing is not None:
+        return f"sender:{missing}"
+    if node.reaches_lead and node.step.active:
+        sender = scene.organization.sender_for(node.sender) if scene.organization is not None else None
+        return brake.blocker(sequence, sender if node.channel in brake.WITH_SENDER else None)
+    return None
 
 
 def _stop_rules(work: Work, scene: Scene, state: Enrollment) -> Enrollment | None:

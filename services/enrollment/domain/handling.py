@@ -12,6 +12,7 @@ from uuid import UUID
 from services.enrollment.domain import (
     activities,
     advancing,
+    brake,
     bulk_orders,
     definition_check,
     draft_orders,
@@ -106,6 +107,7 @@ def handle(envelope: Envelope, world: World, facts: Mapping[str, ContentFacts] |
         enrolling.match_crossings(work)
     if work.before:
         replanning.after_changes(work)
+    brake.watch(work)
     return Decision(
         work.changes, work.before, work.states, work.read, work.retimed, work.claims, work.woken, work.result
     )
@@ -234,6 +236,8 @@ def _record_sequence(order: Order, sequence_id: UUID, events: Iterator[Event]) -
             | sequence_events.SequenceDeleted,
         ):
             work.wake(f"sequence:{sequence_id}", spread_seconds=WAKE_SPREAD_SECONDS)
+        elif isinstance(event, sequence_events.SequenceReleased):
+            work.wake(brake.sequence_blocker(sequence_id), spread_seconds=WAKE_SPREAD_SECONDS)
     state = work.sequence(sequence_id)
     work.result.update(sequence_id=str(sequence_id), version=state.version, status=state.status)
 
@@ -317,6 +321,7 @@ _HANDLERS.update(
         sequence_events.SubmitSequence.TOPIC: _sequence_order(sequence.submit),
         sequence_events.ApproveSequence.TOPIC: _sequence_order(sequence.approve),
         sequence_events.DeactivateSequence.TOPIC: _sequence_order(sequence.deactivate),
+        sequence_events.ReleaseSequence.TOPIC: _sequence_order(sequence.release),
         sequence_events.ArchiveSequence.TOPIC: _sequence_order(sequence.archive),
         sequence_events.RestoreSequence.TOPIC: _sequence_order(sequence.restore),
     }
@@ -334,6 +339,8 @@ def _record_organization(order: Order, events: Iterator[Event]) -> None:
         if isinstance(event, organization_events.SenderSet) and event.active:
             work.wake(f"sender:{event.sender_id}", spread_seconds=WAKE_SPREAD_SECONDS)
             work.wake(f"sender:{organization.DEFAULT_SENDER}", spread_seconds=WAKE_SPREAD_SECONDS)
+        elif isinstance(event, organization_events.SenderReleased):
+            work.wake(brake.sender_blocker(event.sender_id), spread_seconds=WAKE_SPREAD_SECONDS)
         if organization.changes_hours(event):
             work.wake(NEVER_OPEN, spread_seconds=WAKE_SPREAD_SECONDS)
             work.wake(None, spread_seconds=REPLAN_SPREAD_SECONDS)
@@ -345,6 +352,7 @@ def _found(order: Order, command: organization_events.FoundOrganization) -> None
 
 
 _ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Iterator[Event]]] = {
+    organization_events.ReleaseSender: organization.release_sender,
     organization_events.SetOrganization: organization.set_organization,
     organization_events.AddMember: organization.add_member,
     organization_events.SetMember: organization.set_member,

@@ -10,7 +10,7 @@ from uuid import UUID
 from services.enrollment.domain.calendars import EVERYBODY, Calendar, calendar, of_sender
 from services.enrollment.domain.errors import InvalidSettings, LastAdmin, MemberExists, UnknownTarget
 from services.enrollment.domain.windows import QUIET_CHANNELS, Hours, days_off, hours_around, zone_named
-from shared.events.definition import Limits, QuietHours, RampUp, Window
+from shared.events.definition import Brake, Limits, QuietHours, RampUp, Window
 from shared.events.message import Event
 from shared.events.organization import (
     AddMember,
@@ -25,13 +25,17 @@ from shared.events.organization import (
     MemberSet,
     OrganizationFounded,
     OrganizationSettingsSet,
+    ReleaseSender,
     Role,
+    SenderBraked,
+    SenderReleased,
     SenderSet,
     SetCalendar,
     SetMember,
     SetOrganization,
     SetSender,
 )
+from shared.events.why import Why
 
 #: What a signal adds to a lead's score where the organization says nothing else.
 DEFAULT_SCORE_RULES: Mapping[str, int] = {"opened": 5, "clicked": 10, "replied": 20}
@@ -41,6 +45,7 @@ HOLIDAY_YEAR = 2026
 NO_LIMITS = Limits()
 QUIET_HOURS = QuietHours()
 LOUD_HOURS = hours_around(QUIET_HOURS)
+DEFAULT_BRAKE = Brake()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,9 @@ class SenderAccount:
     active: bool
     ramp_up: RampUp | None = None
     ramp_from: datetime | None = None  #: a moment of the ramp-up's first day; None without one
+    brake: Brake = DEFAULT_BRAKE
+    braked: Why | None = None  #: why it has stopped itself
+    releases: int = 0  #: how often a person let it go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +181,19 @@ def _calendars(state: Organization, event: CalendarSet) -> dict[str, Calendar]:
     return calendars
 
 
+def _sender(state: Organization, event: SenderSet | SenderBraked | SenderReleased) -> Organization:
+    known = state.senders.get(event.sender_id)
+    if isinstance(event, SenderSet):
+        account = _account(known, event, event.ramp_from)
+    elif known is None:
+        return state
+    elif isinstance(event, SenderBraked):
+        account = replace(known, braked=event.why)
+    else:
+        account = replace(known, braked=None, releases=known.releases + 1)
+    return replace(state, senders={**state.senders, account.sender_id: account})
+
+
 def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
     """The state after an event. An event it does not know leaves it as it is."""
     match event:
@@ -192,17 +213,8 @@ def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
             state = replace(state, api_keys={**state.api_keys, event.key_id: key})
         case ApiKeyRevoked():
             state = _revoked(state, event)
-        case SenderSet():
-            sender = SenderAccount(
-                event.sender_id,
-                event.name,
-                event.email,
-                event.limits,
-                event.active,
-                event.ramp_up,
-                event.ramp_from,
-            )
-            state = replace(state, senders={**state.senders, event.sender_id: sender})
+        case SenderSet() | SenderBraked() | SenderReleased():
+            state = _sender(state, event)
         case AddressSuppressed():
             state = replace(state, suppressed={**state.suppressed, (event.channel, event.address_hash): event.reason})
         case AddressUnsuppressed():
@@ -325,16 +337,7 @@ def set_sender(state: Organization, command: SetSender, now: datetime) -> Iterat
     ramp_from = None
     if command.ramp_up is not None:
         ramp_from = known.ramp_from if known is not None and known.ramp_from is not None else now
-    account = SenderAccount(
-        command.sender_id,
-        command.name,
-        command.email,
-        command.limits,
-        command.active,
-        command.ramp_up,
-        ramp_from,
-    )
-    if known != account:
+    if known != _account(known, command, ramp_from):
         yield SenderSet(
             sender_id=command.sender_id,
             name=command.name,
@@ -343,6 +346,7 @@ def set_sender(state: Organization, command: SetSender, now: datetime) -> Iterat
             active=command.active,
             ramp_up=command.ramp_up,
             ramp_from=ramp_from,
+            brake=command.brake,
         )
 
 
@@ -355,6 +359,31 @@ def changes_hours(event: Event) -> bool:
             return not event.calendar.startswith("member:")
         case _:
             return False
+
+
+def release_sender(state: Organization, command: ReleaseSender) -> Iterator[Event]:
+    """Raises UnknownTarget."""
+    known = state.senders.get(command.sender_id)
+    if known is None:
+        raise UnknownTarget("sender", command.sender_id)
+    if known.braked is not None:
+        yield SenderReleased(sender_id=command.sender_id)
+
+
+def _account(known: SenderAccount | None, said: SetSender | SenderSet, ramp_from: datetime | None) -> SenderAccount:
+    """A sender as it is said to be; a brake that is on stays on."""
+    return SenderAccount(
+        said.sender_id,
+        said.name,
+        said.email,
+        said.limits,
+        said.active,
+        said.ramp_up,
+        ramp_from,
+        said.brake,
+        braked=known.braked if known is not None else None,
+        releases=known.releases if known is not None else 0,
+    )
 
 
 def suppress(state: Organization, channel: str, address_hash: str, reason: str, now: datetime) -> Iterator[Event]:

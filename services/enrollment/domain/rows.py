@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from services.enrollment.domain.brake import TOLD_BY, counted
 from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.enrollment import Enrollment, InFlight, Status
 from services.enrollment.domain.handling import Decision
@@ -148,6 +149,7 @@ def rows_of(decision: Decision, world: World) -> Rows:
             rows.timers.append(wanted)
     _marks(rows, decision)
     _figures(rows, decision)
+    _count_for_brakes(rows, decision, world)
     return rows
 
 
@@ -306,3 +308,14 @@ def _figures(rows: Rows, decision: Decision) -> None:
             continue
         kind = kind_of(state.sequence_id, event.step_id)
         rows.figures.append(Figure(change.organization_id, kind, key_of(event.variant, event.content, figure)))
+
+
+def _count_for_brakes(rows: Rows, decision: Decision, world: World) -> None:
+    for change in decision.changes:
+        if type(change.event) in TOLD_BY:
+            state = decision.states[change.id]
+            assert isinstance(state, Enrollment)
+            rows.figures += [
+                Figure(change.organization_id, kind, key)
+                for kind, key in counted(world, state, change.event, world.now)
+            ]

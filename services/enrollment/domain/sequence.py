@@ -25,18 +25,21 @@ from shared.events.message import Event
 from shared.events.sequence import (
     SequenceApproved,
     SequenceArchived,
+    SequenceBraked,
     SequenceDeleted,
     SequenceDrafted,
     SequenceEdited,
     SequencePaused,
     SequencePublished,
     SequenceRejected,
+    SequenceReleased,
     SequenceRestored,
     SequenceResumed,
     SequenceStatus,
     SequenceSubmitted,
     VariantWon,
 )
+from shared.events.why import Why
 
 DraftStatus = Literal["draft", "pending", "approved", "rejected"]
 Life = Literal["active", "paused", "archived"]
@@ -73,6 +76,8 @@ class Sequence:
     published: SequenceDefinition | None = None
     winners: Mapping[str, Winner] = field(default_factory=dict)
     deleted: Leaving | None = None
+    braked: Why | None = None  #: why it has stopped itself
+    releases: int = 0  #: how often a person let it go on
 
     @property
     def status(self) -> SequenceStatus:
@@ -124,6 +129,10 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
             ran = event.to == "paused"
             again = state.draft_status if ran else "draft"
             state = replace(state, life="paused" if ran else None, draft_status=again, deleted=None)
+        case SequenceBraked():
+            state = replace(state, braked=event.why)
+        case SequenceReleased():
+            state = replace(state, braked=None, releases=state.releases + 1)
     return state
 
 
@@ -223,6 +232,11 @@ def restore(state: Sequence) -> Iterator[Event]:
     """Nothing to do for one that is neither archived nor deleted."""
     if state.life == "archived":
         yield SequenceRestored(to="paused" if state.version else "draft")
+
+
+def release(state: Sequence) -> Iterator[Event]:
+    if state.braked is not None:
+        yield SequenceReleased()
 
 
 def _not_archived(state: Sequence) -> None:

@@ -14,10 +14,11 @@ from services.gateway.context import Context, Done, may
 from services.gateway.directory import hash_secret
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.shapes import Created, Items
-from shared.events.definition import Limits, QuietHours, RampUp, Window
+from shared.events.definition import Brake, Limits, QuietHours, RampUp, Window
 from shared.events.organization import (
     AddMember,
     IssueApiKey,
+    ReleaseSender,
     RevokeApiKey,
     Role,
     SetMember,
@@ -70,6 +71,7 @@ class SenderChange(BaseModel):
     limits: Limits = Limits()
     active: bool = True
     ramp_up: RampUp | None = None
+    brake: Brake = Brake()
 
 
 class NewSender(SenderChange):
@@ -207,6 +209,12 @@ async def add_sender(body: NewSender, context: Context = may("organization:write
 async def set_sender(sender_id: SenderId, body: SenderChange, context: Context = may("organization:write")) -> Response:
     """Makes or changes a sender."""
     return await context.change(lambda _: SetSender(sender_id=sender_id, **dict(body)))
+
+
+@router.post("/senders/{sender_id}/release", response_model=Created)
+async def release_sender(sender_id: SenderId, context: Context = may("organization:write")) -> Response:
+    """Lets it go on after it has stopped itself; what was counted until then counts no more."""
+    return await context.change(lambda _: ReleaseSender(sender_id=sender_id))
 
 
 @router.get("/suppressions", response_model=Items)

@@ -199,6 +199,12 @@ async def activate(
     return await context.change(lambda _: orders.ActivateSequence(sequence_id=sequence_id))
 
 
+@router.post("/{sequence_id}/release", response_model=Created)
+async def release(sequence_id: UUID, context: Context = may("sequences:approve")) -> Response:
+    """Lets it go on after it has stopped itself; what was counted until then counts no more."""
+    return await context.change(lambda _: orders.ReleaseSequence(sequence_id=sequence_id))
+
+
 @router.get("/{sequence_id}/versions", response_model=Items)
 async def versions(sequence_id: UUID, context: Context = may("sequences:read")) -> dict[str, Any]:
     """Published versions, newest first."""

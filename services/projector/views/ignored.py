@@ -91,6 +91,8 @@ SEQUENCE = frozenset(
         "sequence.variant_won.v1",
         "sequence.deleted.v1",
         "sequence.restored.v1",
+        "sequence.braked.v1",
+        "sequence.released.v1",
     }
 )
 ORGANIZATION = frozenset(
@@ -103,6 +105,8 @@ ORGANIZATION = frozenset(
         "organization.api_key_issued.v1",
         "organization.api_key_revoked.v1",
         "organization.sender_set.v1",
+        "organization.sender_braked.v1",
+        "organization.sender_released.v1",
         "organization.address_suppressed.v1",
         "organization.address_unsuppressed.v1",
     }

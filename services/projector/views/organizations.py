@@ -113,9 +113,19 @@ class Organizations(View):
     @on("organization.sender_set.v1")
     def sender_set(self, event: Event, ops: Ops) -> None:
         data = event.data
-        sender = {field: data.get(field) for field in ("name", "email", "limits", "active", "ramp_up")}
-        sender["ramp_from"] = moment(data.get("ramp_from"))
-        ops.document(event, event.organization_id).set({f"senders.{data['sender_id']}": sender})
+        fields = {field: data.get(field) for field in ("name", "email", "limits", "active", "ramp_up", "brake")}
+        fields["ramp_from"] = moment(data.get("ramp_from"))
+        path = f"senders.{data['sender_id']}"
+        ops.document(event, event.organization_id).set({f"{path}.{name}": value for name, value in fields.items()})
+
+    @on("organization.sender_braked.v1")
+    def sender_braked(self, event: Event, ops: Ops) -> None:
+        braked = {"at": moment(event.data["at"]), "why": event.data["why"]}
+        ops.document(event, event.organization_id).set({f"senders.{event.data['sender_id']}.braked": braked})
+
+    @on("organization.sender_released.v1")
+    def sender_released(self, event: Event, ops: Ops) -> None:
+        ops.document(event, event.organization_id).set({f"senders.{event.data['sender_id']}.braked": None})
 
     @on("organization.address_suppressed.v1")
     def address_suppressed(self, event: Event, ops: Ops) -> None:

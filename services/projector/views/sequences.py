@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from services.projector.event import Event
+from services.projector.event import Event, moment
 from services.projector.ops import Derivation, Document, FirstOf, Ops
 from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.plain import plain
@@ -120,6 +120,14 @@ class Sequences(View):
     def restored(self, event: Event, ops: Ops) -> None:
         again = {"life": "paused"} if event.data["to"] == "paused" else {"life": None, "draft_status": "draft"}
         self._changed(event, ops, {"deleted": None, **again})
+
+    @on("sequence.braked.v1")
+    def braked(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({"braked": {"at": moment(event.data["at"]), "why": event.data["why"]}})
+
+    @on("sequence.released.v1")
+    def released(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({"braked": None})
 
     def _drafted(self, event: Event, ops: Ops) -> Document:
         definition = plain(event.data["definition"])

@@ -94,6 +94,8 @@ class Statistics(View):
             "organization.api_key_issued.v1",
             "organization.api_key_revoked.v1",
             "organization.sender_set.v1",
+            "organization.sender_braked.v1",
+            "organization.sender_released.v1",
             "organization.address_suppressed.v1",
             "organization.address_unsuppressed.v1",
         }

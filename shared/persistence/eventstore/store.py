@@ -57,6 +57,12 @@ _PRUNE_QUOTAS = (
     "DELETE FROM quotas WHERE (organization_id, scope, slot) IN "
     "(SELECT organization_id, scope, slot FROM quotas WHERE slot >= ? AND slot < ? LIMIT ?)"
 )
+#: What a brake has counted, by hour, is of no use once the longest time it looks back on has passed.
+_PRUNE_FIGURES = (
+    "DELETE FROM figures WHERE (organization_id, kind, key) IN (SELECT organization_id, kind, key FROM figures "
+    "WHERE kind >= 'brake:' AND kind < 'brake;' AND key < ? LIMIT ?)"
+)
+MAX_BRAKE_HOURS = timedelta(hours=200)
 #: Above every version and position.
 _ANY = 2**62
 
@@ -233,7 +239,7 @@ class EventStore(SideTables):
 
     def prune(self, *, inbox_days: int = MIN_INBOX_DAYS) -> int:
         """Deletes inbox rows older than ``inbox_days`` (at least 30, by machine time) and quota slots of more than two
-        days ago; the number of rows deleted.
+        days ago, what brakes have counted that long ago that none looks back on it; the number of rows deleted.
 
         Works in short transactions. A quota slot is judged by the day its name carries.
         """
@@ -245,6 +251,8 @@ class EventStore(SideTables):
             for rows in ("", "follow:", "first:"):
                 for unit in ("day:", "minute:"):
                     gone += self._prune(_PRUNE_QUOTAS, (rows + unit, rows + unit + day))
+            hour = int((business - MAX_BRAKE_HOURS).timestamp()) // 3_600
+            gone += self._prune(_PRUNE_FIGURES, (f"{hour}",))
         return gone
 
     def _prune(self, sql: str, params: tuple[Any, ...]) -> int:
