@@ -27,7 +27,7 @@ from shared.persistence.eventstore import (
     UnreadableLog,
 )
 from shared.persistence.eventstore.tables.session import Session
-from tests.eventstore.builders import activated, captured, completed, placed
+from tests.eventstore.builders import NOW, activated, captured, completed, placed
 
 
 def test_what_is_loaded_is_what_was_appended(store: EventStore) -> None:
