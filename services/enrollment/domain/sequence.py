@@ -94,6 +94,19 @@ def initial(sequence_id: UUID, organization_id: str) -> Sequence:
     return Sequence(sequence_id, organization_id)
 
 
+_LIFE_AFTER: dict[type[Event], Life] = {
+    SequencePaused: "paused",
+    SequenceResumed: "active",
+    SequenceArchived: "archived",
+}
+
+
+def _brake(state: Sequence, event: SequenceBraked | SequenceReleased) -> Sequence:
+    if isinstance(event, SequenceBraked):
+        return replace(state, braked=event.why)
+    return replace(state, braked=None, releases=state.releases + 1)
+
+
 def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
     """The state after an event. An event it does not know leaves it as it is."""
     match event:
@@ -114,12 +127,8 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
                 version=event.version,
                 published=event.definition,
             )
-        case SequencePaused():
-            state = replace(state, life="paused")
-        case SequenceResumed():
-            state = replace(state, life="active")
-        case SequenceArchived():
-            state = replace(state, life="archived")
+        case SequencePaused() | SequenceResumed() | SequenceArchived():
+            state = replace(state, life=_LIFE_AFTER[type(event)])
         case VariantWon():
             winner = Winner(event.variant, event.measure, event.contents, event.used)
             state = replace(state, winners={**state.winners, event.step_id: winner})
@@ -129,10 +138,8 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
             ran = event.to == "paused"
             again = state.draft_status if ran else "draft"
             state = replace(state, life="paused" if ran else None, draft_status=again, deleted=None)
-        case SequenceBraked():
-            state = replace(state, braked=event.why)
-        case SequenceReleased():
-            state = replace(state, braked=None, releases=state.releases + 1)
+        case SequenceBraked() | SequenceReleased():
+            state = _brake(state, event)
     return state
 
 

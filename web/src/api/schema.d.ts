@@ -68,6 +68,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit
+         * @description Everything that members and API keys did, newest first, with their names.
+         */
+        get: operations["audit_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/me": {
         parameters: {
             query?: never;
@@ -806,7 +826,7 @@ export interface paths {
         put?: never;
         /**
          * Add Member
-         * @description Adds a member.
+         * @description Adds a member, with a role that holds no more than the caller's.
          */
         post: operations["organization_add_member"];
         delete?: never;
@@ -956,6 +976,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Notifications
+         * @description What the caller should hear of, newest first: replies, due tasks, approvals wanted, rejected sequences, limits
+         *     reached, sending that fails, enrollments on hold.
+         */
+        get: operations["notifications_notifications"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notifications/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read
+         * @description Marks notifications as read, for the caller alone.
+         */
+        post: operations["notifications_read"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notifications/unread": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Unread
+         * @description How many the caller has not read yet.
+         */
+        get: operations["notifications_unread"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/ops/dead-letters": {
         parameters: {
             query?: never;
@@ -965,7 +1046,7 @@ export interface paths {
         };
         /**
          * Dead Letters
-         * @description Messages that were given up, newest first.
+         * @description Messages that were given up, newest first, each with the beginning of its body and its ``size`` in bytes.
          */
         get: operations["operations_dead_letters"];
         put?: never;
@@ -985,7 +1066,7 @@ export interface paths {
         };
         /**
          * Dead Letter
-         * @description A dead letter with its body as text.
+         * @description A dead letter with its whole body as text.
          */
         get: operations["operations_dead_letter"];
         put?: never;
@@ -1217,7 +1298,7 @@ export interface paths {
         };
         /**
          * Sequences
-         * @description Sequences with their figures. Archived ones only when asked for by status.
+         * @description Sequences with their figures. Archived ones only when asked for by status, deleted ones only as such.
          */
         get: operations["sequences_sequences"];
         put?: never;
@@ -1252,7 +1333,7 @@ export interface paths {
         post?: never;
         /**
          * Delete
-         * @description Archives: it is hidden and kept.
+         * @description Hides it and keeps it. While leads are inside, ``enrollments`` must say whether they finish or leave.
          */
         delete: operations["sequences_delete"];
         options?: never;
@@ -1345,6 +1426,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequences/{sequence_id}/duplicate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Duplicate
+         * @description Makes a new draft from what the sequence says now.
+         */
+        post: operations["sequences_duplicate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences/{sequence_id}/reject": {
         parameters: {
             query?: never;
@@ -1379,6 +1480,26 @@ export interface paths {
          * @description Lets it go on after it has stopped itself; what was counted until then counts no more.
          */
         post: operations["sequences_release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/{sequence_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore
+         * @description Takes it back, paused or draft.
+         */
+        post: operations["sequences_restore"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1703,6 +1824,22 @@ export interface components {
             skip: "wait" | "step";
         };
         /**
+         * AiBadge
+         * @description Was this written by a model, and why so? Shown to people; it decides nothing.
+         */
+        AiBadge: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Suggested
+             * @default true
+             */
+            suggested: boolean;
+        };
+        /**
          * AppointmentConfig
          * @description An e-mail with an invitation to the calendar. ``start`` is counted like a delay, ``previous`` meaning the moment
          *     the invitation is due. ``title`` and ``location`` may hold merge tags.
@@ -1769,6 +1906,59 @@ export interface components {
             fault?: ("transient" | "permanent") | null;
             /** Reason */
             reason: string;
+        };
+        /**
+         * AuditEntry
+         * @description ``changed`` names the fields that were set; their personal values are not shown here.
+         */
+        AuditEntry: {
+            /** Actor */
+            actor: string;
+            /** Actor Name */
+            actor_name: string | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Changed */
+            changed: string[];
+            /** Detail */
+            detail: {
+                [key: string]: unknown;
+            };
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Lead Id */
+            lead_id: string | null;
+            /** Position */
+            position: string;
+            /** Sequence Id */
+            sequence_id: string | null;
+            /** Subject */
+            subject: string;
+        };
+        /** AuditPage */
+        AuditPage: {
+            /** Items */
+            items: components["schemas"]["AuditEntry"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * Badge
+         * @description Suggested by a model, and why.
+         */
+        Badge: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Suggested */
+            suggested: boolean;
         };
         /** Body_auth_token */
         Body_auth_token: {
@@ -2075,6 +2265,14 @@ export interface components {
             items: components["schemas"]["Document"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * Duplication
+         * @description ``name`` left out: "Copy of …".
+         */
+        Duplication: {
+            /** Name */
+            name?: string | null;
         };
         /**
          * Email
@@ -2723,6 +2921,39 @@ export interface components {
             text: string;
         };
         /**
+         * Notification
+         * @description ``kind``: reply, task_due, approval_wanted, sequence_rejected, limit_reached, sending_fails, held, …
+         */
+        Notification: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Detail */
+            detail: {
+                [key: string]: unknown;
+            };
+            /** Enrollment Id */
+            enrollment_id: string | null;
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Lead Id */
+            lead_id: string | null;
+            /** Lead Name */
+            lead_name: string | null;
+            /** Read */
+            read: boolean;
+            /** Sequence Id */
+            sequence_id: string | null;
+            /** Sequence Name */
+            sequence_name: string | null;
+            /** Task Id */
+            task_id: string | null;
+        };
+        /**
          * NotificationConfig
          * @description A word to members in the app. ``to`` is ``owner``, ``all`` or a member's id; an owner that is missing means
          *     all.
@@ -2735,6 +2966,13 @@ export interface components {
              * @default owner
              */
             to: string;
+        };
+        /** NotificationPage */
+        NotificationPage: {
+            /** Items */
+            items: components["schemas"]["Notification"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /** OrganizationChange */
         OrganizationChange: {
@@ -2877,6 +3115,19 @@ export interface components {
              * @default 0
              */
             unsubscribe: number;
+        };
+        /**
+         * Reading
+         * @description ``ids`` of notifications that were read, or ``through``: everything up to a moment (at most now).
+         */
+        Reading: {
+            /**
+             * Ids
+             * @default []
+             */
+            ids: string[];
+            /** Through */
+            through?: string | null;
         };
         /**
          * Reason
@@ -3041,24 +3292,36 @@ export interface components {
          * @description ``definition`` is the draft if there is one, else the running version.
          */
         Sequence: {
+            ai: components["schemas"]["Badge"] | null;
             /** Audience */
             audience: string;
             /** @description Set while it has stopped itself. */
             braked?: components["schemas"]["Braked"] | null;
             /** Category */
             category: string;
+            /** Copied From */
+            copied_from?: string | null;
             /** Created At */
             created_at: string | null;
             /** Created By */
             created_by: string | null;
+            /**
+             * Creator
+             * @enum {string}
+             */
+            creator: "ai" | "person";
             /** Definition */
             definition: {
                 [key: string]: unknown;
             };
+            /** Deleted */
+            deleted: boolean;
             /** Description */
             description: string;
             /** Draft Status */
             draft_status: string | null;
+            /** Estimated Minutes */
+            estimated_minutes: number;
             /** Feedback */
             feedback: string | null;
             /** Has Draft */
@@ -3067,6 +3330,8 @@ export interface components {
             id: string;
             /** Name */
             name: string;
+            /** Owner */
+            owner: string | null;
             /** Sequence Id */
             sequence_id: string;
             stats: components["schemas"]["SequenceStats"];
@@ -3077,6 +3342,11 @@ export interface components {
             status: "draft" | "pending" | "approved" | "rejected" | "active" | "paused" | "archived";
             /** Steps Count */
             steps_count: number;
+            /**
+             * Type
+             * @enum {string}
+             */
+            type: "email" | "sms" | "task" | "mixed";
             /** Updated At */
             updated_at: string | null;
             /** Version */
@@ -3086,9 +3356,11 @@ export interface components {
         };
         /**
          * SequenceDefinition
-         * @description Everything a version freezes.
+         * @description Everything a version freezes. A step without ``step_id`` gets one made of its kind; ``owner`` names the member
+         *     who answers for it.
          */
         SequenceDefinition: {
+            ai?: components["schemas"]["AiBadge"] | null;
             /**
              * Audience
              * @default
@@ -3107,6 +3379,8 @@ export interface components {
             description: string;
             /** Name */
             name: string;
+            /** Owner */
+            owner?: string | null;
             /**
              * @default {
              *       "brake": {
@@ -3343,8 +3617,13 @@ export interface components {
              */
             unsubscribed: number;
         };
-        /** SequenceSummary */
+        /**
+         * SequenceSummary
+         * @description ``type`` and ``estimated_minutes`` (the longest way through the delays) are worked out of the steps. ``status``
+         *     is that of the running version, ``draft_status`` that of what would be the next one.
+         */
         SequenceSummary: {
+            ai: components["schemas"]["Badge"] | null;
             /** Audience */
             audience: string;
             /** @description Set while it has stopped itself. */
@@ -3355,14 +3634,27 @@ export interface components {
             created_at: string | null;
             /** Created By */
             created_by: string | null;
+            /**
+             * Creator
+             * @enum {string}
+             */
+            creator: "ai" | "person";
+            /** Deleted */
+            deleted: boolean;
             /** Description */
             description: string;
+            /** Draft Status */
+            draft_status: string | null;
+            /** Estimated Minutes */
+            estimated_minutes: number;
             /** Has Draft */
             has_draft: boolean;
             /** Id */
             id: string;
             /** Name */
             name: string;
+            /** Owner */
+            owner: string | null;
             /** Sequence Id */
             sequence_id: string;
             stats: components["schemas"]["SequenceStats"];
@@ -3373,6 +3665,11 @@ export interface components {
             status: "draft" | "pending" | "approved" | "rejected" | "active" | "paused" | "archived";
             /** Steps Count */
             steps_count: number;
+            /**
+             * Type
+             * @enum {string}
+             */
+            type: "email" | "sms" | "task" | "mixed";
             /** Updated At */
             updated_at: string | null;
             /** Version */
@@ -3465,6 +3762,7 @@ export interface components {
              * @default true
              */
             active: boolean;
+            ai?: components["schemas"]["AiBadge"] | null;
             conditions?: components["schemas"]["Condition"] | null;
             /** Config */
             config?: components["schemas"]["EmailConfig"] | components["schemas"]["EmailManualConfig"] | components["schemas"]["SmsConfig"] | components["schemas"]["WhatsappConfig"] | components["schemas"]["CallConfig"] | components["schemas"]["ReminderConfig"] | components["schemas"]["SocialConfig"] | components["schemas"]["TaskConfig"] | components["schemas"]["NoteConfig"] | components["schemas"]["WaitConfig"] | components["schemas"]["ConditionConfig"] | components["schemas"]["WebhookConfig"] | components["schemas"]["ScoreConfig"] | components["schemas"]["TagConfig"] | components["schemas"]["FieldConfig"] | components["schemas"]["AppointmentConfig"] | components["schemas"]["NotificationConfig"] | components["schemas"]["GoalConfig"] | components["schemas"]["ExitConfig"];
@@ -3860,6 +4158,11 @@ export interface components {
              */
             also_sent: boolean;
         };
+        /** Unread */
+        Unread: {
+            /** Unread */
+            unread: number;
+        };
         /**
          * Variant
          * @description ``config`` holds what differs from the step's own; an ``html`` or ``text`` replaces both. ``weight`` is its share
@@ -4176,6 +4479,58 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_audit: {
+        parameters: {
+            query?: {
+                /** @description `member:<id>` or `api_key:<id>`. */
+                actor?: string | null;
+                /** @description As `lead.tagged`. */
+                kind?: string | null;
+                /** @description Of the lead, sequence, enrollment or task. */
+                subject?: string | null;
+                /** @description From this moment on. */
+                since?: string | null;
+                /** @description Before this moment. */
+                until?: string | null;
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description A field; with - in front, descending. */
+                sort?: string | null;
+                /** @description Words, or beginnings of words. */
+                q?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
                 };
             };
             /** @description A problem document (RFC 9457). */
@@ -6132,6 +6487,118 @@ export interface operations {
             };
         };
     };
+    notifications_notifications: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotificationPage"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    notifications_read: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Reading"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    notifications_unread: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unread"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     operations_dead_letters: {
         parameters: {
             query?: {
@@ -6694,8 +7161,13 @@ export interface operations {
     sequences_sequences: {
         parameters: {
             query?: {
-                status?: string | null;
-                category?: string | null;
+                status?: ("draft" | "pending" | "approved" | "rejected" | "active" | "paused" | "archived") | null;
+                /** @description pending: waits for an approver. */
+                draft_status?: ("draft" | "pending" | "approved" | "rejected") | null;
+                category?: ("cold_outreach" | "nurture" | "warm_lead" | "cold_lead" | "objection_handling" | "reactivation" | "follow_up" | "win_back" | "custom") | null;
+                type?: ("email" | "sms" | "task" | "mixed") | null;
+                creator?: ("ai" | "person") | null;
+                deleted?: boolean;
                 limit?: number;
                 /** @description Opaque mark of the next page. */
                 cursor?: string | null;
@@ -6856,6 +7328,8 @@ export interface operations {
     sequences_delete: {
         parameters: {
             query?: {
+                /** @description What becomes of those inside. */
+                enrollments?: ("finish" | "exit") | null;
                 /** @description Wait (at most 5 s) until the view has reached this position. */
                 min_position?: string | null;
             };
@@ -7085,6 +7559,47 @@ export interface operations {
             };
         };
     };
+    sequences_duplicate: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Duplication"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sequences_reject: {
         parameters: {
             query?: {
@@ -7127,6 +7642,43 @@ export interface operations {
         };
     };
     sequences_release: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sequences_restore: {
         parameters: {
             query?: {
                 /** @description Wait (at most 5 s) until the view has reached this position. */
