@@ -7,10 +7,10 @@ sender and thread are put on here. A step that cannot be dressed is reported fai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-from services.enrollment.batch_world import Versions
+from services.enrollment.domain.flow import Version
 from services.enrollment.domain.identities import normalise_address
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.states import States
@@ -33,10 +33,16 @@ class Undressable(Exception):
         super().__init__(reason)
 
 
+class CompiledVersions(Protocol):
+    """Where versions come from."""
+
+    def get(self, sequence_id: UUID, version: int) -> Version | None: ...
+
+
 class Dresser:
     """Builds ``DressedStep`` CloudEvents. Called from one thread at a time."""
 
-    def __init__(self, store: EventStore, states: States, versions: Versions) -> None:
+    def __init__(self, store: EventStore, states: States, versions: CompiledVersions) -> None:
         self._store = store
         self._states = states
         self._versions = versions

@@ -28,6 +28,7 @@ from services.gateway.routes import (
     organization,
     sequences,
     tasks,
+    trials,
 )
 from services.gateway.shapes import Problem
 from shared.telemetry import histogram, telemetry_page
@@ -39,6 +40,7 @@ _MODULES = (
     organization,
     calendars,
     sequences,
+    trials,
     enrollments,
     bulks,
     leads,

@@ -1426,6 +1426,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequences/{sequence_id}/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview
+         * @description One message as the lead would read it.
+         */
+        post: operations["trials_preview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences/{sequence_id}/reject": {
         parameters: {
             query?: never;
@@ -1520,6 +1540,26 @@ export interface paths {
          * @description Hands the draft to an approver.
          */
         post: operations["sequences_submit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/{sequence_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Dry Run
+         * @description What one lead would get: every step with its time, content and reason. Nothing is sent.
+         */
+        post: operations["trials_dry_run"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2183,6 +2223,21 @@ export interface components {
             items: components["schemas"]["Document"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * DryRun
+         * @description ``ended_by``: ``completed``, the reason of an exit or a pause, ``refused`` when the lead cannot enter; null when
+         *     it goes on for years.
+         */
+        DryRun: {
+            /** Ended By */
+            ended_by: string | null;
+            /** Ends At */
+            ends_at: string | null;
+            /** Steps */
+            steps: components["schemas"]["TrialStep"][];
+            /** Warnings */
+            warnings: string[];
         };
         /**
          * Duplication
@@ -2883,6 +2938,17 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /** OneMessage */
+        OneMessage: {
+            definition?: components["schemas"]["SequenceDefinition"] | null;
+            lead?: components["schemas"]["LeadBody"] | null;
+            /** Lead Id */
+            lead_id?: string | null;
+            /** Step Id */
+            step_id: string;
+            /** Version */
+            version?: number | null;
+        };
         /** OrganizationChange */
         OrganizationChange: {
             limits?: components["schemas"]["Limits"] | null;
@@ -2928,6 +2994,38 @@ export interface components {
         Pause: {
             /** Until */
             until?: string | null;
+        };
+        /**
+         * PlayedSignal
+         * @description A signal to play into a dry run, ``after_minutes`` its step was sent; ``meeting_booked`` and ``conversion`` name
+         *     no step and count from the start.
+         */
+        PlayedSignal: {
+            /**
+             * After Minutes
+             * @default 60
+             */
+            after_minutes: number;
+            /** Link */
+            link?: string | null;
+            /** Signal */
+            signal: ("delivered" | "opened" | "clicked" | "replied" | "bounced" | "complained" | "unsubscribed") | ("meeting_booked" | "conversion");
+            /** Step */
+            step?: string | null;
+        };
+        /**
+         * Preview
+         * @description ``content`` is null when the message cannot be made; ``missing`` then names values without a fallback.
+         */
+        Preview: {
+            /** Content */
+            content: {
+                [key: string]: unknown;
+            } | null;
+            /** Missing */
+            missing: string[];
+            /** Problem */
+            problem: string | null;
         };
         /**
          * Problem
@@ -3976,6 +4074,74 @@ export interface components {
              * @default 0
              */
             tasks_open: number;
+        };
+        /**
+         * Trial
+         * @description ``from`` is the moment of entering, now when left out.
+         */
+        Trial: {
+            definition?: components["schemas"]["SequenceDefinition"] | null;
+            /** From */
+            from?: string | null;
+            lead?: components["schemas"]["LeadBody"] | null;
+            /** Lead Id */
+            lead_id?: string | null;
+            /**
+             * Signals
+             * @default []
+             */
+            signals: components["schemas"]["PlayedSignal"][];
+            /** Version */
+            version?: number | null;
+        };
+        /**
+         * TrialReason
+         * @description ``text`` says the rule in plain words.
+         */
+        TrialReason: {
+            /**
+             * Inputs
+             * @default {}
+             */
+            inputs: {
+                [key: string]: unknown;
+            };
+            /** Rule */
+            rule: string;
+            /**
+             * Text
+             * @default
+             */
+            text: string;
+        };
+        /**
+         * TrialStep
+         * @description A step that a dry run came to. ``at`` is UTC, ``local_at`` the same moment where the lead is.
+         */
+        TrialStep: {
+            /** Arm */
+            arm: ("then" | "else") | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Content */
+            content: {
+                [key: string]: unknown;
+            } | null;
+            /** Kind */
+            kind: string;
+            /** Local At */
+            local_at: string;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "sends" | "waits_for_person" | "takes_effect" | "skips" | "branches";
+            /** Step Id */
+            step_id: string;
+            why: components["schemas"]["TrialReason"];
         };
         /**
          * Trigger
@@ -7444,6 +7610,47 @@ export interface operations {
             };
         };
     };
+    trials_preview: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OneMessage"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sequences_reject: {
         parameters: {
             query?: {
@@ -7620,6 +7827,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    trials_dry_run: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Trial"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DryRun"];
                 };
             };
             /** @description A problem document (RFC 9457). */
