@@ -297,6 +297,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/drafts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drafts
+         * @description Messages that wait for approval, with their content, the one due first first; ``q`` searches the lead.
+         */
+        get: operations["drafts_drafts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/drafts/{draft_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Draft
+         * @description A draft with its content.
+         */
+        get: operations["drafts_draft"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Edit
+         * @description Changes what it says; nothing goes out before it is approved.
+         */
+        patch: operations["drafts_edit"];
+        trace?: never;
+    };
+    "/api/v1/drafts/{draft_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve
+         * @description Sends it as soon as windows and limits allow.
+         */
+        post: operations["drafts_approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/drafts/{draft_id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reject
+         * @description Does not send it; the enrollment goes on with the next step, or ends.
+         */
+        post: operations["drafts_reject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrollments": {
         parameters: {
             query?: never;
@@ -1643,7 +1727,7 @@ export interface paths {
         };
         /**
          * Tasks
-         * @description Tasks, the one due first first; ``q`` searches the lead.
+         * @description The inbox: tasks, the one due first first; ``q`` searches the lead. Drafts have a list of their own.
          */
         get: operations["tasks_tasks"];
         put?: never;
@@ -1689,7 +1773,7 @@ export interface paths {
         put?: never;
         /**
          * Complete
-         * @description Done; an enrollment that waits for it goes on.
+         * @description Done; an enrollment that waits for it goes on, or tries the call again.
          */
         post: operations["tasks_complete"];
         delete?: never;
@@ -2104,7 +2188,10 @@ export interface components {
          * @enum {string}
          */
         Channel: "email" | "sms" | "whatsapp" | "webhook" | "null";
-        /** Completion */
+        /**
+         * Completion
+         * @description ``outcome`` of a call is connected, voicemail, no_answer or wrong_number.
+         */
         Completion: {
             /** Note */
             note?: string | null;
@@ -2223,6 +2310,30 @@ export interface components {
             items: components["schemas"]["Document"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * DraftEdit
+         * @description What changes; absent fields stay. Texts are templates, with merge tags.
+         */
+        DraftEdit: {
+            /** Html */
+            html?: string | null;
+            /** Preheader */
+            preheader?: string | null;
+            /** Subject */
+            subject?: string | null;
+            /** Text */
+            text?: string | null;
+        };
+        /**
+         * DraftRejection
+         * @description ``then`` left out: what the step says follows.
+         */
+        DraftRejection: {
+            /** Reason */
+            reason: string;
+            /** Then */
+            then?: ("skip" | "exit") | null;
         };
         /**
          * DryRun
@@ -2524,7 +2635,7 @@ export interface components {
         };
         /**
          * FieldConfig
-         * @description Fields of the lead that get a new value; those left out stay.
+         * @description Fields of the lead that get a new value; those left out stay. ``owner`` is a member's id.
          */
         FieldConfig: {
             /**
@@ -2534,6 +2645,8 @@ export interface components {
             custom_fields: {
                 [key: string]: string | number | boolean;
             };
+            /** Owner */
+            owner?: string | null;
             /** Status */
             status?: string | null;
             /** Temperature */
@@ -2854,6 +2967,12 @@ export interface components {
              * Format: date-time
              */
             due_at: string;
+            /**
+             * Kind
+             * @default task
+             * @enum {string}
+             */
+            kind: "task" | "call" | "reminder" | "social";
             /**
              * Lead Id
              * Format: uuid
@@ -5022,6 +5141,212 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_drafts: {
+        parameters: {
+            query?: {
+                status?: ("open" | "approved" | "rejected" | "skipped" | "withdrawn") | null;
+                /** @description Open ones only; today is the organization's day. */
+                due?: ("overdue" | "today" | "upcoming") | null;
+                /** @description Only those assigned to the member who asks. */
+                mine?: boolean;
+                assignee?: string | null;
+                sequence_id?: string | null;
+                lead_id?: string | null;
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description A field; with - in front, descending. */
+                sort?: string | null;
+                /** @description Words, or beginnings of words. */
+                q?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DocumentPage"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_draft: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                draft_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_edit: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                draft_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftEdit"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_approve: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                draft_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_reject: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                draft_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftRejection"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -8071,7 +8396,13 @@ export interface operations {
         parameters: {
             query?: {
                 status?: ("open" | "completed" | "skipped" | "withdrawn") | null;
+                /** @description Open ones only; today is the organization's day. */
+                due?: ("overdue" | "today" | "upcoming") | null;
+                kind?: ("task" | "call" | "reminder" | "social" | "identity_clash") | null;
+                /** @description Only those assigned to the member who asks. */
+                mine?: boolean;
                 assignee?: string | null;
+                sequence_id?: string | null;
                 lead_id?: string | null;
                 limit?: number;
                 /** @description Opaque mark of the next page. */
