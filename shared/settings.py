@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     )
     master_key: SecretStr | None = Field(None, description="32 bytes in base64")
     smtp_url: SecretStr | None = Field(None, description="smtp://user:password@host:port or smtps://…")
+    allow_private_webhooks: bool = Field(
+        False, description="true or false; true lets webhooks call loopback and private addresses"
+    )
     inbound_domain: str = Field("localhost", min_length=1, max_length=253, description="a domain name")
     admin_email: str | None = Field(None, description="an e-mail address")
     admin_password: SecretStr | None = Field(None, description="a password of at least 8 characters")

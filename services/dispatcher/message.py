@@ -19,6 +19,7 @@ from typing import Any
 import idna
 
 from services.dispatcher.errors import BadAddress
+from services.dispatcher.invitation import calendar_part
 from services.dispatcher.links import Addresses
 from shared.events.dispatch import DressedStep
 from shared.rendering.errors import BrokenContent
@@ -36,7 +37,7 @@ MOST_REFERENCES = 20
 @dataclass(frozen=True, slots=True)
 class Outbound:
     """A message as a channel gets it. ``raw`` is its MIME form with CRLF line ends; empty for channels that need
-    none.
+    none. Of a text ``to`` is a phone number; of a call it is the URL, ``subject`` the method and ``text`` the body.
     """
 
     message_id: str
@@ -48,6 +49,7 @@ class Outbound:
     text: str
     headers: dict[str, str]
     raw: bytes = b""
+    organization_id: str = ""
 
     @property
     def needs_utf8(self) -> bool:
@@ -78,6 +80,11 @@ def compose(
         headers["References"] = " ".join(
             thread if len(thread) <= MOST_REFERENCES else [thread[0], *thread[1 - MOST_REFERENCES :]]
         )
+    if rendered.invited is not None:
+        domain = addresses.message_id.rpartition("@")[2].rstrip(">")
+        calendar = calendar_part(step, rendered.invited, to, domain, now)
+    else:
+        calendar = None
     outbound = Outbound(
         message_id=addresses.message_id,
         to=to,
@@ -88,7 +95,7 @@ def compose(
         text=rendered.text,
         headers=headers,
     )
-    return _with_mime(outbound) if mime else outbound
+    return _with_mime(outbound, calendar) if mime else outbound
 
 
 def mail_address(address: str) -> str:
@@ -125,6 +132,7 @@ def to_document(message: Outbound) -> dict[str, Any]:
         "text": message.text,
         "headers": message.headers,
         "raw": message.raw,
+        "organization_id": message.organization_id,
     }
 
 
@@ -140,6 +148,7 @@ def from_document(document: dict[str, Any]) -> Outbound:
         text=document["text"],
         headers=document["headers"],
         raw=document["raw"],
+        organization_id=document.get("organization_id", ""),
     )
 
 
@@ -153,7 +162,7 @@ def _mailbox(name: str, email: str) -> str:
         raise BrokenContent(f"the sender's address cannot be used: {type(error).__name__}") from None
 
 
-def _with_mime(message: Outbound) -> Outbound:
+def _with_mime(message: Outbound, calendar: str | None) -> Outbound:
     policy = SMTPUTF8 if message.needs_utf8 or not message.sender.rpartition("<")[2].isascii() else SMTP
     mail = EmailMessage(policy=policy)
     try:
@@ -163,6 +172,8 @@ def _with_mime(message: Outbound) -> Outbound:
         mail.set_content(message.text, cte=_encoding(message.text))
         if message.html is not None:
             mail.add_alternative(message.html, subtype="html", cte=_encoding(message.html))
+        if calendar is not None:
+            mail.add_alternative(calendar, subtype="calendar", cte="base64", params={"method": "REQUEST"})
         raw = _token_headers(message.headers) + mail.as_bytes()
     except (ValueError, IndexError, UnicodeError) as error:
         raise BrokenContent(f"the message cannot be written as mail: {type(error).__name__}") from None

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.dispatcher.call import compose_call
 from services.dispatcher.errors import BadAddress
 from services.dispatcher.links import StepLinks, addresses_of
 from services.dispatcher.message import Outbound, compose, from_document, mail_address
 from services.dispatcher.outcomes import Ending, RejectedEnding, UndressedEnding
 from services.dispatcher.states import Claim, Step
 from services.dispatcher.stops import keys_of
+from services.dispatcher.text_message import KINDS as TEXT_KINDS
+from services.dispatcher.text_message import compose_text
 from shared.clock import Clock
 from shared.events import Envelope, InvalidMessage
 from shared.events.dispatch import DressedStep
@@ -32,11 +35,17 @@ class Preparer:
         """The message as an earlier attempt was about to send it, where that went to the same address; else a new
         one.
         """
+        by_mail = dressed.webhook is None and dressed.kind not in TEXT_KINDS
         try:
-            if claim.message is not None and claim.message["to"] == mail_address(dressed.address):
+            to = mail_address(dressed.address) if by_mail else dressed.address
+            if claim.message is not None and claim.message["to"] == to:
                 return from_document(claim.message)
             assert step.lead_id is not None, "steps without a lead are refused on arrival"
             links = StepLinks(self.tokens, self.tracking_url, step, step.lead_id)
+            if dressed.webhook is not None:
+                return compose_call(dressed, dressed.webhook, step, links)
+            if not by_mail:
+                return compose_text(dressed, links)
             rendered = render_step(dressed, links, derive_text=mime)
             addresses = addresses_of(self.tokens, self.inbound_domain, step)
             return compose(dressed, rendered, addresses, links.unsubscribe, self.clock.now(), mime=mime)

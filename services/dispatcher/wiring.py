@@ -15,6 +15,7 @@ from services.dispatcher.channels.null import NullChannel
 from services.dispatcher.channels.protocol import Channel
 from services.dispatcher.channels.smtp import SmtpChannel
 from services.dispatcher.channels.smtp_line import read_smtp_url
+from services.dispatcher.channels.webhook import WebhookChannel
 from services.dispatcher.epoch import RAISE_SECONDS, Epoch
 from services.dispatcher.errors import LedgerAway
 from services.dispatcher.handler import StepHandler
@@ -28,12 +29,12 @@ from shared.clock import Clock
 from shared.messaging.consumers import Consumers, Subscription
 from shared.messaging.errors import MessagingError
 from shared.messaging.publisher import Publisher
-from shared.messaging.topology import QUEUE_STOPS, dispatch_queue
+from shared.messaging.topology import QUEUE_STOPS, SERVED_CHANNELS, dispatch_queue
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
 from shared.settings import Settings
 from shared.tokens import Tokens
 
-CHANNELS = ("email", "null")
+CHANNELS = SERVED_CHANNELS
 #: Frames of 25 held at a time per channel: enough to keep the ledger's batches full, few enough to leave work to a
 #: twin.
 FRAME_PREFETCH = 8
@@ -170,6 +171,13 @@ def _adapter(name: str, settings: Settings, clock: Clock) -> Channel:
     match name:
         case "email":
             return SmtpChannel(read_smtp_url(settings.smtp_address), clock.monotonic)
+        case "webhook":
+            return WebhookChannel(
+                settings.secret_key_list,
+                clock.wall,
+                clock.monotonic,
+                allow_private=settings.allow_private_webhooks,
+            )
         case "null":
             return NullChannel()
         case _:

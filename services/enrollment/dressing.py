@@ -7,22 +7,30 @@ sender and thread are put on here. A step that cannot be dressed is reported fai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from services.enrollment.batch_world import Versions
+from services.enrollment.domain.enrollment import Execution
+from services.enrollment.domain.flow import Version
 from services.enrollment.domain.identities import normalise_address
+from services.enrollment.domain.lead import Lead, contact_channel
+from services.enrollment.domain.task import Content
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.states import States
+from services.enrollment.step_content import SENT, said
 from services.enrollment.texts import lead_values
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue, WatchdogRang
-from shared.events.kinds import EmailConfig
+from shared.events.kinds import WebhookConfig
+from shared.events.message import Value
 from shared.identity import domain_of
 from shared.persistence.eventstore import EventStore
 
 #: Topics that send a step to the dispatchers.
 DRESSED_TOPICS = frozenset({StepDue.TOPIC, WatchdogRang.TOPIC})
+
+#: Of what is sent under nobody's name.
+NO_SENDER = {"sender_id": "", "name": "", "email": ""}
 
 
 class Undressable(Exception):
@@ -33,10 +41,25 @@ class Undressable(Exception):
         super().__init__(reason)
 
 
+class CompiledVersions(Protocol):
+    """Where versions come from."""
+
+    def get(self, sequence_id: UUID, version: int) -> Version | None: ...
+
+
+class Where(NamedTuple):
+    """Where a step goes. ``contact`` is the channel whose stops hold for the address, None for what is no lead's."""
+
+    address: str
+    contact: str | None
+    normal: str
+    domain: str
+
+
 class Dresser:
     """Builds ``DressedStep`` CloudEvents. Called from one thread at a time."""
 
-    def __init__(self, store: EventStore, states: States, versions: Versions) -> None:
+    def __init__(self, store: EventStore, states: States, versions: CompiledVersions) -> None:
         self._store = store
         self._states = states
         self._versions = versions
@@ -61,13 +84,13 @@ class Dresser:
             raise Undressable("the lead was erased")
         execution = enrollment.executions.get(due["execution"])
         step = version.step_with(due["step_id"], execution.variant if execution is not None else None)
-        if step is None or not isinstance(step.config, EmailConfig):
+        if step is None or not isinstance(step.config, SENT):
             raise Undressable("the version has no such message step")
-        if not lead.email:
-            raise Undressable("the lead has no e-mail address")
-        address = normalise_address("email", lead.email)
-        sender = organization.sender_for(step.config.sender)
-        if sender is None:
+        config = step.config
+        content = said(config, self._draft(execution), execution.starts_at if execution is not None else None)
+        where = self._where(lead, due["channel"], config)
+        sender = organization.sender_for(getattr(config, "sender", None))
+        if sender is None and due["channel"] == "email":
             raise Undressable("no active sender")
         repeated = event["type"] == WatchdogRang.TOPIC
         data: dict[str, Any] = {
@@ -77,24 +100,22 @@ class Dresser:
             "execution": due["execution"],
             "attempt": due["attempt"],
             "step_id": due["step_id"],
+            "kind": step.kind.value,
             "channel": due["channel"],
             "dispatch_id": due["dispatch_id"],
             "due_at": due["due_at"],
             "valid_until": due["valid_until"],
-            "address": lead.email,
-            "address_hash": self._store.hash_address(organization_id, "email", address),
-            "domain_hash": self._store.hash_address(organization_id, "email", domain_of(address)),
-            "content": {
-                "subject": step.config.subject,
-                "html": step.config.html,
-                "text": step.config.text,
-                "preheader": step.config.preheader,
-            },
+            "address": where.address,
+            "address_hash": self._hash(organization_id, where.contact, where.normal),
+            "domain_hash": self._hash(organization_id, where.contact, where.domain),
+            **content,
             "lead": lead_values(lead),
-            "sender": {"sender_id": sender.sender_id, "name": sender.name, "email": sender.email},
+            "sender": {"sender_id": sender.sender_id, "name": sender.name, "email": sender.email}
+            if sender is not None
+            else NO_SENDER,
             "postal_address": organization.postal_address,
             "track_opens": lead.consent.get("open_tracking", True),
-            "thread": list(enrollment.thread) if step.config.thread else [],
+            "thread": list(enrollment.thread) if getattr(config, "thread", False) else [],
             "reminder": repeated,
         }
         round_mark = f":r{due['round']}" if repeated else ""
@@ -114,3 +135,28 @@ class Dresser:
             **({"traceparent": event["traceparent"]} if event.get("traceparent") else {}),
             "data": data,
         }
+
+    def _draft(self, execution: Execution | None) -> Content | None:
+        """What a person approved for this execution. Raises Undressable when it is gone."""
+        if execution is None or execution.draft_id is None:
+            return None
+        self._states.refresh([execution.draft_id])
+        task = self._states.get(execution.draft_id).state
+        if task is None or task.content is None:
+            raise Undressable("the approved draft is gone")
+        content: Content = task.content
+        return content
+
+    @staticmethod
+    def _where(lead: Lead, channel: str, config: Value) -> Where:
+        """Raises Undressable when the lead has no address on the channel."""
+        if isinstance(config, WebhookConfig):
+            return Where(config.url, None, config.url, "")
+        address, contact = lead.address(channel), contact_channel(channel)
+        if not address:
+            raise Undressable(f"the lead has no {'phone number' if contact != 'email' else 'e-mail address'}")
+        normal = normalise_address(contact, address)
+        return Where(address, contact, normal, domain_of(normal) if contact == "email" else "")
+
+    def _hash(self, organization_id: str, contact: str | None, text: str) -> str:
+        return self._store.hash_address(organization_id, contact, text) if contact is not None and text else ""

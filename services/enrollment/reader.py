@@ -11,8 +11,11 @@ from uuid import UUID
 import structlog
 
 from services.enrollment.description import describe_enrollment
+from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.work import organization_aggregate
+from services.enrollment.round import problem_of
 from services.enrollment.states import NOTHING, Known, States, fold
+from services.enrollment.trials import Trials
 from shared.clock import Clock
 from shared.events.envelope import to_cloud_event
 from shared.events.message import Message
@@ -20,9 +23,11 @@ from shared.events.query import (
     Answer,
     Problem,
     QueryAggregateEvents,
+    QueryDryRun,
     QueryEnrollmentState,
     QueryEventsPage,
     QueryOrganization,
+    QueryPreview,
     QueryTimers,
 )
 from shared.messaging.consumers import Delivery
@@ -42,6 +47,7 @@ class Reader:
         self._store = store
         self._states = states
         self._clock = clock
+        self._trials = Trials(store, states, clock)
 
     async def handle(self, delivery: Delivery) -> None:
         for envelope in delivery.envelopes:
@@ -53,6 +59,12 @@ class Reader:
 
     def answer(self, question: Message) -> Answer:
         """Runs in a thread: reads only."""
+        try:
+            return self._answer(question)
+        except DomainError as refusal:
+            return Answer(ok=False, problem=problem_of(refusal))
+
+    def _answer(self, question: Message) -> Answer:
         match question:
             case QueryEventsPage():
                 return Answer(ok=True, result=self._page(question))
@@ -60,6 +72,10 @@ class Reader:
                 return Answer(ok=True, result={"events": [to_cloud_event(each) for each in self._events(question)]})
             case QueryEnrollmentState():
                 return self._enrollment(question)
+            case QueryDryRun():
+                return Answer(ok=True, result=self._trials.dry_run(question))
+            case QueryPreview():
+                return Answer(ok=True, result=self._trials.preview(question))
             case QueryTimers():
                 return Answer(ok=True, result=self._timers())
             case QueryOrganization():

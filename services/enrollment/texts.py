@@ -6,36 +6,12 @@ missing.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
-
-from liquid import BoundTemplate, Environment
-from liquid.exceptions import LiquidError
 
 from services.enrollment.domain.lead import Lead
 from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
-
-
-class _Bounded(Environment):
-    output_stream_limit = 64 * 1024
-    loop_iteration_limit = 1_000
-    local_namespace_limit = 64 * 1024
-    context_depth_limit = 20
-
-
-def _environment() -> Environment:
-    environment = _Bounded()
-    for tag in ("include", "render"):
-        environment.tags.pop(tag, None)
-    return environment
-
-
-_ENVIRONMENT = _environment()
-
-
-@lru_cache(maxsize=512)
-def _compiled(template: str) -> BoundTemplate:
-    return _ENVIRONMENT.from_string(template)
+from shared.rendering.errors import BrokenContent
+from shared.rendering.liquid_values import fill, without_blanks
 
 
 def filled(template: str, lead: Lead | None) -> str:
@@ -43,10 +19,10 @@ def filled(template: str, lead: Lead | None) -> str:
     if "{" not in template or lead is None:
         return template
     values = lead_values(lead)
-    own = {**values["custom_fields"], **values, "lead": values}
+    named = without_blanks({**values["custom_fields"], **values, "lead": values})
     try:
-        return _compiled(template).render(**own).strip()
-    except (LiquidError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError, KeyError, IndexError):
+        return fill(template, named).strip()
+    except BrokenContent:
         return template
 
 

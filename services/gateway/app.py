@@ -19,6 +19,7 @@ from services.gateway.routes import (
     auth,
     bulks,
     calendars,
+    drafts,
     enrollments,
     leads,
     messages,
@@ -28,6 +29,7 @@ from services.gateway.routes import (
     organization,
     sequences,
     tasks,
+    trials,
 )
 from services.gateway.shapes import Problem
 from shared.telemetry import histogram, telemetry_page
@@ -39,11 +41,13 @@ _MODULES = (
     organization,
     calendars,
     sequences,
+    trials,
     enrollments,
     bulks,
     leads,
     activities,
     tasks,
+    drafts,
     messages,
     metrics,
     notifications,

@@ -19,12 +19,35 @@ class Sender(Value):
     email: str
 
 
+class WebhookCall(Value):
+    """Another system to be called. ``headers`` are those of the definition."""
+
+    url: str
+    method: str
+    headers: dict[str, str] = {}
+
+
+class Appointment(Value):
+    """The invitation that goes with a mail; its words stand in the content."""
+
+    starts_at: Instant
+    ends_at: Instant
+
+
+class TemplateMessage(Value):
+    """A template that the provider knows; its parameters stand in the content as ``parameter_1`` and on."""
+
+    name: str
+    language: str
+
+
 class DressedStep(Message):
     """A StepDue with all that is needed to send it, read at the moment of relaying: dispatchers depend on no view.
 
     The envelope carries organization, lead and ``position`` (of the StepDue in the log). ``content`` holds the
-    templates by name (``subject``, ``html``, ``text``, ``preheader``); ``lead`` the values for them. ``address`` is
-    where to send. ``thread`` is the Message-ID to answer to, oldest first.
+    templates by name (``subject``, ``html``, ``text``, ``preheader``; ``title``, ``location`` and ``description`` of an
+    appointment; ``body`` of a call); ``lead`` the values for them. ``address`` is where to send: an e-mail address, a
+    phone number, or the URL of a call. ``thread`` is the Message-ID to answer to, oldest first. ``kind`` is the step's.
     """
 
     TOPIC = "dispatch.step.v1"
@@ -34,6 +57,7 @@ class DressedStep(Message):
     execution: int
     attempt: int
     step_id: str
+    kind: str = "email"
     channel: str
     dispatch_id: UUID
     due_at: Instant
@@ -47,6 +71,9 @@ class DressedStep(Message):
     postal_address: str = ""
     track_opens: bool = True
     thread: list[str] = []
+    webhook: WebhookCall | None = None
+    appointment: Appointment | None = None
+    template: TemplateMessage | None = None
     reminder: bool = False  #: a watchdog's repeat: same attempt, answered from the ledger
 
 

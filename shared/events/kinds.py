@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -244,17 +245,18 @@ class TagConfig(Value):
 
 
 class FieldConfig(Value):
-    """Fields of the lead that get a new value; those left out stay."""
+    """Fields of the lead that get a new value; those left out stay. ``owner`` is a member's id."""
 
     status: str | None = Field(default=None, min_length=1, max_length=200)
     temperature: str | None = Field(default=None, min_length=1, max_length=200)
+    owner: UUID | None = None
     custom_fields: dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], str | int | float | bool] = (
         Field(default={}, max_length=50)
     )
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        if self.status is None and self.temperature is None and not self.custom_fields:
+        if self.status is None and self.temperature is None and self.owner is None and not self.custom_fields:
             raise ValueError("at least one field must be given")
         return self
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from shared.events.definition import SequenceDefinition, StepId
+from shared.events.enrollment import SignalKind
+from shared.events.lead import LeadBody
 from shared.events.message import Command, Instant, Value
 
 
@@ -40,6 +43,51 @@ class QueryEnrollmentState(Command):
     enrollment_id: UUID
     at: Instant | None = None
     version: int | None = None
+
+
+class PlayedSignal(Value):
+    """A signal to play into a dry run, ``after_minutes`` its step was sent; ``meeting_booked`` and ``conversion`` name
+    no step and count from the start."""
+
+    signal: SignalKind | Literal["meeting_booked", "conversion"]
+    step: StepId | None = None
+    after_minutes: int = Field(default=60, ge=0, le=5 * 366 * 24 * 60)
+    link: str | None = Field(default=None, max_length=4_096)
+
+    @model_validator(mode="after")
+    def _of_a_step(self) -> Self:
+        if (self.step is None) != (self.signal in {"meeting_booked", "conversion"}):
+            raise ValueError("step must be given, but for meeting_booked and conversion")
+        return self
+
+
+class QueryDryRun(Command):
+    """What one lead, known or made up, would get from a sequence: of the definition given, else of ``version``, else
+    of the draft, else of what runs. Result as ``POST sequences/{id}/test`` answers. ``from_`` None: now."""
+
+    TOPIC = "query.dry_run.v1"
+    organization_id: str
+    sequence_id: UUID
+    lead_id: UUID | None = None
+    lead: LeadBody | None = None
+    from_: Instant | None = None
+    signals: list[PlayedSignal] = []
+    version: int | None = None
+    definition: SequenceDefinition | None = None
+
+
+class QueryPreview(Command):
+    """One message as a lead would read it. Result ``{"content": {"subject", "html", "text"} | null, "problem",
+    "missing"}``."""
+
+    TOPIC = "query.preview.v1"
+    organization_id: str
+    sequence_id: UUID
+    step_id: StepId
+    lead_id: UUID | None = None
+    lead: LeadBody | None = None
+    version: int | None = None
+    definition: SequenceDefinition | None = None
 
 
 class QueryTimers(Command):

@@ -148,6 +148,17 @@ def render(template: str, values: dict[str, Any], *, html: bool) -> str:
             return text
 
 
+def fill(template: str, values: dict[str, Any]) -> str:
+    """A text for members, with the values in place and missing ones left out. Raises BrokenContent."""
+    for _ in range(MOST_MISSING):
+        try:
+            return render(template, values, html=False)
+        except MissingValues as error:
+            for name in error.names:
+                values = _with_stand_in(values, name, "")
+    raise BrokenContent("too many values are missing")
+
+
 def _deepest(names: list[str]) -> list[str]:
     """Without names that are only the way to another."""
     return sorted({name for name in names if not any(other.startswith(f"{name}.") for other in names)})
@@ -160,13 +171,13 @@ def _missing_name(error: LiquidError) -> str | None:
     return found[1] if found else "a value"
 
 
-def _with_stand_in(values: dict[str, Any], path: str) -> dict[str, Any]:
+def _with_stand_in(values: dict[str, Any], path: str, stand_in: str = "?") -> dict[str, Any]:
     """The values with something at the path, so that a further rendering finds the next missing name."""
     root, _, rest = path.partition(".")
     inner = values.get(root)
     if not rest:
-        return {**values, root: "?"}
-    return {**values, root: _with_stand_in(inner if isinstance(inner, dict) else {}, rest)}
+        return {**values, root: stand_in}
+    return {**values, root: _with_stand_in(inner if isinstance(inner, dict) else {}, rest, stand_in)}
 
 
 def _plain(error: LiquidError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -19,12 +20,24 @@ _BREAKS = re.compile(r"[\r\n\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
+class Invited:
+    """An appointment in words that the recipient reads. Moments are UTC."""
+
+    title: str
+    location: str
+    description: str
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """``html`` is None for a message of text only. ``text`` is empty only where none was derived."""
 
     subject: str
     html: str | None
     text: str
+    invited: Invited | None = None
 
 
 def render_step(step: DressedStep, links: Links, *, derive_text: bool = True) -> Rendered:
@@ -49,7 +62,14 @@ def render_step(step: DressedStep, links: Links, *, derive_text: bool = True) ->
     text = _text_part(text, step, links) if text is not None and text.strip() else own_text
     if body is None and not text.strip():
         raise BrokenContent("the message has no content")
-    return Rendered(subject, body, text)
+    return Rendered(subject, body, text, _invited(step, parts))
+
+
+def _invited(step: DressedStep, parts: dict[str, str]) -> Invited | None:
+    if step.appointment is None:
+        return None
+    title, location, description = (parts.get(name, "").strip() for name in ("title", "location", "description"))
+    return Invited(title, location, description, step.appointment.starts_at, step.appointment.ends_at)
 
 
 def values_of(step: DressedStep, links: Links) -> dict[str, Any]:

@@ -44,6 +44,7 @@ IDS = Ids(
         "enrollment_id": ENROLLMENT,
         "lead_id": LEAD,
         "task_id": UUID(int=9),
+        "draft_id": UUID(int=12),
         "message_id": MESSAGE,
         "mail_id": "m1",
         "letter_id": LETTER,
@@ -193,7 +194,9 @@ async def test_another_organization_sees_nothing_of_ours(gateway: Gateway) -> No
     await gateway.put("sequences", {"_id": str(SEQUENCE), "name": SECRET, "created_at": NOW, "status": "active"})
     await gateway.put("sequence_versions", {"_id": f"{SEQUENCE}-1", "note": SECRET})
     await gateway.put("timeline", {"_id": 1, "lead_id": str(LEAD), "at": NOW, "kind": SECRET, "detail": {}})
-    await gateway.put("tasks", {"_id": str(IDS["task_id"]), "title": SECRET, "due_at": NOW, "status": "open"})
+    task = {"title": SECRET, "due_at": NOW, "status": "open"}
+    await gateway.put("tasks", {"_id": str(IDS["task_id"]), "draft": False, **task})
+    await gateway.put("tasks", {"_id": str(IDS["draft_id"]), "draft": True, **task})
     await gateway.put("messages", {"_id": MESSAGE, "error": SECRET, "due_at": NOW, "status": "in_doubt"})
     mail = {"_id": "m1", "organization_id": "demo", "subject": SECRET, "to": "a@b.c", "from": "x", "at": NOW}
     await gateway.own.collection("mailbox").insert_one(mail)

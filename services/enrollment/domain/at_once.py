@@ -9,7 +9,7 @@ from services.enrollment.domain.work import Work
 from shared.events.definition import Step
 from shared.events.enrollment import GoalReached, MembersNotified, NoteLeft
 from shared.events.kinds import FieldConfig, GoalConfig, NoteConfig, NotificationConfig, ScoreConfig, TagConfig
-from shared.events.lead import LeadDetailsMerged, LeadTagged
+from shared.events.lead import LeadAssigned, LeadDetailsMerged, LeadTagged
 from shared.events.why import Why
 
 ALL_MEMBERS = "all"
@@ -30,16 +30,19 @@ def take_effect(work: Work, state: Enrollment, step: Step, execution: int) -> No
             work.on_enrollment(state, NoteLeft(execution=execution, step_id=step.step_id, text=text))
         case NotificationConfig(text=template, to=to):
             lead = work.find_lead(state.lead_id)
-            named = ALL_MEMBERS if to == OWNER else to
+            owner = lead.owner if lead is not None else None
+            named = (owner or ALL_MEMBERS) if to == OWNER else to
             text = work.world.filled(template, lead)
             work.on_enrollment(state, MembersNotified(execution=execution, step_id=step.step_id, to=named, text=text))
 
 
-def set_fields(work: Work, state: Enrollment, step: Step, config: FieldConfig) -> None:
-    """Gives the lead's fields their new values; what is so already is not recorded."""
+def set_fields(work: Work, state: Enrollment, step: Step, config: FieldConfig) -> Why | None:
+    """Gives the lead's fields their new values; what is so already is not recorded. An owner who is no active member
+    is left out: the answer then says so.
+    """
     lead = work.find_lead(state.lead_id)
     if lead is None or lead.erased:
-        return
+        return None
     changed = {
         name: value
         for name in ("status", "temperature")
@@ -54,6 +57,15 @@ def set_fields(work: Work, state: Enrollment, step: Step, config: FieldConfig) -
         why = by_step(state, step)
         event = LeadDetailsMerged(**changed, custom_fields=custom or None, occurred_at=work.now, why=why)
         work.on_lead(lead.id, event)
+    owner = str(config.owner) if config.owner is not None else lead.owner
+    if owner == lead.owner:
+        return None
+    organization = work.find_organization()
+    member = organization.members.get(config.owner) if organization is not None and config.owner is not None else None
+    if member is None or not member.active:
+        return Why(rule="owner_not_active", inputs={"owner": owner})
+    work.on_lead(lead.id, LeadAssigned(owner=owner, why=by_step(state, step)))
+    return None
 
 
 def reach_goal(work: Work, state: Enrollment, step: Step, execution: int, config: GoalConfig) -> Enrollment:

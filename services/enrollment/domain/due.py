@@ -255,12 +255,13 @@ def _take(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
         plan = plan_after(scene, state, step.step_id, arm=arm, moment=work.now)
         state = _taken(work, state, node, plan, arm=arm, why=Why(rule="condition", inputs=verdict.inputs))
         return state if plan is not None else complete(work, state)
+    left_out: Why | None = None
     if isinstance(config, FieldConfig):
-        set_fields(work, state, node.step, config)
+        left_out = set_fields(work, state, node.step, config)
         scene = scene_of(work, state)
     plan = plan_after(scene, state, step.step_id, moment=work.now)
     execution = _execution(state)
-    state = _taken(work, state, node, plan)
+    state = _taken(work, state, node, plan, why=left_out)
     if isinstance(config, GoalConfig):
         return reach_goal(work, state, step, execution, config)
     if plan is None:

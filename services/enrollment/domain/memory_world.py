@@ -25,6 +25,7 @@ from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import Change, Wake, organization_aggregate
 from services.enrollment.domain.world import CatalogueEntry
+from shared.events.definition import SequenceDefinition
 from shared.events.enrollment import WakeTimer
 from shared.events.envelope import Envelope
 from shared.events.kinds import Channel
@@ -143,9 +144,21 @@ class MemoryWorld:
         self.apply(decision)
         return decision
 
-    def apply(self, decision: Decision) -> Rows:
-        """Takes events, states and rows over."""
-        rows = rows_of(decision, self)
+    def hold(self, *states: State) -> None:
+        """Puts states in place as they are, without a log."""
+        for state in states:
+            is_organization = isinstance(state, Organization)
+            self.states[organization_aggregate(state.id) if is_organization else UUID(str(state.id))] = state
+
+    def publish(self, organization_id: str, sequence_id: UUID, version: int, definition: SequenceDefinition) -> Version:
+        """Makes a definition the running version of an active sequence, without a log."""
+        compiled = self._versions[sequence_id, version] = compile_version(sequence_id, version, definition)
+        self.hold(Sequence(sequence_id, organization_id, life="active", version=version, published=definition))
+        return compiled
+
+    def apply(self, decision: Decision, rows: Rows | None = None) -> Rows:
+        """Takes events, states and rows over; ``rows`` when they are known already."""
+        rows = rows or rows_of(decision, self)
         for change in decision.changes:
             self.log.append(change)
             if isinstance(change.event, SequencePublished):
@@ -172,13 +185,7 @@ class MemoryWorld:
 
     def wake(self, timer: Timer) -> Decision:
         """Rings one timer."""
-        command = WakeTimer(
-            enrollment_id=timer.aggregate_id,
-            execution=timer.execution,
-            attempt=timer.attempt,
-            timer_class=timer.timer_class,
-        )
-        return self.send(command, organization_id=timer.organization_id)
+        return self.send(wake_order(timer), organization_id=timer.organization_id)
 
     def _take(self, rows: Rows) -> None:
         for timer in rows.timers:
@@ -220,3 +227,13 @@ class MemoryWorld:
     def _state(self, aggregate_id: UUID, cls: type[T]) -> T | None:
         state = self.states.get(aggregate_id)
         return state if isinstance(state, cls) else None
+
+
+def wake_order(timer: Timer) -> WakeTimer:
+    """What a timer says when it rings."""
+    return WakeTimer(
+        enrollment_id=timer.aggregate_id,
+        execution=timer.execution,
+        attempt=timer.attempt,
+        timer_class=timer.timer_class,
+    )

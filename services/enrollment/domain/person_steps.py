@@ -41,25 +41,24 @@ def hand_over(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enroll
 def _opened(
     work: Work, state: Enrollment, node: Node, config: PersonConfig, due_at: datetime, execution: int
 ) -> TaskOpened:
-    step = node.step
+    step, lead, filled = node.step, work.find_lead(state.lead_id), work.world.filled
     event = TaskOpened(
         kind=step.kind.value,
         title=None,
         due_at=due_at,
-        assignee=config.assignee,
+        assignee=config.assignee or (lead.owner if lead is not None else None),
         enrollment_id=state.id,
         sequence_id=state.sequence_id,
         execution=execution,
         step_id=step.step_id,
     )
     if isinstance(config, TaskConfig):
-        lead, filled = work.find_lead(state.lead_id), work.world.filled
         notes = filled(config.notes, lead) if config.notes else config.notes
         more = {"title": filled(config.title, lead), "notes": notes, "network": getattr(config, "network", None)}
     else:
         assert isinstance(config, EmailManualConfig)
         more = {name: getattr(config, name) for name in CONTENT_FIELDS}
-        more["title"] = work.world.filled(config.subject, work.find_lead(state.lead_id))
+        more["title"] = filled(config.subject, lead)
     return event.model_copy(update=more)
 
 

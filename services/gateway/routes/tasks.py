@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, timedelta
 from typing import Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from services.gateway import present
 from services.gateway.context import Context, may
-from services.gateway.lists import Listing, Paging, leads_called, listed
+from services.gateway.lists import Listing, Paging, Show, leads_called, listed
 from services.gateway.shapes import Created, DocumentPage
 from shared.events import task as orders
+from shared.events.kinds import TaskKind
 from shared.events.message import Instant
 from shared.ids import derived_id
 
@@ -20,10 +23,12 @@ router = APIRouter(prefix="/tasks", tags=["tasks"])
 
 LISTING = Listing("tasks", {"due_at": 1}, "due_at")
 MAX_NOTE = 10_000
+Due = Literal["overdue", "today", "upcoming"]
 
 
 class NewTask(BaseModel):
     lead_id: UUID
+    kind: TaskKind = "task"
     title: str = Field(min_length=1, max_length=300)
     notes: str | None = Field(default=None, max_length=MAX_NOTE)
     due_at: Instant
@@ -31,6 +36,8 @@ class NewTask(BaseModel):
 
 
 class Completion(BaseModel):
+    """``outcome`` of a call is connected, voicemail, no_answer or wrong_number."""
+
     outcome: str = Field(default="done", min_length=1, max_length=100)
     note: str | None = Field(default=None, max_length=MAX_NOTE)
 
@@ -49,22 +56,63 @@ class Assignment(BaseModel):
     assignee: str | None = Field(max_length=200)
 
 
+def shower(context: Context) -> Show:
+    """Shows tasks with the names of their leads, sequences and steps."""
+
+    async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        leads = await context.parts.views.names_of(each.get("lead_id") for each in found)
+        names = await present.Names.of(context.parts.views, context.scope, found)
+        return [
+            {
+                **present.shown(each),
+                "lead_name": leads.get(each.get("lead_id") or ""),
+                "sequence_name": names.sequence(each.get("sequence_id")),
+                "step_name": names.step(each.get("sequence_id"), each.get("step_id")),
+            }
+            for each in found
+        ]
+
+    return show
+
+
+async def due_in(context: Context, due: Due | None) -> dict[str, Any]:
+    """A condition on when a task is due, seen from now. Empty without ``due``."""
+    now = context.parts.clock.now()
+    if due is None:
+        return {}
+    if due == "overdue":
+        return {"due_at": {"$lt": now}}
+    organization = await context.parts.directory.organization(context.principal.organization_id) or {}
+    today = now.astimezone(ZoneInfo(organization.get("timezone") or "UTC")).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    tomorrow = (today + timedelta(days=1)).astimezone(UTC)
+    return {"due_at": {"$gte": today.astimezone(UTC), "$lt": tomorrow} if due == "today" else {"$gte": tomorrow}}
+
+
 @router.get("", response_model=DocumentPage)
 async def tasks(
     asked: Paging,
     status: Literal["open", "completed", "skipped", "withdrawn"] | None = Query(default=None),
+    due: Due | None = Query(default=None, description="Open ones only; today is the organization's day."),
+    kind: Literal["task", "call", "reminder", "social", "identity_clash"] | None = Query(default=None),
+    mine: bool = Query(default=False, description="Only those assigned to the member who asks."),
     assignee: str | None = Query(default=None, max_length=200),
+    sequence_id: UUID | None = Query(default=None),
     lead_id: UUID | None = Query(default=None),
     context: Context = may("tasks:read"),
 ) -> dict[str, Any]:
-    """Tasks, the one due first first; ``q`` searches the lead."""
-
-    async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        names = await context.parts.views.names_of(each.get("lead_id") for each in found)
-        return [{**present.shown(each), "lead_name": names.get(each.get("lead_id") or "")} for each in found]
-
-    filters = {"status": status, "assignee": assignee, "lead_id": lead_id and str(lead_id)}
-    return await listed(context, LISTING, asked, filters, show, await leads_called(context, asked.q))
+    """The inbox: tasks, the one due first first; ``q`` searches the lead. Drafts have a list of their own."""
+    filters = {
+        "draft": False,
+        "status": "open" if due else status,
+        "kind": kind,
+        "assignee": str(context.principal.id) if mine else assignee,
+        "sequence_id": sequence_id and str(sequence_id),
+        "lead_id": lead_id and str(lead_id),
+    }
+    called = await leads_called(context, asked.q)
+    return await listed(context, LISTING, asked, filters, shower(context), called, await due_in(context, due))
 
 
 @router.post("", response_model=Created, status_code=201)
@@ -74,6 +122,7 @@ async def create(body: NewTask, context: Context = may("tasks:write")) -> Respon
         lambda command_id: orders.OpenTask(
             task_id=derived_id("task", command_id),
             lead_id=body.lead_id,
+            kind=body.kind,
             title=body.title,
             notes=body.notes,
             due_at=body.due_at,
@@ -85,7 +134,7 @@ async def create(body: NewTask, context: Context = may("tasks:write")) -> Respon
 
 @router.post("/{task_id}/complete", response_model=Created)
 async def complete(task_id: UUID, body: Completion | None = None, context: Context = may("tasks:write")) -> Response:
-    """Done; an enrollment that waits for it goes on."""
+    """Done; an enrollment that waits for it goes on, or tries the call again."""
     done = body or Completion()
     return await context.change(lambda _: orders.CompleteTask(task_id=task_id, outcome=done.outcome, note=done.note))
 

@@ -22,9 +22,9 @@ class Tasks(View):
     version = 2
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("draft", 1), ("due_at", 1), ("_id", 1)),
-        (("organization_id", 1), ("draft", 1), ("status", 1), ("due_at", 1), ("_id", 1)),
-        (("organization_id", 1), ("draft", 1), ("assignee", 1), ("status", 1), ("due_at", 1), ("_id", 1)),
-        (("organization_id", 1), ("draft", 1), ("sequence_id", 1), ("status", 1), ("due_at", 1), ("_id", 1)),
+        (("organization_id", 1), ("status", 1), ("draft", 1), ("due_at", 1), ("_id", 1)),
+        (("organization_id", 1), ("assignee", 1), ("status", 1), ("draft", 1), ("due_at", 1), ("_id", 1)),
+        (("organization_id", 1), ("sequence_id", 1), ("status", 1), ("draft", 1), ("due_at", 1), ("_id", 1)),
         (("lead_id", 1), ("due_at", 1)),
     )
     ignored = BULK | ENROLLMENT | ENGAGEMENT | SEQUENCE | ORGANIZATION | (LEAD - {"lead.erased.v1"})

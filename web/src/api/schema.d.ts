@@ -297,6 +297,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/drafts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drafts
+         * @description Messages that wait for approval, with their content, the one due first first; ``q`` searches the lead.
+         */
+        get: operations["drafts_drafts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/drafts/{draft_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Draft
+         * @description A draft with its content.
+         */
+        get: operations["drafts_draft"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Edit
+         * @description Changes what it says; nothing goes out before it is approved.
+         */
+        patch: operations["drafts_edit"];
+        trace?: never;
+    };
+    "/api/v1/drafts/{draft_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve
+         * @description Sends it as soon as windows and limits allow.
+         */
+        post: operations["drafts_approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/drafts/{draft_id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reject
+         * @description Does not send it; the enrollment goes on with the next step, or ends.
+         */
+        post: operations["drafts_reject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrollments": {
         parameters: {
             query?: never;
@@ -1446,6 +1530,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequences/{sequence_id}/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview
+         * @description One message as the lead would read it.
+         */
+        post: operations["trials_preview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences/{sequence_id}/reject": {
         parameters: {
             query?: never;
@@ -1566,6 +1670,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequences/{sequence_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Dry Run
+         * @description What one lead would get: every step with its time, content and reason. Nothing is sent.
+         */
+        post: operations["trials_dry_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences/{sequence_id}/versions": {
         parameters: {
             query?: never;
@@ -1643,7 +1767,7 @@ export interface paths {
         };
         /**
          * Tasks
-         * @description Tasks, the one due first first; ``q`` searches the lead.
+         * @description The inbox: tasks, the one due first first; ``q`` searches the lead. Drafts have a list of their own.
          */
         get: operations["tasks_tasks"];
         put?: never;
@@ -1689,7 +1813,7 @@ export interface paths {
         put?: never;
         /**
          * Complete
-         * @description Done; an enrollment that waits for it goes on.
+         * @description Done; an enrollment that waits for it goes on, or tries the call again.
          */
         post: operations["tasks_complete"];
         delete?: never;
@@ -2146,7 +2270,10 @@ export interface components {
          * @enum {string}
          */
         Channel: "email" | "sms" | "whatsapp" | "webhook" | "null";
-        /** Completion */
+        /**
+         * Completion
+         * @description ``outcome`` of a call is connected, voicemail, no_answer or wrong_number.
+         */
         Completion: {
             /** Note */
             note?: string | null;
@@ -2265,6 +2392,45 @@ export interface components {
             items: components["schemas"]["Document"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * DraftEdit
+         * @description What changes; absent fields stay. Texts are templates, with merge tags.
+         */
+        DraftEdit: {
+            /** Html */
+            html?: string | null;
+            /** Preheader */
+            preheader?: string | null;
+            /** Subject */
+            subject?: string | null;
+            /** Text */
+            text?: string | null;
+        };
+        /**
+         * DraftRejection
+         * @description ``then`` left out: what the step says follows.
+         */
+        DraftRejection: {
+            /** Reason */
+            reason: string;
+            /** Then */
+            then?: ("skip" | "exit") | null;
+        };
+        /**
+         * DryRun
+         * @description ``ended_by``: ``completed``, the reason of an exit or a pause, ``refused`` when the lead cannot enter; null when
+         *     it goes on for years.
+         */
+        DryRun: {
+            /** Ended By */
+            ended_by: string | null;
+            /** Ends At */
+            ends_at: string | null;
+            /** Steps */
+            steps: components["schemas"]["TrialStep"][];
+            /** Warnings */
+            warnings: string[];
         };
         /**
          * Duplication
@@ -2551,7 +2717,7 @@ export interface components {
         };
         /**
          * FieldConfig
-         * @description Fields of the lead that get a new value; those left out stay.
+         * @description Fields of the lead that get a new value; those left out stay. ``owner`` is a member's id.
          */
         FieldConfig: {
             /**
@@ -2561,6 +2727,8 @@ export interface components {
             custom_fields: {
                 [key: string]: string | number | boolean;
             };
+            /** Owner */
+            owner?: string | null;
             /** Status */
             status?: string | null;
             /** Temperature */
@@ -2891,6 +3059,12 @@ export interface components {
              */
             due_at: string;
             /**
+             * Kind
+             * @default task
+             * @enum {string}
+             */
+            kind: "task" | "call" | "reminder" | "social";
+            /**
              * Lead Id
              * Format: uuid
              */
@@ -2974,6 +3148,17 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /** OneMessage */
+        OneMessage: {
+            definition?: components["schemas"]["SequenceDefinition"] | null;
+            lead?: components["schemas"]["LeadBody"] | null;
+            /** Lead Id */
+            lead_id?: string | null;
+            /** Step Id */
+            step_id: string;
+            /** Version */
+            version?: number | null;
+        };
         /** OrganizationChange */
         OrganizationChange: {
             limits?: components["schemas"]["Limits"] | null;
@@ -3019,6 +3204,38 @@ export interface components {
         Pause: {
             /** Until */
             until?: string | null;
+        };
+        /**
+         * PlayedSignal
+         * @description A signal to play into a dry run, ``after_minutes`` its step was sent; ``meeting_booked`` and ``conversion`` name
+         *     no step and count from the start.
+         */
+        PlayedSignal: {
+            /**
+             * After Minutes
+             * @default 60
+             */
+            after_minutes: number;
+            /** Link */
+            link?: string | null;
+            /** Signal */
+            signal: ("delivered" | "opened" | "clicked" | "replied" | "bounced" | "complained" | "unsubscribed") | ("meeting_booked" | "conversion");
+            /** Step */
+            step?: string | null;
+        };
+        /**
+         * Preview
+         * @description ``content`` is null when the message cannot be made; ``missing`` then names values without a fallback.
+         */
+        Preview: {
+            /** Content */
+            content: {
+                [key: string]: unknown;
+            } | null;
+            /** Missing */
+            missing: string[];
+            /** Problem */
+            problem: string | null;
         };
         /**
          * Problem
@@ -4097,6 +4314,74 @@ export interface components {
             tasks_open: number;
         };
         /**
+         * Trial
+         * @description ``from`` is the moment of entering, now when left out.
+         */
+        Trial: {
+            definition?: components["schemas"]["SequenceDefinition"] | null;
+            /** From */
+            from?: string | null;
+            lead?: components["schemas"]["LeadBody"] | null;
+            /** Lead Id */
+            lead_id?: string | null;
+            /**
+             * Signals
+             * @default []
+             */
+            signals: components["schemas"]["PlayedSignal"][];
+            /** Version */
+            version?: number | null;
+        };
+        /**
+         * TrialReason
+         * @description ``text`` says the rule in plain words.
+         */
+        TrialReason: {
+            /**
+             * Inputs
+             * @default {}
+             */
+            inputs: {
+                [key: string]: unknown;
+            };
+            /** Rule */
+            rule: string;
+            /**
+             * Text
+             * @default
+             */
+            text: string;
+        };
+        /**
+         * TrialStep
+         * @description A step that a dry run came to. ``at`` is UTC, ``local_at`` the same moment where the lead is.
+         */
+        TrialStep: {
+            /** Arm */
+            arm: ("then" | "else") | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Content */
+            content: {
+                [key: string]: unknown;
+            } | null;
+            /** Kind */
+            kind: string;
+            /** Local At */
+            local_at: string;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "sends" | "waits_for_person" | "takes_effect" | "skips" | "branches";
+            /** Step Id */
+            step_id: string;
+            why: components["schemas"]["TrialReason"];
+        };
+        /**
          * Trigger
          * @description Which leads a sequence takes. Empty lists match every lead; with ``start`` ``manual`` none is taken by itself.
          */
@@ -4975,6 +5260,212 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_drafts: {
+        parameters: {
+            query?: {
+                status?: ("open" | "approved" | "rejected" | "skipped" | "withdrawn") | null;
+                /** @description Open ones only; today is the organization's day. */
+                due?: ("overdue" | "today" | "upcoming") | null;
+                /** @description Only those assigned to the member who asks. */
+                mine?: boolean;
+                assignee?: string | null;
+                sequence_id?: string | null;
+                lead_id?: string | null;
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description A field; with - in front, descending. */
+                sort?: string | null;
+                /** @description Words, or beginnings of words. */
+                q?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DocumentPage"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_draft: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                draft_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_edit: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                draft_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftEdit"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_approve: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                draft_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drafts_reject: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                draft_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftRejection"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -7600,6 +8091,47 @@ export interface operations {
             };
         };
     };
+    trials_preview: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OneMessage"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sequences_reject: {
         parameters: {
             query?: {
@@ -7826,6 +8358,47 @@ export interface operations {
             };
         };
     };
+    trials_dry_run: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Trial"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DryRun"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sequences_versions: {
         parameters: {
             query?: {
@@ -8016,7 +8589,13 @@ export interface operations {
         parameters: {
             query?: {
                 status?: ("open" | "completed" | "skipped" | "withdrawn") | null;
+                /** @description Open ones only; today is the organization's day. */
+                due?: ("overdue" | "today" | "upcoming") | null;
+                kind?: ("task" | "call" | "reminder" | "social" | "identity_clash") | null;
+                /** @description Only those assigned to the member who asks. */
+                mine?: boolean;
                 assignee?: string | null;
+                sequence_id?: string | null;
                 lead_id?: string | null;
                 limit?: number;
                 /** @description Opaque mark of the next page. */

@@ -1,0 +1,159 @@
+"""Answers "what would happen": dry runs and previews on the store's leads and sequences."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from services.enrollment.content_facts import read_content
+from services.enrollment.domain.definition_check import validate
+from services.enrollment.domain.enrollment import Enrollment, Status
+from services.enrollment.domain.errors import InvalidDefinition, UnknownTarget
+from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.sequence import Sequence
+from services.enrollment.domain.work import organization_aggregate
+from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run, enter
+from services.enrollment.simulation.outside import Played
+from services.enrollment.simulation.world import SimulatedWorld, Surroundings
+from services.enrollment.states import States
+from services.enrollment.trial_content import TrialContent
+from shared.clock import Clock
+from shared.events.definition import SequenceDefinition
+from shared.events.enrollment import StepDue
+from shared.events.lead import LeadBody
+from shared.events.query import QueryDryRun, QueryPreview
+from shared.events.sequence import SequencePublished
+from shared.identity import domain_of
+from shared.ids import derived_id, dispatch_id
+from shared.persistence.eventstore import EventStore
+
+#: The number of a definition that is not published.
+UNPUBLISHED = 0
+
+
+class Trials:
+    """Reads the store; changes nothing. Any thread may ask."""
+
+    def __init__(self, store: EventStore, states: States, clock: Clock) -> None:
+        self._store = store
+        self._states = states
+        self._clock = clock
+
+    def dry_run(self, question: QueryDryRun) -> dict[str, Any]:
+        """Raises DomainError."""
+        subject = self.subject(question.organization_id, question.sequence_id, question.version, question.definition)
+        signals = [
+            Played(each.signal, timedelta(minutes=each.after_minutes), each.step, each.link)
+            for each in question.signals
+        ]
+        run = dry_run(
+            subject,
+            self._lead(question.organization_id, question.lead_id, question.lead),
+            question.from_ or self._clock.now(),
+            signals,
+            around=surroundings(self._store),
+            content=TrialContent(self._store),
+        )
+        return run.as_answer()
+
+    def preview(self, question: QueryPreview) -> dict[str, Any]:
+        """One step's content for a lead. Raises DomainError."""
+        subject = self.subject(question.organization_id, question.sequence_id, question.version, question.definition)
+        world = SimulatedWorld(self._clock.now(), around=surroundings(self._store))
+        world.hold(subject.organization)
+        lead = enter(world, subject, self._lead(question.organization_id, question.lead_id, question.lead))
+        version = world.publish(subject.organization.id, subject.sequence_id, subject.version, subject.definition)
+        node = version.nodes.get(question.step_id)
+        if node is None:
+            raise UnknownTarget("step", question.step_id)
+        if node.channel is None:
+            raise InvalidDefinition(
+                f"step {question.step_id} sends nothing",
+                errors=[{"field": "step_id", "problem": "names a step that sends nothing"}],
+            )
+        enrollment_id = derived_id("preview", lead.id, subject.sequence_id)
+        world.hold(
+            Enrollment(
+                id=enrollment_id,
+                organization_id=subject.organization.id,
+                lead_id=lead.id,
+                sequence_id=subject.sequence_id,
+                version=subject.version,
+                status=Status.ACTIVE,
+                started_at=world.now,
+                previous_at=world.now,
+            )
+        )
+        due = StepDue(
+            sequence_id=subject.sequence_id,
+            version=subject.version,
+            execution=1,
+            attempt=1,
+            step_id=question.step_id,
+            channel=node.channel,
+            dispatch_id=dispatch_id(subject.organization.id, enrollment_id, 1, question.step_id),
+            due_at=world.now,
+            valid_until=world.now + timedelta(hours=1),
+        )
+        try:
+            content = TrialContent(self._store)(enrollment_id, due, world)
+        except ContentProblem as problem:
+            return {"content": None, "problem": str(problem), "missing": problem.missing}
+        return {"content": content, "problem": None, "missing": []}
+
+    def subject(
+        self, organization_id: str, sequence_id: UUID, version: int | None, definition: SequenceDefinition | None
+    ) -> Subject:
+        """What is to be tried: the definition given, else the version asked for, else the draft, else what runs.
+
+        Raises UnknownTarget, InvalidDefinition.
+        """
+        organization = self._states.get(organization_aggregate(organization_id)).state
+        sequence = self._states.get(sequence_id).state
+        if organization is None or not isinstance(sequence, Sequence) or sequence.organization_id != organization_id:
+            raise UnknownTarget("sequence", sequence_id)
+        if definition is not None:
+            errors, _ = validate(definition, read_content(definition))
+            if errors:
+                detail = "; ".join(f"{each['field']}: {each['problem']}" for each in errors)
+                raise InvalidDefinition(detail, errors=errors)
+            return Subject(organization, sequence_id, UNPUBLISHED, definition)
+        if version is not None:
+            return Subject(organization, sequence_id, version, self._version(sequence_id, version))
+        if sequence.draft is not None:
+            return Subject(organization, sequence_id, UNPUBLISHED, sequence.draft)
+        if sequence.published is None:
+            raise UnknownTarget("definition of sequence", sequence_id)
+        return Subject(organization, sequence_id, sequence.version, sequence.published)
+
+    def _version(self, sequence_id: UUID, version: int) -> SequenceDefinition:
+        for envelope in self._store.load(sequence_id):
+            event = envelope.message
+            if isinstance(event, SequencePublished) and event.version == version:
+                return event.definition
+        raise UnknownTarget("version", version)
+
+    def _lead(self, organization_id: str, lead_id: UUID | None, fields: LeadBody | None) -> Lead | LeadBody:
+        if lead_id is None:
+            return fields or LeadBody()
+        lead = self._states.get(lead_id).state
+        if not isinstance(lead, Lead) or lead.organization_id != organization_id or lead.erased:
+            raise UnknownTarget("lead", lead_id)
+        return lead
+
+
+def surroundings(store: EventStore) -> Surroundings:
+    """What the store knows around a simulation."""
+    return Surroundings(partial(_suppression, store), partial(_quota_used, store))
+
+
+def _suppression(store: EventStore, organization_id: str, channel: str, address: str) -> str | None:
+    forms = [address, domain_of(address)] if "@" in address else [address]
+    pairs = {(channel, store.hash_address(organization_id, channel, form)) for form in forms}
+    return next(iter(store.suppressed(organization_id, pairs).values()), None)
+
+
+def _quota_used(store: EventStore, organization_id: str, scope: str, slot: str) -> int:
+    return store.quota_used(organization_id, [(scope, slot)]).get((scope, slot), 0)

@@ -1,0 +1,114 @@
+"""Reasons in plain words. Every rule that the domain can name has a sentence here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from shared.events.why import Why
+
+#: Rule -> sentence; ``{name}`` stands for an input of that name, in words. A missing input reads "unknown".
+SENTENCES: Mapping[str, str] = {
+    # when a step comes
+    "delay": "Its delay was over.",
+    "at_once": "It comes at once, without waiting.",
+    "again": "It is run once more, because the run before was stopped or failed.",
+    "window": "It had to wait for the next sending hours in the time zone {zone}.",
+    "quota": "The limit of {limit} a {unit} for {scope} was used up, so it waits for the next free place.",
+    "retry": "It is tried again after a passing fault: {reason}.",
+    "deferred": "The channel could not take it then: {reason}.",
+    "stopped": "It was stopped before it went out: {reason}.",
+    "call_again": "The call came out as {outcome} and is tried again ({tries_left} left).",
+    "restarted": "The enrollment was started again from here.",
+    "lead_changed": "It was planned again, because the lead has changed.",
+    # which variant
+    "variant_kept": "The step had this variant before.",
+    "variant_winner": "The variant {variant} has won.",
+    "variant_weight": "The variant was drawn by its share ({inputs}).",
+    "variant_sampled": "The variant was drawn by how well each has done so far.",
+    # what it waits for
+    "approved": "Somebody approved the draft.",
+    "draft_rejected": "Somebody rejected the draft.",
+    "overdue": "Nobody did the step in time.",
+    "task": "It waits for a person.",
+    "sequence_not_active": "The sequence is not active.",
+    "sender_not_active": "No active sender is set up for it.",
+    "outcome": "It is on its way; the answer of the channel is awaited.",
+    "stop_answer": "It was asked to stop; the answer is awaited.",
+    # steps passed over
+    "inactive": "The step is switched off.",
+    "condition": "The condition looked at: {inputs}.",
+    "erased": "The person was erased.",
+    "unsubscribed": "The lead has unsubscribed from {channel}.",
+    "consent": "The lead has refused {channel}.",
+    "address": "The lead has no address for {channel}.",
+    "suppression": "The address must not be sent to by {channel}: {reason}.",
+    # why an enrollment stops
+    "replied": "The lead replied.",
+    "reply": "The lead replied.",
+    "clicked": "The lead clicked a link.",
+    "opened": "The lead opened a message.",
+    "delivered": "A message was delivered.",
+    "bounced": "The message bounced.",
+    "bounce": "The message bounced.",
+    "complained": "The lead complained about a message.",
+    "unsubscribe": "The lead unsubscribed from {channel}.",
+    "conversion": "The lead converted.",
+    "goal": "The lead reached the sequence's goal.",
+    "meeting_booked": "The lead booked a meeting.",
+    "failure": "A step failed: {reason}.",
+    "missing_value": "The message needs values that the lead lacks: {missing}.",
+    "in_doubt": "Whether a message went out is not known.",
+    "exit_step": "The sequence has an exit here.",
+    # matching
+    "no_match": "No sequence takes this lead ({looked_at} looked at).",
+    "better_match": "Another sequence suited the lead better.",
+    "best_match": "This sequence suited the lead best of {looked_at}.",
+    "manual": "The sequence takes nobody by itself: leads are enrolled by hand.",
+    "occasion": "The sequence does not start on this occasion ({on}).",
+    "funnel": "The lead came through none of the sequence's funnels ({wanted}).",
+    "score": "The lead's score of {score} is outside the range from {min} to {max}.",
+    "threshold": "The score went from {before} to {after} without crossing the sequence's threshold.",
+    "source": "The lead's source {value} is not among {wanted}.",
+    "status": "The lead's status {value} is not among {wanted}.",
+    "temperature": "The lead's temperature {value} is not among {wanted}.",
+    "tag": "The lead has none of the tags {wanted}.",
+    "duplicate": "The lead is in this sequence already.",
+    "reenroll": "The lead was in this sequence before, and its rule for coming again does not allow it yet.",
+    # changes of a lead
+    "step": "A step of a sequence did it.",
+    "message": "A funnel said so.",
+    "by_hand": "Somebody did it by hand.",
+}
+
+
+class _Inputs(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "unknown"
+
+
+def in_words(why: Why) -> str:
+    """One sentence. A rule without one (a person's own words, or a rule of a newer writer) stands as it is."""
+    sentence = SENTENCES.get(why.rule)
+    if sentence is None:
+        return why.rule.replace("_", " ")
+    inputs = _Inputs({name: _words(value) for name, value in why.inputs.items()})
+    inputs["inputs"] = ", ".join(f"{name} is {_words(value)}" for name, value in why.inputs.items()) or "nothing"
+    if "scope" in why.inputs:
+        inputs["scope"] = f"the {str(why.inputs['scope']).partition(':')[0]}"
+    return sentence.format_map(inputs)
+
+
+def _words(value: Any) -> str:
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return "true" if value else "false"
+        case list() | tuple():
+            return ", ".join(_words(each) for each in value) or "none"
+        case datetime():
+            return value.isoformat()
+        case _:
+            return str(value)

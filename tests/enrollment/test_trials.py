@@ -1,0 +1,90 @@
+"""Dry run and preview on a real store, asked over the broker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.events.definition import SequenceDefinition
+from shared.events.lead import LeadBody
+from shared.events.query import PlayedSignal, QueryDryRun, QueryPreview
+from tests.enrollment.service import Bench, running_service
+
+NOON = "2026-11-20T12:00:00+00:00"
+MAIL = {
+    "step_id": "hello",
+    "kind": "email",
+    "config": {
+        "subject": "Hi {{ first_name | default: 'you' }}",
+        "html": "<p>See <a href='https://example.com/a'>this</a>, {{ company }}</p>",
+    },
+}
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, amqp_url: str) -> AsyncIterator[Bench]:
+    async with running_service(tmp_path, amqp_url) as running:
+        yield running
+
+
+async def asked(bench: Bench, sequence_id: UUID, **more: Any) -> dict[str, Any]:
+    question = QueryDryRun.model_validate(
+        {"organization_id": "demo", "sequence_id": sequence_id, "from_": NOON, **more}
+    )
+    return (await bench.done(question)).result
+
+
+async def test_a_dry_run_shows_the_content_and_leaves_no_trace(bench: Bench) -> None:
+    waits = {"step_id": "later", "kind": "wait", "delay": {"amount": 3, "unit": "days"}, "config": {}}
+    sequence_id = await bench.sequence([MAIL, waits], trigger={"start": "manual"})
+    before = len(bench.topics())
+    lead = LeadBody(email="ada@example.com", first_name="Ada", company="Engines & Co")
+    found = await asked(bench, sequence_id, lead=lead)
+    [hello, later] = found["steps"]
+    assert (hello["at"], hello["content"]["subject"]) == (NOON, "Hi Ada")
+    assert 'href="https://example.com/a"' in hello["content"]["html"]
+    assert "Engines &amp; Co" in hello["content"]["html"]
+    assert (later["at"], later["content"]) == ("2026-11-23T12:00:00+00:00", None)
+    assert found["ended_by"] == "completed"
+    nameless = await asked(bench, sequence_id, lead=LeadBody(email="ada@example.com"))
+    assert (nameless["steps"], nameless["ended_by"]) == ([], "missing_value")
+    replied = PlayedSignal(signal="replied", step="hello", after_minutes=30)
+    assert (await asked(bench, sequence_id, lead=lead, signals=[replied]))["ended_by"] == "replied"
+    assert len(bench.topics()) == before
+
+
+async def test_unsaved_content_can_be_tried_on_a_known_lead(bench: Bench) -> None:
+    sequence_id = await bench.sequence([MAIL], trigger={"start": "manual"})
+    await bench.lead(1, company="Engines")
+    await bench.until(lambda: "lead.captured.v1" in bench.topics())
+    event = next(each for each in bench.service.store.page_events(0, 100) if each["type"] == "lead.captured.v1")
+    changed = SequenceDefinition.model_validate(
+        {"name": "New", "steps": [{**MAIL, "config": {"subject": "New for {first_name}", "text": "x"}}]}
+    )
+    found = await asked(bench, sequence_id, lead_id=event["leadid"], definition=changed)
+    assert found["steps"][0]["content"]["subject"] == "New for L1"
+    question = QueryPreview(
+        organization_id="demo", sequence_id=sequence_id, step_id="hello", lead_id=UUID(event["leadid"])
+    )
+    assert (await bench.done(question)).result["content"]["subject"] == "Hi L1"
+
+
+async def test_what_does_not_exist_or_is_wrong_is_said(bench: Bench) -> None:
+    sequence_id = await bench.sequence([MAIL, {"step_id": "t", "kind": "tag", "config": {"add": ["x"]}}])
+    foreign = QueryDryRun(organization_id="other", sequence_id=sequence_id, lead=LeadBody(email="a@example.com"))
+    nobody = QueryDryRun(organization_id="demo", sequence_id=sequence_id, lead_id=UUID(int=7))
+    for question in (foreign, nobody):
+        problem = (await bench.order(question)).problem
+        assert problem is not None
+        assert problem.status == 404
+    body = LeadBody(email="a@example.com")
+    silent = QueryPreview(organization_id="demo", sequence_id=sequence_id, step_id="t", lead=body)
+    problem = (await bench.order(silent)).problem
+    assert problem is not None
+    assert problem.errors == [{"field": "step_id", "problem": "names a step that sends nothing"}]
+    unmade = QueryPreview(organization_id="demo", sequence_id=sequence_id, step_id="hello", lead=body)
+    assert (await bench.done(unmade)).result["missing"] == ["company"]
