@@ -35,6 +35,7 @@ class SetOrganization(Command):
     quiet_hours: QuietHours | None = None
     limits: Limits | None = None
     score_rules: dict[str, int] | None = None
+    max_open_enrollments: int | None = Field(default=None, ge=0)  #: of one lead at a time; 0 = as many as there are
 
 
 class SetCalendar(Command):
@@ -127,6 +128,7 @@ class OrganizationSettingsSet(Event):
     quiet_hours: QuietHours | None = None
     limits: Limits | None = None
     score_rules: dict[str, int] | None = None
+    max_open_enrollments: int | None = None
 
 
 class CalendarSet(Event):

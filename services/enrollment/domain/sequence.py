@@ -25,6 +25,7 @@ from shared.events.message import Event
 from shared.events.sequence import (
     SequenceApproved,
     SequenceArchived,
+    SequenceAssignedToFunnels,
     SequenceDeleted,
     SequenceDrafted,
     SequenceEdited,
@@ -35,6 +36,7 @@ from shared.events.sequence import (
     SequenceResumed,
     SequenceStatus,
     SequenceSubmitted,
+    SequenceUnassignedFromFunnels,
     VariantWon,
 )
 
@@ -73,6 +75,7 @@ class Sequence:
     published: SequenceDefinition | None = None
     winners: Mapping[str, Winner] = field(default_factory=dict)
     deleted: Leaving | None = None
+    funnels: frozenset[str] = frozenset()
 
     @property
     def status(self) -> SequenceStatus:
@@ -87,6 +90,13 @@ class Sequence:
 
 def initial(sequence_id: UUID, organization_id: str) -> Sequence:
     return Sequence(sequence_id, organization_id)
+
+
+_LIFE_AFTER: dict[type[Event], Life] = {
+    SequencePaused: "paused",
+    SequenceResumed: "active",
+    SequenceArchived: "archived",
+}
 
 
 def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
@@ -108,13 +118,14 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
                 life="active",
                 version=event.version,
                 published=event.definition,
+                funnels=_funnels_after(state, event.definition),
             )
-        case SequencePaused():
-            state = replace(state, life="paused")
-        case SequenceResumed():
-            state = replace(state, life="active")
-        case SequenceArchived():
-            state = replace(state, life="archived")
+        case SequenceAssignedToFunnels():
+            state = replace(state, funnels=state.funnels | set(event.funnel_ids))
+        case SequenceUnassignedFromFunnels():
+            state = replace(state, funnels=state.funnels - set(event.funnel_ids))
+        case SequencePaused() | SequenceResumed() | SequenceArchived():
+            state = replace(state, life=_LIFE_AFTER[type(event)])
         case VariantWon():
             winner = Winner(event.variant, event.measure, event.contents, event.used)
             state = replace(state, winners={**state.winners, event.step_id: winner})
@@ -125,6 +136,13 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
             again = state.draft_status if ran else "draft"
             state = replace(state, life="paused" if ran else None, draft_status=again, deleted=None)
     return state
+
+
+def _funnels_after(state: Sequence, definition: SequenceDefinition) -> frozenset[str]:
+    """Assignments once a version is published: its trigger's funnels come, those that only the one before named go."""
+    named = frozenset(definition.trigger.funnels)
+    before = frozenset(state.published.trigger.funnels) if state.published is not None else frozenset()
+    return (state.funnels - (before - named)) | named
 
 
 def draft(state: Sequence | None, definition: SequenceDefinition, *, activate: bool) -> Iterator[Event]:
