@@ -86,7 +86,7 @@ class BatchWorld:
     def lead(self, lead_id: UUID) -> Any:
         return self._known(lead_id).state
 
-    enrollment = task = sequence = engagement = bulk = lead
+    enrollment = task = sequence = engagement = bulk = funnel = lead
 
     def organization(self, organization_id: str) -> Any:
         return self._known(organization_aggregate(organization_id)).state
@@ -105,7 +105,7 @@ class BatchWorld:
             for row in self._store.catalogue(organization_id):
                 state = self._known(row.sequence_id).state
                 if state is not None and state.status == "active":
-                    entries.append(CatalogueEntry(row.sequence_id, state.version, state.published))
+                    entries.append(CatalogueEntry(row.sequence_id, state.version, state.published, state.funnels))
             self._catalogues[organization_id] = entries
         return entries
 

@@ -45,7 +45,10 @@ SOURCE = "tendril/bulk"
 
 @dataclass(slots=True)
 class Run:
-    """A bulk that is being carried out. ``template`` is the command for nobody; ``at`` the next target's index."""
+    """A bulk that is being carried out. ``template`` is the command for nobody; ``at`` the next target's index.
+
+    The commands' actor is the bulk, whose own first event names the person: so a person's deeds stay readable.
+    """
 
     organization_id: str
     bulk_id: UUID
@@ -53,7 +56,6 @@ class Run:
     target_field: str
     targets: list[UUID]
     at: int
-    actor: str | None
     cause: str
 
     def command(self, target: UUID, clock: Clock) -> Envelope:
@@ -67,7 +69,7 @@ class Run:
             subject=target,
             lead_id=target if self.target_field == "lead_id" else None,
             causation_id=self.cause,
-            actor=self.actor,
+            actor=f"bulk:{self.bulk_id}",
         )
 
 
@@ -144,7 +146,7 @@ class BulkRunner:
             organization_id=run.organization_id,
             subject=run.bulk_id,
             causation_id=run.cause,
-            actor=run.actor,
+            actor="system",
         )
 
     def _read(self, organization_id: str, bulk_id: UUID) -> Run:
@@ -164,6 +166,5 @@ class BulkRunner:
             target_field=BULK_KINDS[ordered.kind].target,
             targets=targets,
             at=at,
-            actor=first.actor,
             cause=first.id,
         )

@@ -61,6 +61,13 @@ def waiting_for(state: Enrollment) -> dict[str, Any] | None:
         until = state.in_flight.valid_until.isoformat()
         kind = "stop_answer" if state.in_flight.stopping else "outcome"
         return {"kind": kind, "until": until, "why": {"rule": kind, "inputs": {"attempt": state.in_flight.attempt}}}
+    if state.status == "pending":
+        start_at = state.start_at.isoformat() if state.start_at is not None else None
+        return {
+            "kind": "start",
+            "until": start_at,
+            "why": {"rule": state.reason, "inputs": {}} if state.reason else None,
+        }
     if state.plan is None:
         return None
     why = state.plan.why.model_dump(mode="json")

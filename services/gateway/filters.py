@@ -3,18 +3,22 @@ its view, or narrows one that is."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
+from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.shapes import EnrollmentStatus
 from shared.events.message import Instant
 from shared.persistence.search import query_terms
 
+Text = Annotated[str | None, Query(max_length=200)]
+Score = Annotated[int | None, Query(ge=0, le=100)]
+
 
 class LeadFilter(BaseModel):
-    """Leads that meet all that is given; an erased lead never does."""
+    """Leads that meet all that is given. An empty ``status`` finds those without one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,6 +42,8 @@ class LeadFilter(BaseModel):
         """For the leads view."""
         names = ("status", "temperature", "source", "funnel_id", "owner", "email", "timezone", "locale", "converted")
         wanted: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.status == "":
+            wanted["status"] = None
         if self.tag is not None:
             wanted["tags"] = self.tag
         wanted |= _between("score", self.score_min, self.score_max, "$lte")
@@ -45,7 +51,47 @@ class LeadFilter(BaseModel):
         terms = query_terms(self.q or "")
         if terms:
             wanted["search"] = {"$all": terms}
-        return {**wanted, "erased": {"$ne": True}}
+        return wanted
+
+
+def lead_filter(  # noqa: PLR0913, PLR0917  # one for each parameter of the query
+    status: Text = None,
+    temperature: Text = None,
+    source: Text = None,
+    funnel_id: Text = None,
+    tag: Text = None,
+    owner: UUID | None = None,
+    email: Annotated[str | None, Query(max_length=320)] = None,
+    timezone: Annotated[str | None, Query(max_length=64)] = None,
+    locale: Annotated[str | None, Query(max_length=35)] = None,
+    score_min: Score = None,
+    score_max: Score = None,
+    converted: bool | None = None,
+    captured_from: Instant | None = None,
+    captured_to: Instant | None = None,
+    q: Text = None,
+) -> LeadFilter:
+    """The same as parameters of a query."""
+    return LeadFilter(
+        q=q,
+        status=status,
+        temperature=temperature,
+        source=source,
+        funnel_id=funnel_id,
+        tag=tag,
+        owner=str(owner) if owner is not None else None,
+        email=email,
+        timezone=timezone,
+        locale=locale,
+        score_min=score_min,
+        score_max=score_max,
+        converted=converted,
+        captured_from=captured_from,
+        captured_to=captured_to,
+    )
+
+
+Filtered = Annotated[LeadFilter, Depends(lead_filter)]
 
 
 class EnrollmentFilter(BaseModel):

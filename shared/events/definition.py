@@ -38,7 +38,7 @@ from shared.events.kinds import (
     WebhookConfig,
     WhatsappConfig,
 )
-from shared.events.message import Value
+from shared.events.message import Instant, Value
 from shared.events.step_ids import with_step_ids
 from shared.events.variants import BODIES, FIXED, Selection, Variant
 
@@ -343,10 +343,15 @@ class Reenroll(Value):
     at_most: int | None = Field(default=None, ge=1)
 
 
+#: A word that several sequences share: a lead is in one of them at a time.
+ExclusiveGroup = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+
 class SequenceSettings(Value):
     """``timezone`` is ``lead``, ``organization`` or a name of the tz database. Empty ``windows`` mean any hour; those
     of ``channel_windows`` hold for one channel, besides. ``send_time`` ``optimised`` moves a message to the hour at
     which the lead, or the organization's leads, answer most: inside every window, and at most a day later.
+    ``exclusive`` True: a lead in it is in no other sequence; a word: in no other of that group.
     """
 
     stop_on: list[StopSignal | StopRule] = ["reply", "meeting_booked", "conversion", "unsubscribe", "bounce"]
@@ -361,6 +366,7 @@ class SequenceSettings(Value):
     limits: Limits = Limits()
     brake: Brake = Brake()
     reenroll: Reenroll | None = None
+    exclusive: bool | ExclusiveGroup = False
     manual_advance: bool = True
     on_in_doubt: Literal["continue", "hold"] = "continue"
 
@@ -380,10 +386,12 @@ class ScoreRange(Value):
 
 
 class Trigger(Value):
-    """Which leads a sequence takes. Empty lists match every lead; with ``start`` ``manual`` none is taken by itself."""
+    """Which leads a sequence takes. Empty lists match every lead; with ``start`` ``manual`` none is taken by itself.
+    ``start_at``: a lead taken before that moment waits for it."""
 
     on: list[Literal["created", "score_reached"]] = ["created"]
     start: Literal["auto", "manual"] = "auto"
+    start_at: Instant | None = None
     funnels: list[str] = []
     score: ScoreRange | None = None
     sources: list[str] = []

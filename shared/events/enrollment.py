@@ -34,7 +34,8 @@ SignalKind = Literal["delivered", "opened", "clicked", "replied", "bounced", "co
 
 
 class Enroll(Command):
-    """Put a lead into a sequence's active version. ``start`` False leaves it pending until started by hand."""
+    """Put a lead into a sequence's active version. ``start`` False leaves it pending until started by hand,
+    ``start_at`` until that moment."""
 
     TOPIC = "enrollment.enroll.v1"
     lead_id: UUID
@@ -43,6 +44,7 @@ class Enroll(Command):
     by: str = "hand"  #: ``hand``, ``trigger``, ``bulk``
     why: Why | None = None
     bulk_id: UUID | None = None  #: the bulk it is part of
+    start_at: Instant | None = None
 
 
 class StartEnrollment(Command):
@@ -184,7 +186,8 @@ class RecordUndressed(Outcome):
 
 
 class EnrollmentStarted(Event):
-    """``plan`` is None while the enrollment is pending. ``restarts`` is the enrollment that it begins again."""
+    """``plan`` is None while the enrollment is pending: until ``start_at``, or by hand when that is None too.
+    ``restarts`` is the enrollment that it begins again."""
 
     TOPIC = "enrollment.started.v1"
     lead_id: UUID
@@ -195,6 +198,7 @@ class EnrollmentStarted(Event):
     plan: Plan | None
     bulk_id: UUID | None = None
     restarts: UUID | None = None
+    start_at: Instant | None = None
 
 
 class EnrollmentActivated(Event):
@@ -202,6 +206,14 @@ class EnrollmentActivated(Event):
 
     TOPIC = "enrollment.activated.v1"
     plan: Plan
+
+
+class StartRefused(Event):
+    """The moment of a pending enrollment has come, and something stands between its first message and the lead. It
+    stays pending and can be started by hand."""
+
+    TOPIC = "enrollment.start_refused.v1"
+    why: Why
 
 
 class StepPostponed(Event):

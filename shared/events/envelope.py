@@ -23,7 +23,7 @@ class Envelope:
     is business time, UTC. ``organization_id`` is None only for a signal from an address token, which names none.
     ``lead_id``, ``partition``, ``position`` (in the log) and ``aggregate_version`` are None where they do not apply:
     a command has none of the last three. ``actor`` says on whose behalf: ``member:<id>``, ``api_key:<id>``, ``lead``,
-    ``funnel``, ``system``.
+    ``funnel``, ``bulk:<id>``, ``system``.
     """
 
     id: str

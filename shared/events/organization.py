@@ -36,6 +36,7 @@ class SetOrganization(Command):
     quiet_hours: QuietHours | None = None
     limits: Limits | None = None
     score_rules: dict[str, int] | None = None
+    max_open_enrollments: int | None = Field(default=None, ge=0)  #: of one lead at a time; 0 = as many as there are
 
 
 class SetCalendar(Command):
@@ -136,6 +137,7 @@ class OrganizationSettingsSet(Event):
     quiet_hours: QuietHours | None = None
     limits: Limits | None = None
     score_rules: dict[str, int] | None = None
+    max_open_enrollments: int | None = None
 
 
 class CalendarSet(Event):

@@ -133,6 +133,18 @@ class SequencePublished(Event):
     definition: SequenceDefinition
 
 
+class SequenceAssignedToFunnels(Event):
+    """It takes leads of these funnels. Publishing a version assigns it to the funnels of its trigger without this."""
+
+    TOPIC = "sequence.assigned_to_funnels.v1"
+    funnel_ids: list[str]
+
+
+class SequenceUnassignedFromFunnels(Event):
+    TOPIC = "sequence.unassigned_from_funnels.v1"
+    funnel_ids: list[str]
+
+
 class SequencePaused(Event):
     TOPIC = "sequence.paused.v1"
 

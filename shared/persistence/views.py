@@ -37,6 +37,7 @@ VIEW_NAMES = (
     "bulk_refusals",
     "notifications",
     "audit",
+    "funnels",
 )
 
 #: What an entry of the timeline can be filtered by.

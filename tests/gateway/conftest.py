@@ -187,6 +187,7 @@ def lead_document(number: int, **more: Any) -> dict[str, Any]:
         "search": ["lead", f"lead{number}@example.com"],
         "tokens": {},
         "custom_fields": {},
+        "erased": False,
         **more,
     }
 

@@ -56,6 +56,8 @@ IDS = Ids(
         "name": "leads",
         "job_id": "j1",
         "bulk_id": UUID(int=11),
+        "funnel_id": "webinar",
+        "form_key": "k" * 22,
     }
 )
 SECRET = "only-for-demo"

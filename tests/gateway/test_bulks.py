@@ -31,8 +31,8 @@ async def test_a_filters_leads_are_handed_over_in_pages_and_the_bulk_is_begun(
     gateway.write_side.answer = answer
     await gateway.put(
         "leads",
-        *(lead_document(n, status="New", temperature="Warm", erased=False) for n in range(3)),
-        lead_document(3, status="Won", erased=False),
+        *(lead_document(n, status="New", temperature="Warm") for n in range(3)),
+        lead_document(3, status="Won"),
         lead_document(4, status="New", erased=True),
     )
     body = {"sequence_id": str(SEQUENCE), "filter": {"status": "New", "temperature": "Warm", "score_max": 2}}

@@ -747,3 +747,47 @@ def test_a_cancelled_bulk_is_shown_as_such() -> None:
     log.add("bulk.begun", bulk, {"count": 1})
     log.add("bulk.cancelled", bulk, {"handled": 0})
     assert projected(events_of(log.events))["bulks"][str(bulk)]["status"] == "cancelled"
+
+
+def test_a_funnel_and_its_sequence_know_their_assignments() -> None:
+    log, funnel = Log(), derived_id("funnel", "demo", "web")
+    publish_sequence(log)
+    log.add("funnel.created", funnel, {"funnel_id": "web", "name": "web"})
+    log.add("funnel.renamed", funnel, {"name": "Web"})
+    log.add("funnel.sequences_assigned", funnel, {"sequence_ids": [SEQUENCE, TASK]})
+    log.add("sequence.assigned_to_funnels", SEQUENCE, {"funnel_ids": ["web", "fair"]})
+    log.add("funnel.sequences_unassigned", funnel, {"sequence_ids": [TASK]})
+    log.add("sequence.unassigned_from_funnels", SEQUENCE, {"funnel_ids": ["fair"]})
+    log.add("funnel.switched", funnel, {"auto": False})
+    log.add("funnel.fallback_chosen", funnel, {"sequence_id": SEQUENCE})
+    log.add("funnel.form_opened", funnel, {"form_key": "k" * 22, "origins": [], "redirect_to": None})
+    views = projected(events_of(log.events))
+    wanted = {"name": "Web", "auto": False, "sequences": [str(SEQUENCE)], "fallback": str(SEQUENCE)}
+    document = views["funnels"][str(funnel)]
+    assert document | wanted == document
+    assert document["form"]["form_key"] == "k" * 22
+    assert views["sequences"][str(SEQUENCE)]["funnels"] == ["web"]
+    log.add("funnel.form_closed", funnel, {})
+    assert projected(events_of(log.events))["funnels"][str(funnel)]["form"] is None
+
+
+def test_publishing_assigns_the_triggers_funnels() -> None:
+    log = Log()
+    publish_sequence(log)
+    log.add("sequence.published", SEQUENCE, {"version": 2, "definition": {**DEFINITION, "trigger": {"funnels": ["x"]}}})
+    assert projected(events_of(log.events))["sequences"][str(SEQUENCE)]["funnels"] == ["x"]
+
+
+def test_a_lead_shows_the_newest_answer_of_matching_and_a_refused_start_its_reason() -> None:
+    story = Story().add("lead.not_matched", {"why": WHY, "refused": {str(SEQUENCE): WHY}})
+    before = story.of_lead["match"]
+    assert before["sequence_id"] is None
+    story.add("lead.matched", {"sequence_id": SEQUENCE, "version": 1, "why": {"rule": "best_match"}, "refused": {}})
+    assert story.of_lead["match"]["sequence_id"] == str(SEQUENCE)
+    assert story.of_lead["match"]["why"] == {"rule": "best_match"}
+    pending = pending_story()
+    pending.log.events[-1]["data"]["start_at"] = NOON
+    assert pending.of_enrollment["waiting_for"] == {"kind": "start", "until": START, "why": None}
+    pending.add("enrollment.start_refused", {"why": {"rule": "address", "inputs": {}}})
+    waits = pending.of_enrollment
+    assert (waits["status"], waits["reason"], waits["waiting_for"]["why"]["rule"]) == ("pending", "address", "address")

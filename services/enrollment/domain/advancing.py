@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from services.enrollment.domain.due import run_on
-from services.enrollment.domain.enrolling import open_enrollment
+from services.enrollment.domain.enrolling import Origin, open_enrollment
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.errors import (
     AdvanceNotAllowed,
@@ -112,4 +112,4 @@ def restart(work: Work, command: RestartEnrollment) -> UUID:
         raise Unreachable(f"the first message cannot reach the lead: {why.rule}")
     why = Why(rule=RESTARTED, inputs={"enrollment": str(state.id)})
     leave(work, state, RESTARTED, stop="cancelled", why=BY_HAND)
-    return open_enrollment(work, work.lead(lead.id), version, by="hand", why=why, restarts=state.id)
+    return open_enrollment(work, work.lead(lead.id), version, Origin("hand", why, restarts=state.id))

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
-from typing import cast
+from datetime import datetime
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from services.enrollment.domain.due import run_on
 from services.enrollment.domain.enrollment import Enrollment, Status
-from services.enrollment.domain.errors import AlreadyEnrolled, LeadErasedAlready, SequenceNotActive, Unreachable
+from services.enrollment.domain.errors import (
+    AlreadyEnrolled,
+    Exclusive,
+    LeadErasedAlready,
+    SequenceNotActive,
+    Unreachable,
+)
 from services.enrollment.domain.flow import Version
 from services.enrollment.domain.lead import Lead
-from services.enrollment.domain.matching import Match, already_in, first_barrier, match, nth
+from services.enrollment.domain.matching import (
+    DUPLICATE,
+    Match,
+    already_in,
+    crowded,
+    fallback_of,
+    first_barrier,
+    match,
+    nth,
+)
 from services.enrollment.domain.planning import Scene, plan_after
 from services.enrollment.domain.work import Work
-from shared.events.enrollment import Enroll, EnrollmentActivated, EnrollmentStarted
+from services.enrollment.domain.world import CatalogueEntry
+from shared.events.enrollment import Enroll, EnrollmentActivated, EnrollmentStarted, StartRefused
 from shared.events.lead import LeadJoinedSequence, LeadMatched, LeadNotMatched
 from shared.events.why import Why
 from shared.ids import derived_id
 
 
+class Origin(NamedTuple):
+    """Where an enrollment comes from: ``by`` is ``hand``, ``trigger`` or ``bulk``."""
+
+    by: str
+    why: Why | None
+    bulk_id: UUID | None = None
+    restarts: UUID | None = None
+
+
 def enroll(work: Work, command: Enroll) -> UUID:
-    """Raises UnknownTarget, LeadErasedAlready, SequenceNotActive, AlreadyEnrolled or Unreachable."""
+    """Raises UnknownTarget, LeadErasedAlready, SequenceNotActive, AlreadyEnrolled, Exclusive or Unreachable."""
     lead = work.lead(command.lead_id)
     if lead.erased:
         raise LeadErasedAlready
@@ -31,11 +57,19 @@ def enroll(work: Work, command: Enroll) -> UUID:
     why = already_in(work, lead, version)
     if why is not None:
         raise AlreadyEnrolled(f"lead {lead.id} is refused by rule {why.rule}")
+    why = crowded(work, lead, version)
+    if why is not None:
+        raise Exclusive(f"lead {lead.id} is refused by rule {why.rule}")
     why = first_barrier(work, lead, version)
     if why is not None:
         raise Unreachable(f"the first message cannot reach the lead: {why.rule}")
     return open_enrollment(
-        work, lead, version, by=command.by, why=command.why, start=command.start, bulk_id=command.bulk_id
+        work,
+        lead,
+        version,
+        Origin(command.by, command.why, bulk_id=command.bulk_id),
+        start=command.start,
+        start_at=command.start_at,
     )
 
 
@@ -43,14 +77,15 @@ def open_enrollment(
     work: Work,
     lead: Lead,
     version: Version,
+    origin: Origin,
     *,
-    by: str,
-    why: Why | None,
     start: bool = True,
-    bulk_id: UUID | None = None,
-    restarts: UUID | None = None,
+    start_at: datetime | None = None,
 ) -> UUID:
-    """Records the enrollment in its own stream and in the lead's, and takes the steps that take effect at once."""
+    """Records the enrollment in its own stream and in the lead's, and takes the steps that take effect at once.
+
+    It begins at ``start_at`` when that is still to come, and without ``start`` by hand.
+    """
     sequence_id = version.sequence_id
     enrollment_id = derived_id("enrollment", lead.id, sequence_id, nth(lead, sequence_id))
     work.enrolled.add((lead.id, sequence_id))
@@ -67,16 +102,20 @@ def open_enrollment(
         started_at=work.now,
         previous_at=work.now,
     )
-    plan = plan_after(Scene(work, version, lead), blank, None, moment=work.now) if start else None
+    if not start or (start_at is not None and start_at <= work.now):
+        start_at = None
+    waits = not start or start_at is not None
+    plan = None if waits else plan_after(Scene(work, version, lead), blank, None, moment=work.now)
     event = EnrollmentStarted(
         lead_id=lead.id,
         sequence_id=sequence_id,
         version=version.version,
-        by=by,
-        why=why,
+        by=origin.by,
+        why=origin.why,
         plan=plan,
-        bulk_id=bulk_id,
-        restarts=restarts,
+        bulk_id=origin.bulk_id,
+        restarts=origin.restarts,
+        start_at=start_at,
     )
     state = cast("Enrollment", work.record("enrollment", enrollment_id, event, lead.id))
     if plan is not None:
@@ -85,27 +124,54 @@ def open_enrollment(
 
 
 def start_pending(work: Work, state: Enrollment) -> None:
-    """A pending enrollment begins."""
+    """A pending enrollment begins. Raises Unreachable when its first message cannot reach the lead."""
+    why = _start_barrier(work, state)
+    if why is not None:
+        raise Unreachable(f"the first message cannot reach the lead: {why.rule}")
+    _begin(work, state)
+
+
+def start_due(work: Work, state: Enrollment) -> None:
+    """The moment of a pending enrollment has come. What cannot begin is left pending, with the reason."""
+    why = _start_barrier(work, state)
+    if why is not None:
+        work.on_enrollment(state, StartRefused(why=why))
+    else:
+        _begin(work, state)
+
+
+def _start_barrier(work: Work, state: Enrollment) -> Why | None:
+    return first_barrier(work, work.lead(state.lead_id), work.version(state.sequence_id, state.version))
+
+
+def _begin(work: Work, state: Enrollment) -> None:
     version = work.version(state.sequence_id, state.version)
     plan = plan_after(Scene(work, version, work.find_lead(state.lead_id)), state, None, moment=work.now)
     if plan is not None:
         run_on(work, work.on_enrollment(state, EnrollmentActivated(plan=plan)))
 
 
-def match_created(work: Work, lead: Lead) -> None:
-    """A ``lead.created`` came: the lead goes into its best match, unless it is or was there. A repeated answer is not
-    recorded again.
+def match_created(work: Work, lead: Lead, funnel_id: str | None) -> None:
+    """A ``lead.created`` came, from a funnel if it says so: the lead goes into its best match, else into the funnel's
+    fallback, unless it is or was there. A repeated answer is not recorded again.
     """
-    found = match(work, lead, "created")
-    if found.best is None:
-        if not lead.judged or lead.unmatched != found.why:
-            work.on_lead(lead.id, LeadNotMatched(why=found.why, refused=found.refused))
+    known = work.find_funnel(funnel_id) if funnel_id is not None else None
+    if known is not None and not known.auto:
+        _not_matched(work, lead, Why(rule="funnel_off", inputs={"funnel": known.funnel_id}), {})
         return
-    _take_match(work, lead, found)
+    found = match(work, lead, "created")
+    if found.best is None and known is not None:
+        found = fallback_of(work, lead, known, found)
+    if found.best is None:
+        _not_matched(work, lead, found.why, found.refused)
+    else:
+        _take_match(work, lead, found, found.best)
 
 
 def match_crossings(work: Work) -> None:
-    """Scores have changed: sequences that wait for a threshold take the leads that crossed it."""
+    """Scores have changed: sequences that wait for a threshold take the leads that crossed it, but for leads of
+    funnels that enrol by hand only.
+    """
     while work.crossings:
         first: dict[UUID, int] = {}
         for lead_id, before, _after in work.crossings:
@@ -113,21 +179,36 @@ def match_crossings(work: Work) -> None:
         work.crossings.clear()
         for lead_id, before in first.items():
             lead = work.find_lead(lead_id)
-            if lead is None or lead.erased:
+            if lead is None or lead.erased or _by_hand_only(work, lead):
                 continue
             found = match(work, lead, "score_reached", score_before=before)
             if found.best is not None:
-                _take_match(work, lead, found)
+                _take_match(work, lead, found, found.best)
 
 
-def _take_match(work: Work, lead: Lead, found: Match) -> None:
-    assert found.best is not None
-    entry = found.best
+def _by_hand_only(work: Work, lead: Lead) -> bool:
+    funnels = [work.find_funnel(each) for each in lead.funnels]
+    return bool(funnels) and all(each is not None and not each.auto for each in funnels)
+
+
+def _not_matched(work: Work, lead: Lead, why: Why, refused: dict[str, Why]) -> None:
+    if not lead.judged or lead.unmatched != why:
+        work.on_lead(lead.id, LeadNotMatched(why=why, refused=refused))
+
+
+def _take_match(work: Work, lead: Lead, found: Match, entry: CatalogueEntry) -> None:
     version = work.world.version(entry.sequence_id, entry.version)
-    if version is None or (lead.id, entry.sequence_id) in work.enrolled or already_in(work, lead, version) is not None:
+    if version is None or (lead.id, entry.sequence_id) in work.enrolled:
+        return
+    why = already_in(work, lead, version)
+    if why is not None:
+        if why.rule != DUPLICATE:
+            _not_matched(work, lead, why, found.refused)
         return
     lead = work.on_lead(
         lead.id,
         LeadMatched(sequence_id=entry.sequence_id, version=entry.version, why=found.why, refused=found.refused),
     )
-    work.result["enrollment_id"] = str(open_enrollment(work, lead, version, by="trigger", why=found.why))
+    start_at = entry.definition.trigger.start_at
+    enrollment_id = open_enrollment(work, lead, version, Origin("trigger", found.why), start_at=start_at)
+    work.result["enrollment_id"] = str(enrollment_id)

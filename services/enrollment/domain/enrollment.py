@@ -125,6 +125,7 @@ class Enrollment:
     the next plan is made when there is none. ``approved`` is the draft that the planned step sends; ``repeats`` counts
     how often a person's step was put off to be tried again. ``previous_at`` is what a delay from the previous step
     counts from. ``last_execution`` is the highest number given. ``bulk_id`` names the bulk that opened it.
+    ``start_at`` is when a pending one begins; None: by hand.
     """
 
     id: UUID
@@ -150,6 +151,7 @@ class Enrollment:
     thread: tuple[str, ...] = ()
     sent: int = 0
     bulk_id: UUID | None = None
+    start_at: datetime | None = None
 
     @property
     def is_open(self) -> bool:

@@ -30,6 +30,7 @@ from shared.events.enrollment import (
     EnrollmentReplanned,
     EnrollmentResumed,
     EnrollmentStarted,
+    StartRefused,
     StepApproved,
     StepDeferred,
     StepDoneByPerson,
@@ -71,10 +72,16 @@ def _highest(state: Enrollment, plan: Plan | None) -> int:
     return state.last_execution if plan is None else max(state.last_execution, plan.execution)
 
 
+def _start_refused(state: Enrollment, event: StartRefused, _at: datetime) -> Enrollment:
+    return replace(state, start_at=None, reason=event.why.rule)
+
+
 def _activated(state: Enrollment, event: EnrollmentActivated, at: datetime) -> Enrollment:
     return replace(
         state,
         status=Status.ACTIVE,
+        reason=None,
+        start_at=None,
         started_at=at,
         previous_at=at,
         plan=event.plan,
@@ -295,6 +302,7 @@ def _exited(state: Enrollment, event: EnrollmentExited, _at: datetime) -> Enroll
 
 _APPLY: dict[type[Event], Callable[[Enrollment, Any, datetime], Enrollment]] = {
     EnrollmentActivated: _activated,
+    StartRefused: _start_refused,
     StepPostponed: _postponed,
     EnrollmentAdvanced: _postponed,
     EnrollmentReplanned: _postponed,
@@ -335,6 +343,7 @@ def started(enrollment_id: UUID, organization_id: str, event: EnrollmentStarted,
         plan=event.plan,
         last_execution=event.plan.execution if event.plan is not None else 0,
         bulk_id=event.bulk_id,
+        start_at=event.start_at if event.plan is None else None,
     )
 
 

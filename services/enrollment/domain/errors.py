@@ -9,6 +9,7 @@ DomainError
 │   ├── NothingToAdvance
 │   ├── AdvanceNotAllowed
 │   ├── AlreadyEnrolled
+│   ├── Exclusive
 │   ├── LeadErasedAlready
 │   ├── TaskClosed
 │   ├── NotATask
@@ -121,6 +122,13 @@ class AlreadyEnrolled(Conflict):
 
     code = "already_enrolled"
     title = "The lead is already enrolled"
+
+
+class Exclusive(Conflict):
+    """The lead is in another sequence, or in as many as it may be in."""
+
+    code = "exclusive"
+    title = "The lead is in another sequence"
 
 
 class LeadErasedAlready(Conflict):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from services.enrollment.domain import (
@@ -11,6 +12,7 @@ from services.enrollment.domain import (
     engagement,
     enrollment,
     enrollment_history,
+    funnel,
     lead,
     organization,
     sequence,
@@ -20,7 +22,7 @@ from shared.events.enrollment import EnrollmentStarted
 from shared.events.message import Event
 from shared.events.task import TaskOpened
 
-Aggregate = Literal["lead", "enrollment", "task", "sequence", "organization", "engagement", "bulk"]
+Aggregate = Literal["lead", "enrollment", "task", "sequence", "organization", "engagement", "bulk", "funnel"]
 State = (
     lead.Lead
     | enrollment.Enrollment
@@ -29,10 +31,11 @@ State = (
     | organization.Organization
     | engagement.Engagement
     | bulk.Bulk
+    | funnel.Funnel
 )
 
 
-def evolve_any(  # noqa: PLR0911  # one for each aggregate
+def evolve_any(
     aggregate: str,
     state: State | None,
     event: Event,
@@ -53,23 +56,26 @@ def evolve_any(  # noqa: PLR0911  # one for each aggregate
                 return enrollment_history.started(id, organization_id, event, at)
             if isinstance(state, enrollment.Enrollment):
                 return enrollment_history.evolve(state, event, at)
-        case "lead":
-            return lead.evolve(state if isinstance(state, lead.Lead) else lead.initial(id, organization_id), event, at)
-        case "engagement":
-            known = state if isinstance(state, engagement.Engagement) else engagement.initial(id, organization_id)
-            return engagement.evolve(known, event, at)
         case "task":
             if isinstance(event, TaskOpened) and lead_id is not None:
                 return task.opened(id, organization_id, lead_id, event)
             if isinstance(state, task.Task):
                 return task.evolve(state, event, at)
-        case "sequence":
-            drafted = state if isinstance(state, sequence.Sequence) else sequence.initial(id, organization_id)
-            return sequence.evolve(drafted, event, at)
-        case "bulk":
-            ordered = state if isinstance(state, bulk.Bulk) else bulk.initial(id, organization_id)
-            return bulk.evolve(ordered, event, at)
         case "organization":
             founded = state if isinstance(state, organization.Organization) else organization.initial(organization_id)
             return organization.evolve(founded, event, at)
+        case _ if aggregate in _FROM_NOTHING:
+            cls, initial, evolve = _FROM_NOTHING[aggregate]
+            evolved: State = evolve(state if isinstance(state, cls) else initial(id, organization_id), event, at)
+            return evolved
     raise ValueError(f"{event.TOPIC} cannot stand here in a stream of aggregate {aggregate!r}")
+
+
+#: Aggregates whose stream may begin with any event: class, state before the first, fold.
+_FROM_NOTHING: dict[str, tuple[type[Any], Callable[[UUID, str], Any], Callable[[Any, Event, datetime], Any]]] = {
+    "lead": (lead.Lead, lead.initial, lead.evolve),
+    "engagement": (engagement.Engagement, engagement.initial, engagement.evolve),
+    "sequence": (sequence.Sequence, sequence.initial, sequence.evolve),
+    "bulk": (bulk.Bulk, bulk.initial, bulk.evolve),
+    "funnel": (funnel.Funnel, funnel.initial, funnel.evolve),
+}

@@ -18,6 +18,7 @@ from services.enrollment.domain import (
     draft_orders,
     enrolling,
     enrollment_orders,
+    funnel_orders,
     inbound,
     lead_orders,
     organization,
@@ -40,6 +41,7 @@ from shared.events import activity as activity_events
 from shared.events import bulk as bulk_events
 from shared.events import engagement as engagement_events
 from shared.events import enrollment as enrollment_events
+from shared.events import funnel as funnel_events
 from shared.events import lead as lead_events
 from shared.events import organization as organization_events
 from shared.events import sequence as sequence_events
@@ -170,6 +172,12 @@ _PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
     activity_events.LogMeeting: activities.log_meeting,
     activity_events.LogEmail: activities.log_email,
     activity_events.LogNote: activities.log_note,
+    funnel_events.CreateFunnel: funnel_orders.create,
+    funnel_events.SetFunnel: funnel_orders.change,
+    funnel_events.AssignSequences: funnel_orders.assign,
+    funnel_events.UnassignSequences: funnel_orders.unassign,
+    funnel_events.OpenForm: funnel_orders.open_form,
+    funnel_events.CloseForm: funnel_orders.close_form,
     bulk_events.OrderBulk: bulk_orders.order,
     bulk_events.NameBulkTargets: bulk_orders.name_targets,
     bulk_events.BeginBulk: bulk_orders.begin,
@@ -226,8 +234,12 @@ def _inbound(order: Order, fact: lead_events.InboundLead) -> None:
 
 def _record_sequence(order: Order, sequence_id: UUID, events: Iterator[Event]) -> None:
     work = order.work
+    known = work.find_sequence(sequence_id)
+    published = known.published if known is not None else None
     for event in events:
         work.record("sequence", sequence_id, event, None)
+        if isinstance(event, sequence_events.SequencePublished):
+            funnel_orders.take_shorthand(work, sequence_id, published, event.definition)
         if isinstance(
             event,
             sequence_events.SequencePublished

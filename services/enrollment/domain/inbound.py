@@ -67,7 +67,7 @@ def record(work: Work, fact: InboundLead, message_id: str) -> UUID:
     elif isinstance(fact, MeetingBooked):
         book_meeting(work, lead, at=fact.at, place=fact.place, occurred_at=at, whenever_begun=True)
     elif isinstance(fact, LeadCreated):
-        match_created(work, work.lead(lead_id))
+        match_created(work, work.lead(lead_id), fact.funnel_id)
     return lead_id
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from services.enrollment.domain.conditions import evaluate
 from services.enrollment.domain.flow import Version, first_message
+from services.enrollment.domain.funnel import Funnel
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.planning import Scene
 from services.enrollment.domain.reach import barrier
@@ -18,6 +19,7 @@ from services.enrollment.domain.world import CatalogueEntry
 from shared.events.definition import Trigger
 from shared.events.why import Why
 
+DUPLICATE = "duplicate"
 Occasion = Literal["created", "score_reached"]
 
 
@@ -37,12 +39,12 @@ def match(work: Work, lead: Lead, occasion: Occasion, *, score_before: int = 0) 
     fitting: list[tuple[int, int, str, CatalogueEntry]] = []
     for entry in work.world.catalogue(work.organization_id):
         trigger = entry.definition.trigger
-        why = _off(trigger, lead, occasion, score_before) or _own_conditions(work, lead, entry)
-        why = why or unreachable(work, lead, entry)
+        why = _off(entry, lead, occasion, score_before) or _own_conditions(work, lead, entry)
+        why = why or _barred(work, lead, entry)
         if why is not None:
             refused[str(entry.sequence_id)] = why
         else:
-            fitting.append((-trigger.priority, -specificity(trigger), str(entry.sequence_id), entry))
+            fitting.append((-trigger.priority, -specificity(entry), str(entry.sequence_id), entry))
     if not fitting:
         return Match(None, Why(rule="no_match", inputs={"on": occasion, "looked_at": len(refused)}), refused)
     fitting.sort(key=lambda each: each[:3])
@@ -63,21 +65,37 @@ def match(work: Work, lead: Lead, occasion: Occasion, *, score_before: int = 0) 
     return Match(best, why, refused)
 
 
-def specificity(trigger: Trigger) -> int:
-    """How many kinds of criteria a trigger names."""
-    lists = (trigger.funnels, trigger.sources, trigger.statuses, trigger.temperatures, trigger.tags)
+def fallback_of(work: Work, lead: Lead, funnel: Funnel, unmatched: Match) -> Match:
+    """The funnel's sequence for leads that no other takes, unless the lead cannot go there either."""
+    entry = next((e for e in work.world.catalogue(work.organization_id) if e.sequence_id == funnel.fallback), None)
+    if entry is None:
+        return unmatched
+    refused = dict(unmatched.refused)
+    why = _barred(work, lead, entry)
+    refused.pop(str(entry.sequence_id), None)
+    if why is not None:
+        refused[str(entry.sequence_id)] = why
+        return unmatched._replace(refused=refused)
+    return Match(entry, Why(rule="fallback", inputs={"funnel": funnel.funnel_id, **unmatched.why.inputs}), refused)
+
+
+def specificity(entry: CatalogueEntry) -> int:
+    """How many kinds of criteria narrow a sequence."""
+    trigger = entry.definition.trigger
+    lists = (entry.funnels, trigger.sources, trigger.statuses, trigger.temperatures, trigger.tags)
     named = sum(1 for each in lists if each) + (1 if trigger.score is not None else 0)
     return named + (1 if trigger.conditions is not None else 0)
 
 
-def _off(trigger: Trigger, lead: Lead, occasion: Occasion, score_before: int) -> Why | None:
+def _off(entry: CatalogueEntry, lead: Lead, occasion: Occasion, score_before: int) -> Why | None:
     """The first criterion that the lead does not meet."""
+    trigger = entry.definition.trigger
     if trigger.start == "manual":
         return Why(rule="manual")
     if occasion not in trigger.on:
         return Why(rule="occasion", inputs={"on": occasion})
-    if trigger.funnels and not lead.funnels & set(trigger.funnels):
-        return Why(rule="funnel", inputs={"wanted": trigger.funnels})
+    if entry.funnels and not lead.funnels & entry.funnels:
+        return Why(rule="funnel", inputs={"wanted": sorted(entry.funnels)})
     if trigger.score is not None:
         low, high = trigger.score.min, trigger.score.max
         if (low is not None and lead.score < low) or (high is not None and lead.score > high):
@@ -115,15 +133,21 @@ def _crosses(trigger: Trigger, score_before: int) -> bool:
     return (score.min is not None and score_before < score.min) or (score.max is not None and score_before > score.max)
 
 
-def unreachable(work: Work, lead: Lead, entry: CatalogueEntry) -> Why | None:
-    """What keeps the sequence's first message from the lead; None when it can be reached or no message is sure to
-    come.
+def _barred(work: Work, lead: Lead, entry: CatalogueEntry) -> Why | None:
+    """What keeps a lead out that the trigger would take. A lead that is inside already is not kept out: it stays in
+    its best match.
     """
     version = work.world.version(entry.sequence_id, entry.version)
-    return None if version is None else first_barrier(work, lead, version)
+    if version is None:
+        return None
+    inside = any(each.ended_at is None for each in lead.memberships(entry.sequence_id))
+    return first_barrier(work, lead, version) or (None if inside else crowded(work, lead, version))
 
 
 def first_barrier(work: Work, lead: Lead, version: Version) -> Why | None:
+    """What keeps the sequence's first message from the lead; None when it can be reached or no message is sure to
+    come.
+    """
     node = first_message(version)
     if node is None or node.channel is None:
         return None
@@ -136,7 +160,7 @@ def already_in(work: Work, lead: Lead, version: Version) -> Why | None:
     if not past:
         return None
     if any(each.ended_at is None for each in past):
-        return Why(rule="duplicate")
+        return Why(rule=DUPLICATE)
     rule = version.settings.reenroll
     if rule is None:
         return Why(rule="reenroll", inputs={"times": len(past)})
@@ -145,6 +169,26 @@ def already_in(work: Work, lead: Lead, version: Version) -> Why | None:
     ended = max(each.ended_at for each in past if each.ended_at is not None)
     free_at = ended + timedelta(days=rule.after_days)
     return Why(rule="reenroll", inputs={"not_before": free_at.isoformat()}) if free_at > work.now else None
+
+
+def crowded(work: Work, lead: Lead, version: Version) -> Why | None:
+    """How many sequences a lead may be in at once: the organization's number, and sequences that are exclusive,
+    altogether or within a group.
+    """
+    inside = [each for each in lead.enrollments.values() if each.ended_at is None]
+    if not inside:
+        return None
+    organization = work.find_organization()
+    most = organization.max_open_enrollments if organization is not None else 0
+    if most and len(inside) >= most:
+        return Why(rule="max_open_enrollments", inputs={"open": len(inside), "most": most})
+    mine = version.settings.exclusive
+    for each in inside:
+        other = work.world.version(each.sequence_id, each.version)
+        theirs = other.settings.exclusive if other is not None else False
+        if True in (mine, theirs) or (mine and mine == theirs):
+            return Why(rule="exclusive", inputs={"sequence_id": str(each.sequence_id), "group": mine or theirs})
+    return None
 
 
 def nth(lead: Lead, sequence_id: UUID) -> int:

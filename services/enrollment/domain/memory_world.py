@@ -16,6 +16,7 @@ from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.evolving import State
 from services.enrollment.domain.flow import Version, compile_version
 from services.enrollment.domain.full_slots import FullSlots
+from services.enrollment.domain.funnel import Funnel
 from services.enrollment.domain.handling import Decision, handle
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.organization import Organization
@@ -82,6 +83,9 @@ class MemoryWorld:
     def bulk(self, bulk_id: UUID) -> Bulk | None:
         return self._state(bulk_id, Bulk)
 
+    def funnel(self, aggregate_id: UUID) -> Funnel | None:
+        return self._state(aggregate_id, Funnel)
+
     def organization(self, organization_id: str) -> Organization | None:
         return self._state(organization_aggregate(organization_id), Organization)
 
@@ -92,7 +96,7 @@ class MemoryWorld:
         states = (self.sequence(sequence_id) for sequence_id, _ in self._versions)
         found = {state.id: state for state in states if state is not None and state.organization_id == organization_id}
         return [
-            CatalogueEntry(state.id, state.version, state.published)
+            CatalogueEntry(state.id, state.version, state.published, state.funnels)
             for state in found.values()
             if state.status == "active" and state.published is not None
         ]

@@ -43,6 +43,7 @@ DEFAULT_SENDER = "default"
 #: A year in which every country that is known has holidays.
 HOLIDAY_YEAR = 2026
 NO_LIMITS = Limits()
+_PLAIN_SETTINGS = ("name", "timezone", "postal_address", "limits", "score_rules", "max_open_enrollments")
 QUIET_HOURS = QuietHours()
 LOUD_HOURS = hours_around(QUIET_HOURS)
 DEFAULT_BRAKE = Brake()
@@ -99,6 +100,7 @@ class Organization:
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
     limits: Limits = NO_LIMITS
     score_rules: Mapping[str, int] = field(default_factory=dict)
+    max_open_enrollments: int = 0  #: of one lead at a time; 0 = as many as there are
     members: Mapping[UUID, Member] = field(default_factory=dict)
     api_keys: Mapping[UUID, ApiKey] = field(default_factory=dict)
     senders: Mapping[str, SenderAccount] = field(default_factory=dict)
@@ -143,11 +145,7 @@ def initial(organization_id: str) -> Organization:
 
 
 def _settings(state: Organization, event: OrganizationSettingsSet) -> Organization:
-    changes = {
-        name: value
-        for name in ("name", "timezone", "postal_address", "limits", "score_rules")
-        if (value := getattr(event, name)) is not None
-    }
+    changes = {name: value for name in _PLAIN_SETTINGS if (value := getattr(event, name)) is not None}
     if event.windows is not None:
         changes["windows"] = tuple(event.windows)
         changes["hours"] = Hours(event.windows) if event.windows else None
@@ -240,7 +238,7 @@ def set_organization(state: Organization, command: SetOrganization) -> Iterator[
         raise InvalidSettings(errors=[{"field": "windows", "problem": "must name at least one day"}])
     changed = {
         name: value
-        for name in ("name", "timezone", "postal_address", "quiet_hours", "limits", "score_rules")
+        for name in (*_PLAIN_SETTINGS, "quiet_hours")
         if (value := getattr(command, name)) is not None and value != getattr(state, name)
     }
     if command.windows is not None and tuple(command.windows) != state.windows:

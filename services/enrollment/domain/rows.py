@@ -154,8 +154,8 @@ def rows_of(decision: Decision, world: World) -> Rows:
 
 
 def timer_of(state: Enrollment, wall_now: datetime) -> Timer | None:
-    """The one timer an enrollment has in this state; None when it has ended and nothing is outstanding, or has not
-    begun.
+    """The one timer an enrollment has in this state; None when it has ended and nothing is outstanding, or begins
+    by hand.
     """
     flight, plan = state.in_flight, state.plan
     organization_id = state.organization_id
@@ -177,6 +177,8 @@ def timer_of(state: Enrollment, wall_now: datetime) -> Timer | None:
             execution,
             state.next_attempt,
         )
+    if state.status == Status.PENDING and state.start_at is not None:
+        return Timer(state.id, TIMER, organization_id, TimerClass.FIRST_TOUCH, state.start_at, None, 0, 0)
     if state.status != Status.ACTIVE or plan is None:
         return None
     return Timer(
@@ -215,7 +217,7 @@ def _same_timer(before: Enrollment, after: Enrollment) -> bool:
     return (
         known is None
         and before.plan == after.plan
-        and (before.status, before.paused_until) == (after.status, after.paused_until)
+        and (before.status, before.paused_until, before.start_at) == (after.status, after.paused_until, after.start_at)
         and before.last_execution == after.last_execution
         and before.next_attempt == after.next_attempt
     )

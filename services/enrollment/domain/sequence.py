@@ -25,6 +25,7 @@ from shared.events.message import Event
 from shared.events.sequence import (
     SequenceApproved,
     SequenceArchived,
+    SequenceAssignedToFunnels,
     SequenceBraked,
     SequenceDeleted,
     SequenceDrafted,
@@ -37,6 +38,7 @@ from shared.events.sequence import (
     SequenceResumed,
     SequenceStatus,
     SequenceSubmitted,
+    SequenceUnassignedFromFunnels,
     VariantWon,
 )
 from shared.events.why import Why
@@ -78,6 +80,7 @@ class Sequence:
     deleted: Leaving | None = None
     braked: Why | None = None  #: why it has stopped itself
     releases: int = 0  #: how often a person let it go on
+    funnels: frozenset[str] = frozenset()
 
     @property
     def status(self) -> SequenceStatus:
@@ -126,6 +129,12 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
                 life="active",
                 version=event.version,
                 published=event.definition,
+                funnels=_funnels_after(state, event.definition),
+            )
+        case SequenceAssignedToFunnels() | SequenceUnassignedFromFunnels():
+            added = isinstance(event, SequenceAssignedToFunnels)
+            state = replace(
+                state, funnels=state.funnels | set(event.funnel_ids) if added else state.funnels - set(event.funnel_ids)
             )
         case SequencePaused() | SequenceResumed() | SequenceArchived():
             state = replace(state, life=_LIFE_AFTER[type(event)])
@@ -141,6 +150,13 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
         case SequenceBraked() | SequenceReleased():
             state = _brake(state, event)
     return state
+
+
+def _funnels_after(state: Sequence, definition: SequenceDefinition) -> frozenset[str]:
+    """Assignments once a version is published: its trigger's funnels come, those that only the one before named go."""
+    named = frozenset(definition.trigger.funnels)
+    before = frozenset(state.published.trigger.funnels) if state.published is not None else frozenset()
+    return (state.funnels - (before - named)) | named
 
 
 def draft(state: Sequence | None, definition: SequenceDefinition, *, activate: bool) -> Iterator[Event]:

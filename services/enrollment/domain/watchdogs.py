@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from services.enrollment.domain.due import go_on, take_due
+from services.enrollment.domain.enrolling import start_due
 from services.enrollment.domain.enrollment import UNANSWERED, Enrollment, InFlight, Status
 from services.enrollment.domain.outcomes import fail
 from services.enrollment.domain.person_steps import give_up, is_overdue
@@ -49,8 +50,17 @@ def wake(work: Work, command: WakeTimer) -> None:
         if state.paused_until is not None and state.paused_until <= work.now:
             resume(work, state)
         return
+    if state.status == Status.PENDING:
+        if state.start_at is not None and state.start_at <= work.now:
+            start_due(work, state)
+        return
+    if state.status == Status.ACTIVE:
+        _wake_active(work, state, command)
+
+
+def _wake_active(work: Work, state: Enrollment, command: WakeTimer) -> None:
     plan = state.plan
-    if state.status != Status.ACTIVE or plan is None:
+    if plan is None:
         return
     if state.task_id is not None:
         if is_overdue(work, state):

@@ -13,6 +13,7 @@ from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.evolving import Aggregate, State, evolve_any
 from services.enrollment.domain.flow import Version
+from services.enrollment.domain.funnel import Funnel, funnel_aggregate
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.sequence import Sequence
@@ -161,6 +162,18 @@ class Work:
             raise UnknownTarget("bulk", bulk_id)
         return state
 
+    def find_funnel(self, funnel_id: str) -> Funnel | None:
+        """By the word that funnels send."""
+        aggregate_id = funnel_aggregate(self.organization_id, funnel_id)
+        return cast("Funnel | None", self.states.get(aggregate_id)) or self.world.funnel(aggregate_id)
+
+    def funnel(self, funnel_id: str) -> Funnel:
+        """Raises UnknownTarget."""
+        state = self.find_funnel(funnel_id)
+        if state is None:
+            raise UnknownTarget("funnel", funnel_id)
+        return state
+
     def find_organization(self) -> Organization | None:
         known = self.states.get(organization_aggregate(self.organization_id))
         return cast("Organization | None", known) or self.world.organization(self.organization_id)
@@ -230,6 +243,8 @@ class Work:
                 return self.find_sequence(aggregate_id)
             case "bulk":
                 return self.find_bulk(aggregate_id)
+            case "funnel":
+                return self.world.funnel(aggregate_id)
             case "organization":
                 return self.find_organization()
 

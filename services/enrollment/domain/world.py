@@ -14,6 +14,7 @@ from services.enrollment.domain.engagement import Engagement
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.flow import Version
 from services.enrollment.domain.full_slots import FullSlots
+from services.enrollment.domain.funnel import Funnel
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.sequence import Sequence
@@ -22,11 +23,12 @@ from shared.events.definition import SequenceDefinition
 
 
 class CatalogueEntry(NamedTuple):
-    """An active sequence with its running version."""
+    """An active sequence with its running version, and the funnels it is assigned to (none: it takes leads of any)."""
 
     sequence_id: UUID
     version: int
     definition: SequenceDefinition
+    funnels: frozenset[str] = frozenset()
 
 
 class World(Protocol):
@@ -52,6 +54,8 @@ class World(Protocol):
     def sequence(self, sequence_id: UUID) -> Sequence | None: ...
 
     def bulk(self, bulk_id: UUID) -> Bulk | None: ...
+
+    def funnel(self, aggregate_id: UUID) -> Funnel | None: ...
 
     def organization(self, organization_id: str) -> Organization | None: ...
 

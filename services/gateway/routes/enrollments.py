@@ -24,12 +24,16 @@ router = APIRouter(prefix="/enrollments", tags=["enrollments"])
 LISTING = Listing("enrollments", {"started_at": -1}, "-started_at")
 
 
+class StartAt(BaseModel):
+    at: Instant
+
+
 class NewEnrollment(BaseModel):
-    """``start`` False leaves it pending until started by hand."""
+    """``start`` False leaves it pending until started by hand, ``{"at": …}`` until that moment."""
 
     lead_id: UUID
     sequence_id: UUID
-    start: bool = True
+    start: bool | StartAt = True
 
 
 class BulkEnrollment(BaseModel):
@@ -38,7 +42,7 @@ class BulkEnrollment(BaseModel):
     sequence_id: UUID
     lead_ids: list[UUID] | None = Field(default=None, max_length=MOST_NAMED)
     filter: dict[str, Any] | None = None
-    start: bool = True
+    start: bool | StartAt = True
 
     @model_validator(mode="after")
     def _one(self) -> BulkEnrollment:
@@ -63,6 +67,11 @@ class Advance(BaseModel):
 
     skip: Literal["wait", "step"] = "wait"
     force_window: bool = False
+
+
+def _begins(start: bool | StartAt) -> dict[str, Any]:
+    """Fields of the order."""
+    return {"start": start} if isinstance(start, bool) else {"start_at": start.at.isoformat()}
 
 
 async def show(context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -94,7 +103,7 @@ async def enrollments(
 async def enroll(body: NewEnrollment, context: Context = may("enrollments:write")) -> Response:
     """Puts a lead into a sequence's active version."""
     return await context.change(
-        lambda _: orders.Enroll(lead_id=body.lead_id, sequence_id=body.sequence_id, start=body.start), status=201
+        lambda _: orders.Enroll(lead_id=body.lead_id, sequence_id=body.sequence_id, **_begins(body.start)), status=201
     )
 
 
@@ -102,7 +111,7 @@ async def enroll(body: NewEnrollment, context: Context = may("enrollments:write"
 async def enroll_many(body: BulkEnrollment, context: Context = may("enrollments:write")) -> Response:
     """Puts many leads, or all that a filter finds, into a sequence's active version; ``bulks/{bulk_id}`` tells the
     rest."""
-    order = {"sequence_id": str(body.sequence_id), "start": body.start}
+    order = {"sequence_id": str(body.sequence_id), **_begins(body.start)}
     return await order_bulk(context, "enroll", order, Targets(ids=body.lead_ids, filter=body.filter))
 
 

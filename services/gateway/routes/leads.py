@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field
 from services.gateway import present
 from services.gateway.context import Context, may
 from services.gateway.errors import BadRequest, Invalid, Refused
+from services.gateway.filters import Filtered
 from services.gateway.lead_fields import checked
 from services.gateway.lists import Listing, Paging, listed
 from services.gateway.shapes import ActivityPage, Created, Document, DocumentPage
 from shared.events import lead as orders
 from shared.events.message import Instant
-from shared.persistence.search import query_terms
 
 Group = Literal["message", "signal", "task", "call", "meeting", "email", "note", "enrollment", "change"]
 
@@ -66,29 +66,9 @@ async def _show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @router.get("", response_model=DocumentPage)
-async def leads(
-    asked: Paging,
-    status: str | None = Query(default=None, max_length=200),
-    source: str | None = Query(default=None, max_length=200),
-    funnel_id: str | None = Query(default=None, max_length=200),
-    temperature: str | None = Query(default=None, max_length=200),
-    owner: UUID | None = Query(default=None),
-    tag: str | None = Query(default=None, max_length=200),
-    email: str | None = Query(default=None, max_length=320),
-    context: Context = may("leads:read"),
-) -> dict[str, Any]:
+async def leads(asked: Paging, chosen: Filtered, context: Context = may("leads:read")) -> dict[str, Any]:
     """Leads, newest first; ``q`` finds the beginnings of names, companies, e-mails, phones and external ids."""
-    terms = query_terms(asked.q or "")
-    filters = {
-        "status": status,
-        "source": source,
-        "funnel_id": funnel_id,
-        "temperature": temperature,
-        "owner": owner and str(owner),
-        "tags": tag,
-        "email": email,
-    }
-    return await listed(context, LISTING, asked, filters, _show, {"search": {"$all": terms}} if terms else {})
+    return await listed(context, LISTING, asked, {}, _show, chosen.condition())
 
 
 @router.post("", response_model=Created, status_code=201)

@@ -44,6 +44,9 @@ class OrganizationChange(BaseModel):
     quiet_hours: QuietHours | None = None
     limits: Limits | None = None
     score_rules: dict[str, int] | None = None
+    max_open_enrollments: int | None = Field(
+        default=None, ge=0, le=1_000, description="Of one lead at a time; 0: as many as there are."
+    )
 
 
 class NewMember(BaseModel):
@@ -98,7 +101,17 @@ async def _organization(context: Context) -> dict[str, Any]:
 async def organization(context: Context = may("organization:read")) -> dict[str, Any]:
     """Settings of the organization."""
     found = await _organization(context)
-    names = ("name", "timezone", "postal_address", "windows", "quiet_hours", "limits", "score_rules", "founded_at")
+    names = (
+        "name",
+        "timezone",
+        "postal_address",
+        "windows",
+        "quiet_hours",
+        "limits",
+        "score_rules",
+        "max_open_enrollments",
+        "founded_at",
+    )
     return {"id": found["_id"], **{name: found.get(name) for name in names}}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.projector.views.audit import Audit
 from services.projector.views.bulks import BulkRefusals, Bulks
 from services.projector.views.enrollments import Enrollments
+from services.projector.views.funnels import Funnels
 from services.projector.views.leads import Leads
 from services.projector.views.messages import Messages
 from services.projector.views.notifications import Notifications
@@ -32,4 +33,5 @@ ALL_VIEWS: tuple[View, ...] = (
     BulkRefusals(),
     Notifications(),
     Audit(),
+    Funnels(),
 )

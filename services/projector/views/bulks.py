@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from services.projector.event import Event
 from services.projector.ops import Ops
-from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, FUNNEL, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.plain import plain, plain_fields
 from services.projector.views.view import Keys, View, on
 
-_OTHERS = LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE | ORGANIZATION
+_OTHERS = FUNNEL | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE | ORGANIZATION
 
 
 class Bulks(View):

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Document, Ops
-from services.projector.views.ignored import BULK, LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, FUNNEL, LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.plain import plain
 from services.projector.views.view import Keys, View, on
 
 _COUNTED = ("sent", "opened", "clicked", "replied", "bounced", "conversions", "failed", "skipped")
@@ -18,13 +19,18 @@ def kind_of_channel(channel: str) -> str:
     return "email" if channel == "null" else channel
 
 
+def _waits_for_start(start_at: str | None) -> dict[str, Any]:
+    """A pending enrollment begins at a moment, else by hand."""
+    return {"kind": "start", "until": moment(start_at), "why": None}
+
+
 class Enrollments(View):
     """A document per enrollment. ``steps`` is keyed by execution, because a map can be changed entry by entry;
     ``changes`` says who changed its status, when and why; ``tries`` of a step which attempts ended without a send.
     """
 
     name = "enrollments"
-    version = 2
+    version = 3
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("started_at", -1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("started_at", -1)),
@@ -33,6 +39,7 @@ class Enrollments(View):
     )
     ignored = (
         BULK
+        | FUNNEL
         | LEAD
         | TASK
         | SEQUENCE
@@ -54,7 +61,8 @@ class Enrollments(View):
                 "reason": None,
                 "by": data.get("by"),
                 "current_step": None,
-                "waiting_for": None if data.get("plan") else {"kind": "start", "until": None, "why": None},
+                "waiting_for": None if data.get("plan") else _waits_for_start(data.get("start_at")),
+                "bulk_id": data.get("bulk_id"),
                 "next": None,
                 "counts": dict.fromkeys(_COUNTED, 0),
                 "started_at": event.at,
@@ -68,10 +76,17 @@ class Enrollments(View):
         )
         _plan(document, data.get("plan"))
 
+    @on("enrollment.start_refused.v1")
+    def start_refused(self, event: Event, ops: Ops) -> None:
+        why = plain(event.data["why"])
+        self.of_subject(event, ops).set(
+            {"reason": why["rule"], "waiting_for": {"kind": "start", "until": None, "why": why}}
+        )
+
     @on("enrollment.activated.v1")
     def activated(self, event: Event, ops: Ops) -> None:
         document = self.of_subject(event, ops)
-        document.set({"status": "active"})
+        document.set({"status": "active", "reason": None})
         document.add_to_set("changes", [_change(event, "active")])
         _plan(document, event.data["plan"])
 

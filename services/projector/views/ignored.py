@@ -34,6 +34,7 @@ ENROLLMENT = frozenset(
     {
         "enrollment.started.v1",
         "enrollment.activated.v1",
+        "enrollment.start_refused.v1",
         "enrollment.step_postponed.v1",
         "enrollment.advanced.v1",
         "enrollment.replanned.v1",
@@ -93,6 +94,8 @@ SEQUENCE = frozenset(
         "sequence.restored.v1",
         "sequence.braked.v1",
         "sequence.released.v1",
+        "sequence.assigned_to_funnels.v1",
+        "sequence.unassigned_from_funnels.v1",
     }
 )
 ORGANIZATION = frozenset(
@@ -122,4 +125,16 @@ BULK = frozenset(
         "bulk.undone.v1",
     }
 )
-EVERYTHING = BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE | ORGANIZATION
+FUNNEL = frozenset(
+    {
+        "funnel.created.v1",
+        "funnel.renamed.v1",
+        "funnel.switched.v1",
+        "funnel.fallback_chosen.v1",
+        "funnel.sequences_assigned.v1",
+        "funnel.sequences_unassigned.v1",
+        "funnel.form_opened.v1",
+        "funnel.form_closed.v1",
+    }
+)
+EVERYTHING = FUNNEL | BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE | ORGANIZATION

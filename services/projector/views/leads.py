@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Derivation, Join, Ops, Union
-from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, ORGANIZATION, SEQUENCE, TASK
-from services.projector.views.plain import plain_fields
+from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, FUNNEL, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.plain import plain, plain_fields
 from services.projector.views.view import Keys, View, on
 from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
 from shared.persistence.search import tokens
@@ -25,11 +25,13 @@ class Leads(View):
     """A document per lead. Personal fields are None once the lead is erased."""
 
     name = "leads"
-    version = 3
+    version = 4
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("captured_at", -1), ("_id", 1)),
         (("organization_id", 1), ("search", 1), ("captured_at", -1)),
         (("organization_id", 1), ("status", 1), ("captured_at", -1)),
+        (("organization_id", 1), ("erased", 1), ("status", 1), ("captured_at", -1)),
+        (("organization_id", 1), ("temperature", 1), ("captured_at", -1)),
         (("organization_id", 1), ("score", -1), ("_id", 1)),
         (("organization_id", 1), ("name", 1), ("_id", 1)),
         (("organization_id", 1), ("last_activity_at", -1), ("_id", 1)),
@@ -41,6 +43,7 @@ class Leads(View):
     )
     ignored = (
         BULK
+        | FUNNEL
         | ENGAGEMENT
         | TASK
         | SEQUENCE
@@ -48,8 +51,6 @@ class Leads(View):
         | (ENROLLMENT - {"enrollment.engagement_noted.v1"})
         | {
             "lead.identity_clashed.v1",
-            "lead.matched.v1",
-            "lead.not_matched.v1",
             "lead.joined_sequence.v1",
             "lead.left_sequence.v1",
             "lead.note_logged.v1",
@@ -79,6 +80,7 @@ class Leads(View):
                 "captured_at": event.at,
                 "last_activity_at": event.at,
                 "meeting_at": None,
+                "match": None,
                 "converted": False,
                 "erased": False,
             },
@@ -97,6 +99,12 @@ class Leads(View):
         document = self.of_subject(event, ops)
         document.set(fields)
         document.derive(_DERIVED)
+
+    @on("lead.matched.v1", "lead.not_matched.v1")
+    def matched(self, event: Event, ops: Ops) -> None:
+        """The newest answer of matching: the sequence chosen, or None, and why; by sequence why it was not chosen."""
+        answer = {"sequence_id": event.data.get("sequence_id"), "at": event.at, "why": plain(event.data["why"])}
+        self.of_subject(event, ops).set({"match": {**answer, "refused": plain(event.data.get("refused") or {})}})
 
     @on("lead.scored.v1")
     def scored(self, event: Event, ops: Ops) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Document, Ops
-from services.projector.views.ignored import BULK, LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, FUNNEL, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.view import Keys, Partial, View, on
 
 #: Signal -> field that holds the moment of the first one that counts.
@@ -40,6 +40,7 @@ class Messages(View):
     )
     ignored = (
         BULK
+        | FUNNEL
         | LEAD
         | TASK
         | SEQUENCE
@@ -47,6 +48,7 @@ class Messages(View):
         | {
             "enrollment.started.v1",
             "enrollment.activated.v1",
+            "enrollment.start_refused.v1",
             "enrollment.step_postponed.v1",
             "enrollment.advanced.v1",
             "enrollment.replanned.v1",

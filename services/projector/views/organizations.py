@@ -6,21 +6,21 @@ from typing import ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Ops
-from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, FUNNEL, LEAD, SEQUENCE, TASK
 from services.projector.views.plain import plain_fields
 from services.projector.views.view import Keys, View, on
 from shared.events.definition import QuietHours
 
-_SETTINGS = ("name", "timezone", "postal_address", "windows", "quiet_hours", "limits")
+_SETTINGS = ("name", "timezone", "postal_address", "windows", "quiet_hours", "limits", "max_open_enrollments")
 
 
 class Organizations(View):
     """A document per organization; its id is the organization's own word."""
 
     name = "organizations"
-    version = 2
+    version = 3
     indexes: ClassVar[tuple[Keys, ...]] = ((("member_emails", 1),), (("key_hashes", 1),))
-    ignored = BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE
+    ignored = BULK | FUNNEL | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE
 
     @on("organization.founded.v1")
     def founded(self, event: Event, ops: Ops) -> None:
@@ -37,6 +37,7 @@ class Organizations(View):
                 "calendars": {},
                 "limits": {},
                 "score_rules": {},
+                "max_open_enrollments": 0,
                 "members": {},
                 "member_emails": [],
                 "api_keys": {},

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Derivation, Document, FirstOf, Ops
-from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, FUNNEL, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.plain import plain
 from services.projector.views.view import Keys, View, on
 from shared.events.outline import count_steps, estimated_minutes, sequence_type
@@ -30,7 +30,7 @@ class Sequences(View):
     """
 
     name = "sequences"
-    version = 2
+    version = 3
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("created_at", -1), ("_id", 1)),
         (("organization_id", 1), ("updated_at", -1), ("_id", 1)),
@@ -41,7 +41,7 @@ class Sequences(View):
         (("organization_id", 1), ("creator", 1), ("created_at", -1)),
         (("organization_id", 1), ("draft_status", 1), ("created_at", -1)),
     )
-    ignored = BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION
+    ignored = BULK | FUNNEL | LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION
 
     @on("sequence.drafted.v1")
     def drafted(self, event: Event, ops: Ops) -> None:
@@ -55,6 +55,7 @@ class Sequences(View):
                 "published": None,
                 **_outline("published", None),
                 "deleted": None,
+                "funnels": [],
                 "creator": "ai" if ((event.data["definition"].get("ai") or {}).get("suggested")) else "person",
                 "copied_from": event.data.get("copied_from"),
                 "created_at": event.at,
@@ -92,7 +93,16 @@ class Sequences(View):
             "version": event.data["version"],
         }
         document = self._changed(event, ops, fields)
+        document.add_to_set("funnels", definition.get("trigger", {}).get("funnels") or ())
         document.add_to_set("versions", [{"version": event.data["version"], "published_at": event.at}])
+
+    @on("sequence.assigned_to_funnels.v1")
+    def assigned(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).add_to_set("funnels", event.data["funnel_ids"])
+
+    @on("sequence.unassigned_from_funnels.v1")
+    def unassigned(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).remove_from_set("funnels", event.data["funnel_ids"])
 
     @on("sequence.paused.v1")
     def paused(self, event: Event, ops: Ops) -> None:
@@ -153,7 +163,9 @@ class SequenceVersions(View):
     name = "sequence_versions"
     version = 1
     indexes: ClassVar[tuple[Keys, ...]] = ((("sequence_id", 1), ("version", -1)),)
-    ignored = BULK | LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION | (SEQUENCE - {"sequence.published.v1"})
+    ignored = (
+        BULK | FUNNEL | LEAD | ENROLLMENT | ENGAGEMENT | TASK | ORGANIZATION | (SEQUENCE - {"sequence.published.v1"})
+    )
 
     @on("sequence.published.v1")
     def published(self, event: Event, ops: Ops) -> None:

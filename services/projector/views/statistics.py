@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from services.projector.event import Event
 from services.projector.ops import Ops
-from services.projector.views.ignored import BULK, SEQUENCE
+from services.projector.views.ignored import BULK, FUNNEL, SEQUENCE
 from services.projector.views.view import Keys, View, on
 
 #: Events that count as they are: topic -> figure.
@@ -48,6 +48,7 @@ class Statistics(View):
     indexes: ClassVar[tuple[Keys, ...]] = ((("organization_id", 1), ("scope", 1), ("bucket", 1)),)
     ignored = (
         BULK
+        | FUNNEL
         | SEQUENCE
         | {
             "lead.details_merged.v1",
@@ -68,6 +69,7 @@ class Statistics(View):
             "lead.joined_sequence.v1",
             "lead.left_sequence.v1",
             "enrollment.activated.v1",
+            "enrollment.start_refused.v1",
             "enrollment.step_postponed.v1",
             "enrollment.advanced.v1",
             "enrollment.replanned.v1",

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Ops
-from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, LEAD, ORGANIZATION, SEQUENCE
+from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, FUNNEL, LEAD, ORGANIZATION, SEQUENCE
 from services.projector.views.view import Keys, View, on
 
 _CONTENT = ("subject", "html", "text", "preheader")
@@ -27,7 +27,7 @@ class Tasks(View):
         (("organization_id", 1), ("sequence_id", 1), ("status", 1), ("draft", 1), ("due_at", 1), ("_id", 1)),
         (("lead_id", 1), ("due_at", 1)),
     )
-    ignored = BULK | ENROLLMENT | ENGAGEMENT | SEQUENCE | ORGANIZATION | (LEAD - {"lead.erased.v1"})
+    ignored = BULK | FUNNEL | ENROLLMENT | ENGAGEMENT | SEQUENCE | ORGANIZATION | (LEAD - {"lead.erased.v1"})
 
     @on("task.opened.v1")
     def opened(self, event: Event, ops: Ops) -> None:

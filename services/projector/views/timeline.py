@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from services.projector.event import Event
 from services.projector.ops import Ops
-from services.projector.views.ignored import BULK, ORGANIZATION, SEQUENCE
+from services.projector.views.ignored import BULK, FUNNEL, ORGANIZATION, SEQUENCE
 from services.projector.views.plain import plain
 from services.projector.views.view import Keys, View, on
 
@@ -36,6 +36,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "lead.erased.v1": (),
     "enrollment.started.v1": ("version", "by", "why"),
     "enrollment.activated.v1": (),
+    "enrollment.start_refused.v1": ("why",),
     "enrollment.step_postponed.v1": ("plan",),
     "enrollment.advanced.v1": ("plan",),
     "enrollment.replanned.v1": ("plan", "why"),
@@ -133,6 +134,7 @@ class Timeline(View):
     )
     ignored = (
         BULK
+        | FUNNEL
         | SEQUENCE
         | ORGANIZATION
         | {

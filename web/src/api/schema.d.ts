@@ -586,6 +586,158 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/funnels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Funnels
+         * @description Funnels by name.
+         */
+        get: operations["funnels_funnels"];
+        put?: never;
+        /**
+         * Create
+         * @description Makes a funnel; one that exists gets the name.
+         */
+        post: operations["funnels_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/funnels/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Assign
+         * @description The sequence takes leads of the funnel.
+         */
+        post: operations["funnels_assign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/funnels/bulk-assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Assign Many
+         * @description Assigns, or takes away, many at once, all or none.
+         */
+        post: operations["funnels_assign_many"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/funnels/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drawn
+         * @description Funnels and sequences as nodes, assignments and fallbacks as edges.
+         */
+        get: operations["funnels_drawn"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/funnels/unassign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Unassign
+         * @description The sequence takes leads of the funnel no more.
+         */
+        post: operations["funnels_unassign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/funnels/{funnel_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Funnel
+         * @description A funnel.
+         */
+        get: operations["funnels_funnel"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change
+         * @description Renames a funnel, switches automatic enrolment, chooses the sequence for leads that no other takes.
+         */
+        patch: operations["funnels_change"];
+        trace?: never;
+    };
+    "/api/v1/funnels/{funnel_id}/form": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Open Form
+         * @description Opens the funnel's web form, or changes it. Pages post to ``/api/v1/forms/{form_key}``; the key is no secret.
+         */
+        put: operations["funnels_open_form"];
+        post?: never;
+        /**
+         * Close Form
+         * @description Closes the web form: its key takes no more leads.
+         */
+        delete: operations["funnels_close_form"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{job_id}": {
         parameters: {
             query?: never;
@@ -624,6 +776,27 @@ export interface paths {
          * @description The same intake as a funnel's, with the answer waited for.
          */
         post: operations["leads_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leads/pipeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Pipeline
+         * @description A column per status with its count and first page; ``GET leads?status=…&cursor=…`` goes on. Leads without a
+         *     status are the column null, which ``GET leads?status=`` lists. Takes the filters of the list of leads.
+         */
+        get: operations["pipeline_pipeline"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1353,26 +1526,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/senders/{sender_id}/release": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Release Sender
-         * @description Lets it go on after it has stopped itself; what was counted until then counts no more.
-         */
-        post: operations["organization_release_sender"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/sequences": {
         parameters: {
             query?: never;
@@ -1530,6 +1683,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequences/{sequence_id}/funnels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Funnels Of
+         * @description The funnels whose leads a sequence takes; none: it takes leads of any.
+         */
+        get: operations["funnels_funnels_of"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences/{sequence_id}/preview": {
         parameters: {
             query?: never;
@@ -1564,26 +1737,6 @@ export interface paths {
          * @description Gives the draft back with feedback.
          */
         post: operations["sequences_reject"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/sequences/{sequence_id}/release": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Release
-         * @description Lets it go on after it has stopped itself; what was counted until then counts no more.
-         */
-        post: operations["sequences_release"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2004,14 +2157,6 @@ export interface components {
             title: string;
         };
         /**
-         * Assignment
-         * @description ``assignee`` None: nobody's.
-         */
-        Assignment: {
-            /** Assignee */
-            assignee: string | null;
-        };
-        /**
          * Attempt
          * @description An attempt that ended without a send. ``fault`` is None for a mere wait, ``transient`` for one that counts
          *     against the retries, ``permanent`` for one that no retry mends.
@@ -2094,46 +2239,19 @@ export interface components {
             username: string;
         };
         /**
-         * Brake
-         * @description When a sequence or sender stops itself: more bounces or complaints in 100 messages of the last ``hours``, of
-         *     which there must be ``min_sent``, or more messages than ``most_per_hour`` in an hour. None: that one is off.
+         * BulkAssignment
+         * @description Every sequence to every funnel; ``assign`` False takes the assignments away.
          */
-        Brake: {
+        BulkAssignment: {
             /**
-             * Bounce Percent
-             * @default 10
+             * Assign
+             * @default true
              */
-            bounce_percent: number | null;
-            /**
-             * Complaint Percent
-             * @default 2
-             */
-            complaint_percent: number | null;
-            /**
-             * Hours
-             * @default 24
-             */
-            hours: number;
-            /**
-             * Min Sent
-             * @default 50
-             */
-            min_sent: number;
-            /** Most Per Hour */
-            most_per_hour?: number | null;
-        };
-        /**
-         * Braked
-         * @description Why something has stopped itself: the rule (``bounce_rate``, ``complaint_rate``, ``volume``) and what was
-         *     counted.
-         */
-        Braked: {
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            why: components["schemas"]["Reason"];
+            assign: boolean;
+            /** Funnel Ids */
+            funnel_ids: string[];
+            /** Sequence Ids */
+            sequence_ids: string[];
         };
         /**
          * BulkEnrollment
@@ -2155,7 +2273,7 @@ export interface components {
              * Start
              * @default true
              */
-            start: boolean;
+            start: boolean | components["schemas"]["StartAt"];
         };
         /**
          * CalendarChange
@@ -2735,6 +2853,18 @@ export interface components {
             temperature?: string | null;
         };
         /**
+         * FunnelChange
+         * @description Absent fields stay; ``fallback`` null takes the fallback sequence away.
+         */
+        FunnelChange: {
+            /** Auto */
+            auto?: boolean | null;
+            /** Fallback */
+            fallback?: string | null;
+            /** Name */
+            name?: string | null;
+        };
+        /**
          * GoalConfig
          * @description The enrollment has reached what it was for. The stop rule ``goal`` decides what follows.
          */
@@ -2954,7 +3084,7 @@ export interface components {
         };
         /**
          * NewEnrollment
-         * @description ``start`` False leaves it pending until started by hand.
+         * @description ``start`` False leaves it pending until started by hand, ``{"at": …}`` until that moment.
          */
         NewEnrollment: {
             /**
@@ -2971,7 +3101,38 @@ export interface components {
              * Start
              * @default true
              */
-            start: boolean;
+            start: boolean | components["schemas"]["StartAt"];
+        };
+        /**
+         * NewForm
+         * @description ``origins``: sites that may post from a browser (none: any). ``renew``: another key, the old one ends.
+         */
+        NewForm: {
+            /**
+             * Origins
+             * @default []
+             */
+            origins: string[];
+            /** Redirect To */
+            redirect_to?: string | null;
+            /**
+             * Renew
+             * @default false
+             */
+            renew: boolean;
+        };
+        /**
+         * NewFunnel
+         * @description ``funnel_id`` is the word that the funnel's messages carry.
+         */
+        NewFunnel: {
+            /** Funnel Id */
+            funnel_id: string;
+            /**
+             * Name
+             * @default
+             */
+            name: string;
         };
         /**
          * NewLead
@@ -3027,15 +3188,6 @@ export interface components {
              * @default true
              */
             active: boolean;
-            /**
-             * @default {
-             *       "bounce_percent": 10,
-             *       "complaint_percent": 2,
-             *       "hours": 24,
-             *       "min_sent": 50
-             *     }
-             */
-            brake: components["schemas"]["Brake"];
             /**
              * Email
              * Format: email
@@ -3162,6 +3314,11 @@ export interface components {
         /** OrganizationChange */
         OrganizationChange: {
             limits?: components["schemas"]["Limits"] | null;
+            /**
+             * Max Open Enrollments
+             * @description Of one lead at a time; 0: as many as there are.
+             */
+            max_open_enrollments?: number | null;
             /** Name */
             name?: string | null;
             /** Postal Address */
@@ -3485,15 +3642,6 @@ export interface components {
              */
             active: boolean;
             /**
-             * @default {
-             *       "bounce_percent": 10,
-             *       "complaint_percent": 2,
-             *       "hours": 24,
-             *       "min_sent": 50
-             *     }
-             */
-            brake: components["schemas"]["Brake"];
-            /**
              * Email
              * Format: email
              */
@@ -3512,8 +3660,6 @@ export interface components {
             ai: components["schemas"]["Badge"] | null;
             /** Audience */
             audience: string;
-            /** @description Set while it has stopped itself. */
-            braked?: components["schemas"]["Braked"] | null;
             /** Category */
             category: string;
             /** Copied From */
@@ -3600,13 +3746,8 @@ export interface components {
             owner?: string | null;
             /**
              * @default {
-             *       "brake": {
-             *         "bounce_percent": 10,
-             *         "complaint_percent": 2,
-             *         "hours": 24,
-             *         "min_sent": 50
-             *       },
              *       "channel_windows": {},
+             *       "exclusive": false,
              *       "limits": {},
              *       "manual_advance": true,
              *       "max_retries": 3,
@@ -3656,17 +3797,9 @@ export interface components {
          * @description ``timezone`` is ``lead``, ``organization`` or a name of the tz database. Empty ``windows`` mean any hour; those
          *     of ``channel_windows`` hold for one channel, besides. ``send_time`` ``optimised`` moves a message to the hour at
          *     which the lead, or the organization's leads, answer most: inside every window, and at most a day later.
+         *     ``exclusive`` True: a lead in it is in no other sequence; a word: in no other of that group.
          */
         SequenceSettings: {
-            /**
-             * @default {
-             *       "bounce_percent": 10,
-             *       "complaint_percent": 2,
-             *       "hours": 24,
-             *       "min_sent": 50
-             *     }
-             */
-            brake: components["schemas"]["Brake"];
             /**
              * Channel Windows
              * @default {}
@@ -3674,6 +3807,11 @@ export interface components {
             channel_windows: {
                 [key: string]: components["schemas"]["Window"][];
             };
+            /**
+             * Exclusive
+             * @default false
+             */
+            exclusive: boolean | string;
             /** Holidays */
             holidays?: string | null;
             /** @default {} */
@@ -3843,8 +3981,6 @@ export interface components {
             ai: components["schemas"]["Badge"] | null;
             /** Audience */
             audience: string;
-            /** @description Set while it has stopped itself. */
-            braked?: components["schemas"]["Braked"] | null;
             /** Category */
             category: string;
             /** Created At */
@@ -3949,6 +4085,14 @@ export interface components {
             overdue_after_hours: number;
             /** Title */
             title: string;
+        };
+        /** StartAt */
+        StartAt: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
         };
         /**
          * StatusChange
@@ -4384,6 +4528,7 @@ export interface components {
         /**
          * Trigger
          * @description Which leads a sequence takes. Empty lists match every lead; with ``start`` ``manual`` none is taken by itself.
+         *     ``start_at``: a lead taken before that moment waits for it.
          */
         Trigger: {
             conditions?: components["schemas"]["Condition"] | null;
@@ -4416,6 +4561,8 @@ export interface components {
              * @enum {string}
              */
             start: "auto" | "manual";
+            /** Start At */
+            start_at?: string | null;
             /**
              * Statuses
              * @default []
@@ -4614,6 +4761,24 @@ export interface components {
              * @enum {string}
              */
             unit: "minutes" | "hours" | "days" | "weeks";
+        };
+        /** Assignment */
+        services__gateway__routes__funnels__Assignment: {
+            /** Funnel Id */
+            funnel_id: string;
+            /**
+             * Sequence Id
+             * Format: uuid
+             */
+            sequence_id: string;
+        };
+        /**
+         * Assignment
+         * @description ``assignee`` None: nobody's.
+         */
+        services__gateway__routes__tasks__Assignment: {
+            /** Assignee */
+            assignee: string | null;
         };
     };
     responses: never;
@@ -5924,6 +6089,397 @@ export interface operations {
             };
         };
     };
+    funnels_funnels: {
+        parameters: {
+            query?: {
+                /** @description Those whose leads this sequence takes. */
+                sequence_id?: string | null;
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description A field; with - in front, descending. */
+                sort?: string | null;
+                /** @description Words, or beginnings of words. */
+                q?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DocumentPage"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    funnels_create: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewFunnel"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    funnels_assign: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["services__gateway__routes__funnels__Assignment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    funnels_assign_many: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BulkAssignment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    funnels_drawn: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    funnels_unassign: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["services__gateway__routes__funnels__Assignment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    funnels_funnel: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                funnel_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    funnels_change: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                funnel_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FunnelChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    funnels_open_form: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                funnel_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewForm"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    funnels_close_form: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                funnel_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     operations_job: {
         parameters: {
             query?: {
@@ -5964,20 +6520,26 @@ export interface operations {
     leads_leads: {
         parameters: {
             query?: {
-                status?: string | null;
-                source?: string | null;
-                funnel_id?: string | null;
-                temperature?: string | null;
-                owner?: string | null;
-                tag?: string | null;
-                email?: string | null;
                 limit?: number;
                 /** @description Opaque mark of the next page. */
                 cursor?: string | null;
                 /** @description A field; with - in front, descending. */
                 sort?: string | null;
-                /** @description Words, or beginnings of words. */
                 q?: string | null;
+                status?: string | null;
+                temperature?: string | null;
+                source?: string | null;
+                funnel_id?: string | null;
+                tag?: string | null;
+                owner?: string | null;
+                email?: string | null;
+                timezone?: string | null;
+                locale?: string | null;
+                score_min?: number | null;
+                score_max?: number | null;
+                converted?: boolean | null;
+                captured_from?: string | null;
+                captured_to?: string | null;
                 /** @description Wait (at most 5 s) until the view has reached this position. */
                 min_position?: string | null;
             };
@@ -6036,6 +6598,61 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pipeline_pipeline: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description A field; with - in front, descending. */
+                sort?: string | null;
+                q?: string | null;
+                status?: string | null;
+                temperature?: string | null;
+                source?: string | null;
+                funnel_id?: string | null;
+                tag?: string | null;
+                owner?: string | null;
+                email?: string | null;
+                timezone?: string | null;
+                locale?: string | null;
+                score_min?: number | null;
+                score_max?: number | null;
+                converted?: boolean | null;
+                captured_from?: string | null;
+                captured_to?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items"];
                 };
             };
             /** @description A problem document (RFC 9457). */
@@ -7612,43 +8229,6 @@ export interface operations {
             };
         };
     };
-    organization_release_sender: {
-        parameters: {
-            query?: {
-                /** @description Wait (at most 5 s) until the view has reached this position. */
-                min_position?: string | null;
-            };
-            header?: {
-                /** @description Same key, same answer; for 24 hours. */
-                "idempotency-key"?: string | null;
-            };
-            path: {
-                sender_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Created"];
-                };
-            };
-            /** @description A problem document (RFC 9457). */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     sequences_sequences: {
         parameters: {
             query?: {
@@ -8091,6 +8671,43 @@ export interface operations {
             };
         };
     };
+    funnels_funnels_of: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     trials_preview: {
         parameters: {
             query?: {
@@ -8152,43 +8769,6 @@ export interface operations {
                 "application/json": components["schemas"]["Rejection"];
             };
         };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Created"];
-                };
-            };
-            /** @description A problem document (RFC 9457). */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    sequences_release: {
-        parameters: {
-            query?: {
-                /** @description Wait (at most 5 s) until the view has reached this position. */
-                min_position?: string | null;
-            };
-            header?: {
-                /** @description Same key, same answer; for 24 hours. */
-                "idempotency-key"?: string | null;
-            };
-            path: {
-                sequence_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
         responses: {
             /** @description Successful Response */
             200: {
@@ -8692,7 +9272,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Assignment"];
+                "application/json": components["schemas"]["services__gateway__routes__tasks__Assignment"];
             };
         };
         responses: {
