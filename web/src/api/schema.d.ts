@@ -1526,6 +1526,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/senders/{sender_id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Release Sender
+         * @description Lets it go on after it has stopped itself; what was counted until then counts no more.
+         */
+        post: operations["organization_release_sender"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences": {
         parameters: {
             query?: never;
@@ -1737,6 +1757,26 @@ export interface paths {
          * @description Gives the draft back with feedback.
          */
         post: operations["sequences_reject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/{sequence_id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Release
+         * @description Lets it go on after it has stopped itself; what was counted until then counts no more.
+         */
+        post: operations["sequences_release"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2237,6 +2277,48 @@ export interface components {
             password: string;
             /** Username */
             username: string;
+        };
+        /**
+         * Brake
+         * @description When a sequence or sender stops itself: more bounces or complaints in 100 messages of the last ``hours``, of
+         *     which there must be ``min_sent``, or more messages than ``most_per_hour`` in an hour. None: that one is off.
+         */
+        Brake: {
+            /**
+             * Bounce Percent
+             * @default 10
+             */
+            bounce_percent: number | null;
+            /**
+             * Complaint Percent
+             * @default 2
+             */
+            complaint_percent: number | null;
+            /**
+             * Hours
+             * @default 24
+             */
+            hours: number;
+            /**
+             * Min Sent
+             * @default 50
+             */
+            min_sent: number;
+            /** Most Per Hour */
+            most_per_hour?: number | null;
+        };
+        /**
+         * Braked
+         * @description Why something has stopped itself: the rule (``bounce_rate``, ``complaint_rate``, ``volume``) and what was
+         *     counted.
+         */
+        Braked: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            why: components["schemas"]["Reason"];
         };
         /**
          * BulkAssignment
@@ -3189,6 +3271,15 @@ export interface components {
              */
             active: boolean;
             /**
+             * @default {
+             *       "bounce_percent": 10,
+             *       "complaint_percent": 2,
+             *       "hours": 24,
+             *       "min_sent": 50
+             *     }
+             */
+            brake: components["schemas"]["Brake"];
+            /**
              * Email
              * Format: email
              */
@@ -3642,6 +3733,15 @@ export interface components {
              */
             active: boolean;
             /**
+             * @default {
+             *       "bounce_percent": 10,
+             *       "complaint_percent": 2,
+             *       "hours": 24,
+             *       "min_sent": 50
+             *     }
+             */
+            brake: components["schemas"]["Brake"];
+            /**
              * Email
              * Format: email
              */
@@ -3660,6 +3760,8 @@ export interface components {
             ai: components["schemas"]["Badge"] | null;
             /** Audience */
             audience: string;
+            /** @description Set while it has stopped itself. */
+            braked?: components["schemas"]["Braked"] | null;
             /** Category */
             category: string;
             /** Copied From */
@@ -3746,6 +3848,12 @@ export interface components {
             owner?: string | null;
             /**
              * @default {
+             *       "brake": {
+             *         "bounce_percent": 10,
+             *         "complaint_percent": 2,
+             *         "hours": 24,
+             *         "min_sent": 50
+             *       },
              *       "channel_windows": {},
              *       "exclusive": false,
              *       "limits": {},
@@ -3800,6 +3908,15 @@ export interface components {
          *     ``exclusive`` True: a lead in it is in no other sequence; a word: in no other of that group.
          */
         SequenceSettings: {
+            /**
+             * @default {
+             *       "bounce_percent": 10,
+             *       "complaint_percent": 2,
+             *       "hours": 24,
+             *       "min_sent": 50
+             *     }
+             */
+            brake: components["schemas"]["Brake"];
             /**
              * Channel Windows
              * @default {}
@@ -3981,6 +4098,8 @@ export interface components {
             ai: components["schemas"]["Badge"] | null;
             /** Audience */
             audience: string;
+            /** @description Set while it has stopped itself. */
+            braked?: components["schemas"]["Braked"] | null;
             /** Category */
             category: string;
             /** Created At */
@@ -8229,6 +8348,43 @@ export interface operations {
             };
         };
     };
+    organization_release_sender: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sender_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sequences_sequences: {
         parameters: {
             query?: {
@@ -8769,6 +8925,43 @@ export interface operations {
                 "application/json": components["schemas"]["Rejection"];
             };
         };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sequences_release: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             /** @description Successful Response */
             200: {
