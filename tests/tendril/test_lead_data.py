@@ -107,7 +107,7 @@ async def test_receipts_count_what_is_still_held_and_the_last_is_clean(mongo_url
         "dead_letters": 0,
         "mailbox": 1,
     }
-    gone = {"email": None, "phone": None, "first_name": None, "custom_fields": {}}
+    gone: dict[str, Any] = {"email": None, "phone": None, "first_name": None, "custom_fields": {}}
     await (await views.collection("leads")).update_one({"_id": str(LEAD)}, {"$set": gone})
     for view, field in (("timeline", "personal"), ("tasks", "title")):
         await (await views.collection(view)).update_many({"lead_id": str(LEAD)}, {"$set": {field: None}})
