@@ -6,14 +6,15 @@ The views are asked again and again rather than one event awaited: a letter may 
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import structlog
 
+from shared.persistence.erasure import KEPT_BY_GATEWAY
 from shared.persistence.mongo import Database, is_unavailable
 from shared.persistence.views import ViewReader
 
 EVERY_SECONDS = 60.0
-COLLECTIONS = ("dead_letters", "mailbox")
 #: Leads looked up in one query.
 BATCH = 1_000
 
@@ -37,11 +38,19 @@ class Erasure:
                     _log.error("erased leads not forgotten", exc_info=error)
             await asyncio.sleep(EVERY_SECONDS)
 
+    async def forget(self, lead_id: UUID) -> int:
+        """Deletes what is kept of one lead, who was erased just now; how many documents that were."""
+        deleted = 0
+        for name in KEPT_BY_GATEWAY:
+            found = await self._database.collection(name).delete_many({"lead_id": str(lead_id)})
+            deleted += found.deleted_count
+        return deleted
+
     async def sweep(self) -> int:
         """Deletes what is kept of erased leads; how many documents that were."""
         leads = await self._views.collection("leads")
         deleted = 0
-        for name in COLLECTIONS:
+        for name in KEPT_BY_GATEWAY:
             documents = self._database.collection(name)
             named = [each for each in await documents.distinct("lead_id") if isinstance(each, str)]
             for some in (named[start : start + BATCH] for start in range(0, len(named), BATCH)):

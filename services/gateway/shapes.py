@@ -159,6 +159,19 @@ class NotificationPage(Shape):
     next_cursor: str | None
 
 
+class ErasurePlace(Shape):
+    """``left``: documents that still hold something personal."""
+
+    place: str
+    left: int
+
+
+class ErasureState(Shape):
+    erased: bool
+    complete: bool
+    places: list[ErasurePlace]
+
+
 class Unread(Shape):
     unread: int
 

@@ -15,7 +15,7 @@ MODULES = {
     "doctor": "tendril.cli.doctor",
     "member": "tendril.cli.member",
     "api-key": "tendril.cli.api_key",
-    "leads": "tendril.cli.leads",
+    "leads": "tendril.cli.lead_data",  # and tendril.cli.leads
     "events": "tendril.cli.events",
     "views": "tendril.cli.views",
     "dead": "tendril.cli.dead",

@@ -20,6 +20,7 @@ from shared.clock import load_clock
 from shared.events.lead import LeadBody, LeadCreated
 from shared.events.message import reasons_of
 from shared.identity import InvalidIdentity, normalise_email, normalise_phone
+from shared.lead_csv import unguarded
 from shared.messaging.topology import LEADS
 from shared.settings import Settings
 from tendril.cli.links import Broker, broker
@@ -163,7 +164,7 @@ def _lead(cells: dict[str, Any]) -> dict[str, Any]:
     consent: dict[str, bool] = {}
     custom: dict[str, Any] = {}
     for column, cell in cells.items():
-        name, value = (column or "").strip().lower(), (cell or "").strip()
+        name, value = (column or "").strip().lower(), unguarded((cell or "").strip())
         if not name or not value:
             continue
         if name == "tags":

@@ -10,11 +10,12 @@ from pathlib import Path
 import httpx
 
 from services.gateway.deadletters import EXCERPT
-from services.gateway.erasure import COLLECTIONS, Erasure
+from services.gateway.erasure import Erasure
 from services.gateway.openapi import document
 from services.gateway.wiring import build
 from shared.clock import SystemClock
 from shared.messaging.publisher import Publisher
+from shared.persistence.erasure import KEPT_BY_GATEWAY
 from shared.settings import load_settings
 from tendril.embedded.ports import free_port
 from tests.gateway.conftest import LEAD, NOW, SEQUENCE, Gateway
@@ -173,9 +174,9 @@ async def test_what_is_kept_of_an_erased_lead_goes(gateway: Gateway) -> None:
     other = str(SEQUENCE)
     await gateway.put("leads", {"_id": str(LEAD), "erased": True}, {"_id": other, "erased": False})
     database = gateway.service.parts.database
-    for name in COLLECTIONS:
+    for name in KEPT_BY_GATEWAY:
         kept = [{"_id": f"{name}{number}", "lead_id": of} for number, of in enumerate((str(LEAD), other, None))]
         await database.collection(name).insert_many(kept)
-    assert await Erasure(database, gateway.service.parts.views).sweep() == len(COLLECTIONS)
-    for name in COLLECTIONS:
+    assert await Erasure(database, gateway.service.parts.views).sweep() == len(KEPT_BY_GATEWAY)
+    for name in KEPT_BY_GATEWAY:
         assert [each["lead_id"] for each in await database.collection(name).find({}).to_list()] == [other, None]

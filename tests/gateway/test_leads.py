@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from shared.events import Envelope
 from shared.events.activity import LogCall, LogEmail, LogMeeting, LogNote
 from shared.events.lead import AssignLead, ConvertLead, EditLead
-from shared.events.query import Answer, Problem
-from tests.gateway.conftest import ADMIN, LEAD, Gateway
+from shared.events.query import Answer, Problem, QueryAggregateEvents
+from shared.ids import derived_id
+from tests.gateway.conftest import ADMIN, ENROLLMENT, LEAD, Gateway, enrollment_document, lead_document
 
 PATH = f"/api/v1/leads/{LEAD}"
 AT = "2026-11-20T09:00:00Z"
@@ -109,3 +114,63 @@ async def test_identities_are_spelled_in_one_way_and_a_taken_one_is_named_as_it_
     gateway.write_side.answer = lambda _: Answer(ok=False, problem=problem)
     answer = await gateway.http.patch(PATH, json=body, headers=gateway.key())
     assert answer.json()["errors"] == [{"field": "email", "problem": "names another lead"}]
+
+
+async def test_leads_are_exported_as_a_file_without_formulas(gateway: Gateway) -> None:
+    await gateway.put(
+        "leads",
+        lead_document(0, first_name="=1+1", status="New"),
+        lead_document(1, status="Old"),
+        lead_document(2, erased=True),
+        lead_document(3, organization_id="other"),
+    )
+    answer = await gateway.http.get("/api/v1/leads/export", headers=gateway.key())
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert {row["email"] for row in rows} == {"lead0@example.com", "lead1@example.com"}
+    assert "'=1+1" in [row["first_name"] for row in rows]
+    narrowed = await gateway.http.get("/api/v1/leads/export", params={"status": "Old"}, headers=gateway.key())
+    assert len(narrowed.text.splitlines()) == 2
+
+
+async def test_a_persons_own_data_is_gathered_from_everywhere(gateway: Gateway) -> None:
+    own = {"lead_id": str(LEAD), "position": 1}
+    await gateway.put("leads", lead_document(0))
+    await gateway.put("enrollments", enrollment_document())
+    await gateway.put("tasks", {"_id": str(UUID(int=9)), "title": "Call", **own})
+    await gateway.put("messages", {"_id": "m", "enrollment_id": str(ENROLLMENT), "execution": 1, **own})
+    await gateway.put("timeline", {"_id": 1, "kind": "lead.replied", "personal": {"text": "Yes"}, **own})
+    ledger = gateway.service.parts.ledger.collection("dispatches")
+    await ledger.insert_one({"_id": UUID(int=5), "organization_id": "demo", "lead_id": LEAD, "message": {"text": "Hi"}})
+    mail = {"_id": "mail", "organization_id": "demo", "lead_id": str(LEAD), "subject": "Hello"}
+    await gateway.own.collection("mailbox").insert_one(mail)
+
+    def answer(envelope: Envelope) -> Answer:
+        assert isinstance(envelope.message, QueryAggregateEvents)
+        of = str(envelope.message.aggregate_id)
+        theirs = [{"subject": of, "organizationid": each} for each in ("demo", "other")]
+        return Answer(ok=True, result={"events": theirs})
+
+    gateway.write_side.answer = answer
+    held = (await gateway.http.get(f"{PATH}/data", headers=gateway.key())).json()
+    assert held["lead"]["email"] == "lead0@example.com"
+    assert held["as_sent"][0]["message"] == {"text": "Hi"}
+    assert held["timeline"][0]["personal"] == {"text": "Yes"}
+    assert held["mailbox"][0]["subject"] == "Hello"
+    streams = [str(LEAD), str(ENROLLMENT), str(UUID(int=9)), str(derived_id("engagement", ENROLLMENT, 1))]
+    assert [event["subject"] for event in held["events"]] == streams
+    assert {event["organizationid"] for event in held["events"]} == {"demo"}
+    assert (await gateway.http.get(f"{PATH}/data", headers=gateway.key("other"))).status_code == 404
+
+
+async def test_an_erasure_says_what_is_still_held(gateway: Gateway) -> None:
+    await gateway.put("leads", lead_document(0, erased=False))
+    await gateway.own.collection("mailbox").insert_one({"organization_id": "demo", "lead_id": str(LEAD)})
+    state = (await gateway.http.get(f"{PATH}/erasure", headers=gateway.key())).json()
+    assert (state["erased"], state["complete"]) == (False, False)
+    assert (await gateway.http.post(f"{PATH}/erase", headers=gateway.key())).status_code == 200
+    gone = {"email": None, "name": None, "erased": True}
+    await gateway.views.collection("leads.g1").update_one({"_id": str(LEAD)}, {"$set": gone})
+    state = (await gateway.http.get(f"{PATH}/erasure", headers=gateway.key())).json()
+    assert state["complete"], state
+    assert {each["place"] for each in state["places"]} >= {"ledger", "mailbox", "dead_letters", "view leads"}

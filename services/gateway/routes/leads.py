@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from services.gateway import present
 from services.gateway.context import Context, may
+from services.gateway.erasure import Erasure
 from services.gateway.errors import BadRequest, Invalid, Refused
 from services.gateway.filters import Filtered
 from services.gateway.lead_fields import checked
@@ -163,5 +164,7 @@ async def assign(lead_id: UUID, body: Ownership, context: Context = may("leads:w
 
 @router.post("/{lead_id}/erase", response_model=Created)
 async def erase(lead_id: UUID, context: Context = may("leads:erase")) -> Response:
-    """Forgets the person; nothing brings the data back."""
-    return await context.change(lambda _: orders.EraseLead(lead_id=lead_id))
+    """Forgets the person; nothing brings the data back. ``GET leads/{id}/erasure`` tells how far it is."""
+    answer = await context.change(lambda _: orders.EraseLead(lead_id=lead_id))
+    await Erasure(context.parts.database, context.parts.views).forget(lead_id)
+    return answer

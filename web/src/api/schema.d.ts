@@ -782,6 +782,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/leads/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description Leads as a CSV file in the columns that an import reads. A cell that a spreadsheet would take for a formula has
+         *     an apostrophe in front.
+         */
+        get: operations["lead_data_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/leads/pipeline": {
         parameters: {
             query?: never;
@@ -888,6 +909,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/leads/{lead_id}/data": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Data
+         * @description Everything that is held on a person, as JSON: fields, enrollments, tasks, messages as they were sent, timeline,
+         *     and the lead's events from the log in clear.
+         */
+        get: operations["lead_data_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/leads/{lead_id}/emails": {
         parameters: {
             query?: never;
@@ -919,9 +961,29 @@ export interface paths {
         put?: never;
         /**
          * Erase
-         * @description Forgets the person; nothing brings the data back.
+         * @description Forgets the person; nothing brings the data back. ``GET leads/{id}/erasure`` tells how far it is.
          */
         post: operations["leads_erase"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leads/{lead_id}/erasure": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Erasure
+         * @description How far an erasure is: what is still held, place by place. The log gave up its part with the order itself.
+         */
+        get: operations["lead_data_erasure"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2872,6 +2934,25 @@ export interface components {
             /** Version */
             version: number;
             waiting_for: components["schemas"]["WaitingFor"] | null;
+        };
+        /**
+         * ErasurePlace
+         * @description ``left``: documents that still hold something personal.
+         */
+        ErasurePlace: {
+            /** Left */
+            left: number;
+            /** Place */
+            place: string;
+        };
+        /** ErasureState */
+        ErasureState: {
+            /** Complete */
+            complete: boolean;
+            /** Erased */
+            erased: boolean;
+            /** Places */
+            places: components["schemas"]["ErasurePlace"][];
         };
         /**
          * Execution
@@ -6730,6 +6811,49 @@ export interface operations {
             };
         };
     };
+    lead_data_export: {
+        parameters: {
+            query?: {
+                /** @description Words, or beginnings of words. */
+                q?: string | null;
+                status?: string | null;
+                source?: string | null;
+                funnel_id?: string | null;
+                temperature?: string | null;
+                owner?: string | null;
+                tag?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A CSV file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     pipeline_pipeline: {
         parameters: {
             query?: {
@@ -6986,6 +7110,43 @@ export interface operations {
             };
         };
     };
+    lead_data_data: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                lead_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     activities_log_email: {
         parameters: {
             query?: {
@@ -7051,6 +7212,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    lead_data_erasure: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                lead_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasureState"];
                 };
             };
             /** @description A problem document (RFC 9457). */
