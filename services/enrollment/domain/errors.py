@@ -33,7 +33,6 @@ DomainError
     ├── InvalidDraft
     ├── InvalidSettings
     ├── BulkTooLarge
-    ├── ChannelNotSetUp
     └── Unreachable
 """
 
@@ -277,13 +276,6 @@ class InvalidDraft(Invalid):
 
     code = "invalid_draft"
     title = "The draft has errors"
-
-
-class ChannelNotSetUp(Invalid):
-    """A step uses a channel that cannot send yet."""
-
-    code = "channel_not_set_up"
-    title = "A channel is not set up"
 
 
 class InvalidSettings(Invalid):

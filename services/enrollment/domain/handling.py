@@ -256,14 +256,17 @@ def _record_sequence(order: Order, sequence_id: UUID, events: Iterator[Event]) -
 
 def _check(order: Order, definition: SequenceDefinition, *, publishes: bool = False) -> None:
     """Raises InvalidDefinition; what is only unwise is told in the answer. To be published, every message needs a
-    sender besides.
+    sender and a channel that somebody serves besides.
     """
     errors, warnings = definition_check.validate(definition, order.facts)
-    senderless = definition_check.without_sender(definition, order.work.find_organization())
+    unready = [
+        *definition_check.without_sender(definition, order.work.find_organization()),
+        *definition_check.not_set_up(definition, order.work.world.serves),
+    ]
     if publishes:
-        errors += senderless
+        errors += unready
     else:
-        warnings += senderless
+        warnings += unready
     if errors:
         raise InvalidDefinition("; ".join(f"{each['field']}: {each['problem']}" for each in errors), errors=errors)
     order.work.result["warnings"] = warnings
