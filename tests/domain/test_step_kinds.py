@@ -263,7 +263,7 @@ def test_organization_windows_do_not_hold_webhooks_back() -> None:
     assert scenario.event(StepDue).valid_until == T + timedelta(hours=1)
 
 
-# --- channels -----------------------------------------------------------------------------------------------------------
+# --- channels ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["sms", "whatsapp"])
