@@ -32,6 +32,7 @@ from services.gateway.routes import (
     performance,
     pipeline,
     sequences,
+    snippets,
     tasks,
     trials,
 )
@@ -46,6 +47,7 @@ _MODULES = (
     calendars,
     performance,
     sequences,
+    snippets,
     trials,
     enrollments,
     bulks,

@@ -31,6 +31,7 @@ DomainError
     ├── InvalidLead
     ├── InvalidOutcome
     ├── InvalidDraft
+    ├── InvalidSnippet
     ├── InvalidSettings
     ├── BulkTooLarge
     └── Unreachable
@@ -276,6 +277,13 @@ class InvalidDraft(Invalid):
 
     code = "invalid_draft"
     title = "The draft has errors"
+
+
+class InvalidSnippet(Invalid):
+    """What the snippet says cannot be sent."""
+
+    code = "invalid_snippet"
+    title = "The snippet has errors"
 
 
 class InvalidSettings(Invalid):
