@@ -26,6 +26,7 @@ from services.enrollment.domain import (
     replanning,
     sequence,
     signals,
+    snippets,
     task_orders,
     watchdogs,
 )
@@ -383,7 +384,7 @@ _ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Ite
     organization_events.IssueApiKey: organization.issue_api_key,
     organization_events.RevokeApiKey: lambda state, command: organization.revoke_api_key(state, command.key_id),
     organization_events.SetCalendar: organization.set_calendar,
-    organization_events.RemoveSnippet: lambda state, command: organization.remove_snippet(state, command.name),
+    organization_events.RemoveSnippet: lambda state, command: snippets.remove_snippet(state.snippets, command.name),
 }
 
 
@@ -405,7 +406,7 @@ def _set_sender(order: Order, command: organization_events.SetSender) -> None:
 @_handles(organization_events.SetSnippet)
 def _set_snippet(order: Order, command: organization_events.SetSnippet) -> None:
     facts = order.facts.get("", definition_check.ContentFacts())
-    _record_organization(order, organization.set_snippet(order.work.organization(), command, facts))
+    _record_organization(order, snippets.set_snippet(order.work.organization().snippets, command, facts))
 
 
 @_handles(organization_events.SuppressAddress)

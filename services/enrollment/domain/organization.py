@@ -8,9 +8,8 @@ from datetime import datetime
 from uuid import UUID
 
 from services.enrollment.domain.calendars import EVERYBODY, Calendar, calendar, of_sender
-from services.enrollment.domain.content_check import ContentFacts, finding
-from services.enrollment.domain.errors import InvalidSettings, InvalidSnippet, LastAdmin, MemberExists, UnknownTarget
-from services.enrollment.domain.snippets import Snippet, faults
+from services.enrollment.domain.errors import InvalidSettings, LastAdmin, MemberExists, UnknownTarget
+from services.enrollment.domain.snippets import Snippet, snippets_after
 from services.enrollment.domain.windows import QUIET_CHANNELS, Hours, days_off, hours_around, zone_named
 from shared.events.definition import Brake, Limits, QuietHours, RampUp, Window
 from shared.events.message import Event
@@ -36,7 +35,6 @@ from shared.events.organization import (
     SetMember,
     SetOrganization,
     SetSender,
-    SetSnippet,
     SnippetRemoved,
     SnippetSet,
 )
@@ -198,13 +196,6 @@ def _sender(state: Organization, event: SenderSet | SenderBraked | SenderRelease
     return replace(state, senders={**state.senders, account.sender_id: account})
 
 
-def _snippets(state: Organization, event: SnippetSet | SnippetRemoved) -> dict[str, Snippet]:
-    snippets = {name: snippet for name, snippet in state.snippets.items() if name != event.name}
-    if isinstance(event, SnippetSet):
-        snippets[event.name] = Snippet(event.text, event.html)
-    return snippets
-
-
 def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
     """The state after an event. An event it does not know leaves it as it is."""
     match event:
@@ -227,7 +218,7 @@ def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
         case SenderSet() | SenderBraked() | SenderReleased():
             state = _sender(state, event)
         case SnippetSet() | SnippetRemoved():
-            state = replace(state, snippets=_snippets(state, event))
+            state = replace(state, snippets=snippets_after(state.snippets, event))
         case AddressSuppressed():
             state = replace(state, suppressed={**state.suppressed, (event.channel, event.address_hash): event.reason})
         case AddressUnsuppressed():
@@ -397,27 +388,6 @@ def _account(known: SenderAccount | None, said: SetSender | SenderSet, ramp_from
         braked=known.braked if known is not None else None,
         releases=known.releases if known is not None else 0,
     )
-
-
-def set_snippet(state: Organization, command: SetSnippet, facts: ContentFacts) -> Iterator[Event]:
-    """Raises InvalidSnippet for unknown tags, faults of syntax, and snippets within it."""
-    errors = [
-        finding(place, f"uses the unknown tag {tag}") for place, tags in facts.unknown_tags.items() for tag in tags
-    ]
-    errors += [finding(place, fault) for place, fault in facts.faults.items()]
-    for place in ("text", "html"):
-        errors += [finding(place, fault) for fault in faults(getattr(command, place) or "", {}, allowed=False)]
-    if errors:
-        raise InvalidSnippet("; ".join(f"{each['field']}: {each['problem']}" for each in errors), errors=errors)
-    if state.snippets.get(command.name) != Snippet(command.text, command.html):
-        yield SnippetSet(name=command.name, text=command.text, html=command.html)
-
-
-def remove_snippet(state: Organization, name: str) -> Iterator[Event]:
-    """Raises UnknownTarget."""
-    if name not in state.snippets:
-        raise UnknownTarget("snippet", name)
-    yield SnippetRemoved(name=name)
 
 
 def suppress(state: Organization, channel: str, address_hash: str, reason: str, now: datetime) -> Iterator[Event]:

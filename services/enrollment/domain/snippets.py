@@ -10,6 +10,11 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import NamedTuple
 
+from services.enrollment.domain.content_check import ContentFacts, finding
+from services.enrollment.domain.errors import InvalidSnippet, UnknownTarget
+from shared.events.message import Event
+from shared.events.organization import SetSnippet, SnippetRemoved, SnippetSet
+
 _TAG = re.compile(r"\{\{-?\s*snippets\.([a-z][a-z0-9_]{0,63})\s*-?\}\}")
 _MENTION = re.compile(r"\{[{%][^{}]*\bsnippets\b[^{}]*[%}]\}")
 
@@ -51,3 +56,35 @@ def expanded(text: str, known: Mapping[str, Snippet], *, html: bool) -> str:
         return snippet.html if snippet.html is not None else escape(snippet.text, quote=False).replace("\n", "<br>")
 
     return _TAG.sub(put_in, text)
+
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+
+def set_snippet(known: Mapping[str, Snippet], command: SetSnippet, facts: ContentFacts) -> Iterator[Event]:
+    """Raises InvalidSnippet for unknown tags, faults of syntax, and snippets within it."""
+    errors = [
+        finding(place, f"uses the unknown tag {tag}") for place, tags in facts.unknown_tags.items() for tag in tags
+    ]
+    errors += [finding(place, fault) for place, fault in facts.faults.items()]
+    for place in ("text", "html"):
+        errors += [finding(place, fault) for fault in faults(getattr(command, place) or "", {}, allowed=False)]
+    if errors:
+        raise InvalidSnippet("; ".join(f"{each['field']}: {each['problem']}" for each in errors), errors=errors)
+    if known.get(command.name) != Snippet(command.text, command.html):
+        yield SnippetSet(name=command.name, text=command.text, html=command.html)
+
+
+def remove_snippet(known: Mapping[str, Snippet], name: str) -> Iterator[Event]:
+    """Raises UnknownTarget."""
+    if name not in known:
+        raise UnknownTarget("snippet", name)
+    yield SnippetRemoved(name=name)
+
+
+def snippets_after(known: Mapping[str, Snippet], event: SnippetSet | SnippetRemoved) -> dict[str, Snippet]:
+    """The organization's snippets after an event."""
+    snippets = {name: snippet for name, snippet in known.items() if name != event.name}
+    if isinstance(event, SnippetSet):
+        snippets[event.name] = Snippet(event.text, event.html)
+    return snippets

@@ -72,62 +72,6 @@ class Statistics(View):
     version = 2
     indexes: ClassVar[tuple[Keys, ...]] = ((("organization_id", 1), ("scope", 1), ("bucket", 1)),)
     ignored = EVERYTHING - _FIGURES.keys() - _COUNTED
-    ignored = (
-        BULK
-        | FUNNEL
-        | SEQUENCE
-        | {
-            "lead.details_merged.v1",
-            "lead.identity_clashed.v1",
-            "lead.matched.v1",
-            "lead.not_matched.v1",
-            "lead.scored.v1",
-            "lead.tagged.v1",
-            "lead.assigned.v1",
-            "lead.call_logged.v1",
-            "lead.meeting_logged.v1",
-            "lead.email_logged.v1",
-            "lead.note_logged.v1",
-            "lead.resubscribed.v1",
-            "lead.address_suppressed.v1",
-            "lead.replied.v1",
-            "lead.went_away.v1",
-            "lead.joined_sequence.v1",
-            "lead.left_sequence.v1",
-            "enrollment.activated.v1",
-            "enrollment.start_refused.v1",
-            "enrollment.step_postponed.v1",
-            "enrollment.advanced.v1",
-            "enrollment.replanned.v1",
-            "enrollment.step_stop_requested.v1",
-            "enrollment.watchdog_rang.v1",
-            "enrollment.conversion_attributed.v1",
-            "enrollment.step_taken.v1",
-            "enrollment.step_handed_to_person.v1",
-            "enrollment.step_done_by_person.v1",
-            "enrollment.step_approved.v1",
-            "enrollment.step_overdue.v1",
-            "enrollment.note_left.v1",
-            "enrollment.members_notified.v1",
-            "engagement.signal_received.v1",
-            "task.snoozed.v1",
-            "task.assigned.v1",
-            "task.withdrawn.v1",
-            "task.draft_edited.v1",
-            "organization.founded.v1",
-            "organization.settings_set.v1",
-            "organization.calendar_set.v1",
-            "organization.member_added.v1",
-            "organization.member_set.v1",
-            "organization.api_key_issued.v1",
-            "organization.api_key_revoked.v1",
-            "organization.sender_set.v1",
-            "organization.snippet_set.v1",
-            "organization.snippet_removed.v1",
-            "organization.address_suppressed.v1",
-            "organization.address_unsuppressed.v1",
-        }
-    )
 
     @on(*_FIGURES)
     def plain_figure(self, event: Event, ops: Ops) -> None:
