@@ -8,6 +8,8 @@ from services.enrollment.domain.world import World
 from shared.persistence.eventstore import (
     BulkRow,
     CatalogueRow,
+    CompanyRow,
+    CompanyStop,
     Effects,
     EventStore,
     FigureRow,
@@ -49,4 +51,6 @@ def effects_of(decision: Decision, world: World, store: EventStore) -> Effects:
         figures=[FigureRow(*figure) for figure in rows.figures],
         catalogue=[CatalogueRow(*listing) for listing in rows.catalogue],
         bulks=[BulkRow(*mark) for mark in rows.bulks],
+        companies=[CompanyRow(*company) for company in rows.companies],
+        company_stops=[CompanyStop(*stop) for stop in rows.company_stops],
     )

@@ -21,6 +21,7 @@ from services.enrollment.domain.enrollment import (
     stands_at,
 )
 from shared.events.enrollment import (
+    CompanyStopAsked,
     EngagementNoted,
     EnrollmentActivated,
     EnrollmentAdvanced,
@@ -292,6 +293,10 @@ def _resumed(state: Enrollment, event: EnrollmentResumed, _at: datetime) -> Enro
     )
 
 
+def _company_asked(state: Enrollment, event: CompanyStopAsked, _at: datetime) -> Enrollment:
+    return replace(state, company_asked=state.company_asked | {event.signal})
+
+
 def _completed(state: Enrollment, _event: EnrollmentCompleted, _at: datetime) -> Enrollment:
     return replace(state, status=Status.COMPLETED, reason=None, plan=None, paused_until=None)
 
@@ -323,6 +328,7 @@ _APPLY: dict[type[Event], Callable[[Enrollment, Any, datetime], Enrollment]] = {
     StepOverdue: _overdue,
     EngagementNoted: _noted,
     EnrollmentPaused: _paused,
+    CompanyStopAsked: _company_asked,
     EnrollmentResumed: _resumed,
     EnrollmentCompleted: _completed,
     EnrollmentExited: _exited,

@@ -11,8 +11,10 @@ from uuid import UUID
 
 from services.enrollment.domain.brake import TOLD_BY, counted
 from services.enrollment.domain.bulk import Bulk
+from services.enrollment.domain.company import company_hash
 from services.enrollment.domain.enrollment import Enrollment, InFlight, Status
 from services.enrollment.domain.handling import Decision
+from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.quotas import (
     UNBOUNDED,
     limits_of,
@@ -27,6 +29,7 @@ from services.enrollment.domain.watchdogs import round_delay
 from services.enrollment.domain.work import IdentityClaim, Wake
 from services.enrollment.domain.world import World
 from shared.events.enrollment import (
+    CompanyStopAsked,
     ConversionAttributed,
     EngagementNoted,
     StepDeferred,
@@ -92,6 +95,25 @@ class Listing(NamedTuple):
     version: int
 
 
+class Company(NamedTuple):
+    """The company a lead is of, as the organization's keyed hash."""
+
+    lead_id: UUID
+    organization_id: str
+    hash: str
+
+
+class CompanyToStop(NamedTuple):
+    """The other leads of a company that a sequence's stop rule reaches."""
+
+    enrollment_id: UUID
+    signal: str
+    organization_id: str
+    sequence_id: UUID
+    do: str
+    hash: str
+
+
 class BulkMark(NamedTuple):
     """A bulk that is being carried out, or is so no more."""
 
@@ -121,6 +143,8 @@ class Rows:
     figures: list[Figure] = field(default_factory=list)
     erased: list[UUID] = field(default_factory=list)
     bulks: list[BulkMark] = field(default_factory=list)
+    companies: list[Company] = field(default_factory=list)
+    company_stops: list[CompanyToStop] = field(default_factory=list)
 
 
 def rows_of(decision: Decision, world: World) -> Rows:
@@ -138,6 +162,12 @@ def rows_of(decision: Decision, world: World) -> Rows:
             _quotas(rows, before if isinstance(before, Enrollment) else None, state, decision, world)
         elif isinstance(state, Sequence):
             rows.catalogue.append(Listing(state.organization_id, state.id, state.status, state.version))
+        elif isinstance(state, Lead):
+            known = decision.before.get(aggregate_id)
+            if state.company and state.company != (known.company if isinstance(known, Lead) else None):
+                hashed = company_hash(world, state.organization_id, state.company)
+                if hashed is not None:
+                    rows.companies.append(Company(state.id, state.organization_id, hashed))
         elif isinstance(state, Bulk):
             rows.bulks.append(BulkMark(state.organization_id, state.id, state.status == "running"))
     for enrollment_id in decision.retimed - decision.states.keys():
@@ -290,6 +320,19 @@ def _marks(rows: Rows, decision: Decision) -> None:
                 rows.suppressions_gone.append((change.organization_id, change.event.channel, change.event.address_hash))
             case LeadErased():
                 rows.erased.append(change.id)
+            case CompanyStopAsked():
+                state, event = decision.states[change.id], change.event
+                assert isinstance(state, Enrollment)
+                rows.company_stops.append(
+                    CompanyToStop(
+                        change.id,
+                        event.signal,
+                        change.organization_id,
+                        state.sequence_id,
+                        event.do,
+                        event.company_hash,
+                    )
+                )
 
 
 def _figures(rows: Rows, decision: Decision) -> None:

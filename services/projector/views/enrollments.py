@@ -44,7 +44,12 @@ class Enrollments(View):
         | TASK
         | SEQUENCE
         | ORGANIZATION
-        | {"engagement.signal_received.v1", "enrollment.note_left.v1", "enrollment.members_notified.v1"}
+        | {
+            "engagement.signal_received.v1",
+            "enrollment.company_stop_asked.v1",
+            "enrollment.note_left.v1",
+            "enrollment.members_notified.v1",
+        }
     )
 
     @on("enrollment.started.v1")

@@ -51,6 +51,7 @@ class Messages(View):
             "enrollment.start_refused.v1",
             "enrollment.step_postponed.v1",
             "enrollment.advanced.v1",
+            "enrollment.company_stop_asked.v1",
             "enrollment.replanned.v1",
             "enrollment.step_skipped.v1",
             "enrollment.step_taken.v1",

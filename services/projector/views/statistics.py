@@ -72,6 +72,7 @@ class Statistics(View):
             "enrollment.start_refused.v1",
             "enrollment.step_postponed.v1",
             "enrollment.advanced.v1",
+            "enrollment.company_stop_asked.v1",
             "enrollment.replanned.v1",
             "enrollment.step_stop_requested.v1",
             "enrollment.watchdog_rang.v1",
