@@ -8,6 +8,7 @@ import contextlib
 import sys
 from collections import Counter
 from pathlib import Path
+from uuid import UUID
 
 import orjson
 
@@ -79,9 +80,7 @@ class Writer:
         enrollment_id = answers[0].result["enrollment_id"]
         step = {"enrollment_id": enrollment_id, "execution": 1, "attempt": 1}
         await self.send(WakeTimer.model_validate({**step, "timer_class": TimerClass.FIRST_TOUCH}), "wake")
-        dispatch = dispatch_id(
-            "demo", WakeTimer.model_validate({**step, "timer_class": "first_touch"}).enrollment_id, 1, "a"
-        )
+        dispatch = dispatch_id("demo", UUID(enrollment_id), 1, "a")
         sent = {**step, "dispatch_id": dispatch, "sent_at": self.clock.now()}
         await self.send(RecordSent.model_validate(sent), "sent")
         signal = {"enrollment_id": enrollment_id, "execution": 1, "signal": "replied", "at": self.clock.now()}
