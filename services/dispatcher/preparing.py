@@ -12,13 +12,13 @@ from services.dispatcher.message import Outbound, compose, from_document, mail_a
 from services.dispatcher.outcomes import Ending, RejectedEnding, UndressedEnding
 from services.dispatcher.states import Claim, Step
 from services.dispatcher.stops import keys_of
-from services.dispatcher.text_message import KINDS as TEXT_KINDS
 from services.dispatcher.text_message import compose_text
 from shared.clock import Clock
 from shared.events import Envelope, InvalidMessage
 from shared.events.dispatch import DressedStep
 from shared.rendering.errors import BrokenContent, MissingValues
 from shared.rendering.message import render_step
+from shared.rendering.plain import TEXT_KINDS
 from shared.tokens import Tokens
 
 
@@ -43,7 +43,7 @@ class Preparer:
             assert step.lead_id is not None, "steps without a lead are refused on arrival"
             links = StepLinks(self.tokens, self.tracking_url, step, step.lead_id)
             if dressed.webhook is not None:
-                return compose_call(dressed, dressed.webhook, step, links)
+                return compose_call(dressed, step, links)
             if not by_mail:
                 return compose_text(dressed, links)
             rendered = render_step(dressed, links, derive_text=mime)

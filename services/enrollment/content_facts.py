@@ -17,7 +17,7 @@ from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
 
 #: Names that stand for a value by themselves. ``lead.<field>`` and ``custom_fields.<name>`` are known besides.
 KNOWN_TAGS = frozenset({*PERSONAL_FIELDS, *PLAIN_FIELDS, "name", "score", "tags", "unsubscribe_url", "postal_address"})
-NAMESPACES = frozenset({"lead", "custom_fields", "sender"})
+NAMESPACES = frozenset({"lead", "custom_fields", "sender", "snippets"})
 LEAD_FIELDS = KNOWN_TAGS | {"custom_fields"}
 
 _OLD_TAG = re.compile(r"(?<![{%])\{([a-z_][a-z0-9_]*)\}(?!\})")
@@ -26,14 +26,15 @@ _environment = Environment()
 
 def read_content(definition: SequenceDefinition) -> dict[str, ContentFacts]:
     """Facts by step id, for steps in whose texts something is wrong."""
-    found = {step.step_id: _read(step) for step in walk(definition.steps)}
+    found = {step.step_id: read_texts(texts_of(step)) for step in walk(definition.steps)}
     return {step_id: facts for step_id, facts in found.items() if facts.unknown_tags or facts.faults}
 
 
-def _read(step: Step) -> ContentFacts:
+def read_texts(texts: Mapping[str, str]) -> ContentFacts:
+    """Facts of texts by their place."""
     unknown: dict[str, tuple[str, ...]] = {}
     faults: dict[str, str] = {}
-    for place, text in texts_of(step).items():
+    for place, text in texts.items():
         try:
             tags = tuple(dict.fromkeys(_unknown_tags(text)))
         except LiquidError as error:

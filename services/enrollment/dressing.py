@@ -14,6 +14,7 @@ from services.enrollment.domain.enrollment import Execution
 from services.enrollment.domain.flow import Version
 from services.enrollment.domain.identities import normalise_address
 from services.enrollment.domain.lead import Lead, contact_channel
+from services.enrollment.domain.snippets import expanded
 from services.enrollment.domain.task import Content
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.states import States
@@ -88,6 +89,10 @@ class Dresser:
             raise Undressable("the version has no such message step")
         config = step.config
         content = said(config, self._draft(execution), execution.starts_at if execution is not None else None)
+        content["content"] = {
+            name: expanded(text, organization.snippets, html=name == "html") if text else text
+            for name, text in content["content"].items()
+        }
         where = self._where(lead, due["channel"], config)
         sender = organization.sender_for(getattr(config, "sender", None))
         if sender is None and due["channel"] == "email":

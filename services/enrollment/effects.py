@@ -49,6 +49,7 @@ def effects_of(decision: Decision, world: World, store: EventStore) -> Effects:
         suppressions=[SuppressionRow(*suppression) for suppression in rows.suppressions],
         suppressions_gone=[SuppressionKey(*key) for key in rows.suppressions_gone],
         figures=[FigureRow(*figure) for figure in rows.figures],
+        figures_gone=list(rows.figures_gone),
         catalogue=[CatalogueRow(*listing) for listing in rows.catalogue],
         bulks=[BulkRow(*mark) for mark in rows.bulks],
         companies=[CompanyRow(*company) for company in rows.companies],

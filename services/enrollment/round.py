@@ -11,7 +11,7 @@ import orjson
 import structlog
 
 from services.enrollment.batch_world import BatchWorld
-from services.enrollment.content_facts import read_content
+from services.enrollment.content_facts import read_content, read_texts
 from services.enrollment.domain.definition_check import ContentFacts
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import handle
@@ -22,8 +22,10 @@ from services.enrollment.states import States
 from services.enrollment.telemetry import COMMANDS
 from shared.events.envelope import Envelope
 from shared.events.message import Message
+from shared.events.organization import SetSnippet
 from shared.events.query import Answer, Problem
 from shared.events.sequence import DraftSequence, EditSequence
+from shared.events.task import CONTENT_FIELDS, EditDraft
 from shared.ids import partition_of
 from shared.persistence.eventstore import Effects, EventStore, InboxKey, InboxRow, StoreUnavailable, SyncFailed
 
@@ -184,8 +186,17 @@ def cursor(position: int | None, partition: int | None) -> str | None:
 
 
 def facts_of(message: Message) -> dict[str, ContentFacts] | None:
-    """What a parser reads in a definition's content, before it is decided on."""
-    return read_content(message.definition) if isinstance(message, DraftSequence | EditSequence) else None
+    """What a parser reads in content, before it is decided on: by step id in a definition, else under the empty
+    name.
+    """
+    match message:
+        case DraftSequence() | EditSequence():
+            return read_content(message.definition)
+        case EditDraft():
+            return {"": read_texts({name: text for name in CONTENT_FIELDS if (text := getattr(message, name))})}
+        case SetSnippet():
+            return {"": read_texts({"text": message.text, **({"html": message.html} if message.html else {})})}
+    return None
 
 
 def problem_of(error: DomainError) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.gateway.commands import Commands
@@ -19,7 +20,9 @@ from shared.persistence.views import ViewReader
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """``database`` is the gateway's own, ``ledger`` the dispatchers' (read only)."""
+    """``database`` is the gateway's own, ``ledger`` the dispatchers' (read only). ``webhook_secret`` answers the secret
+    that an organization's webhooks are signed with.
+    """
 
     clock: Clock
     views: ViewReader
@@ -31,5 +34,6 @@ class Parts:
     dead_letters: DeadLetters
     notifications: Notifications
     queues: Queues
+    webhook_secret: Callable[[str], str]
     database: Database
     ledger: Database

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.gateway import performance
 from services.gateway.access import Scope
 from services.gateway.activities import described
 from services.gateway.lists import ids_of
 from shared.persistence.field_names import original_fields
+from shared.persistence.figures import Figures
 from shared.persistence.views import ViewReader
 
 _HIDDEN = frozenset({"_id", "organization_id", "partition", "position", "search", "tokens"})
-_STATS = (
-    "enrolled",
-    "completed",
-    "exited",
-    "sent",
-    "delivered",
-    "opened",
-    "clicked",
-    "replied",
-    "bounced",
-    "unsubscribed",
-    "failed",
-    "skipped",
-    "in_doubt",
-    "meetings",
-    "conversions",
-)
-
-
-def rate(part: int, whole: int) -> float:
-    """A share, 0 to 1, with four places; 0 of nothing."""
-    return round(min(part / whole, 1.0), 4) if whole > 0 else 0.0
-
-
-def rates(figures: Mapping[str, int]) -> dict[str, float]:
-    """Shares of what was sent."""
-    sent = figures.get("sent", 0)
-    signals = {"open": "opened", "click": "clicked", "reply": "replied", "bounce": "bounced"}
-    signals["unsubscribe"] = "unsubscribed"
-    return {name: rate(figures.get(figure, 0), sent) for name, figure in signals.items()}
 
 
 def position_of(document: Mapping[str, Any]) -> str:
@@ -61,28 +32,14 @@ def lead(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**shown(document), "custom_fields": original_fields(document.get("custom_fields"))}
 
 
-def stats_of(figures: Mapping[str, int], statuses: Mapping[str, int]) -> dict[str, Any]:
-    """A sequence's or step's figures; ``statuses`` counts enrollments by status now."""
-    return {
-        **{name: figures.get(name, 0) for name in _STATS},
-        "active": statuses.get("active", 0),
-        "paused": statuses.get("paused", 0),
-        "rates": rates(figures),
-    }
-
-
 async def stats_of_sequences(views: ViewReader, scope: Scope, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Figures of many sequences, with two queries."""
+    """Figures of many sequences, with one query."""
     if not ids:
         return {}
-    statistics = await views.collection("statistics")
-    scopes = {f"sequence:{each}": each for each in ids}
-    totals: dict[str, Counter[str]] = {each: Counter() for each in ids}
-    wanted = scope.filter({"scope": {"$in": list(scopes)}, "bucket": "all"})
-    for document in await statistics.find(wanted, {"scope": 1, "n": 1}).to_list():
-        totals[scopes[document["scope"]]].update(document.get("n", {}))
-    statuses = await statuses_of(views, scope, {"sequence_id": {"$in": list(ids)}}, "sequence_id")
-    return {each: stats_of(totals[each], statuses.get(each, {})) for each in ids}
+    trees = await Figures(views).ever(
+        scope.organization_id, [f"sequence:{each}" for each in ids], names=("n", "now", "reasons")
+    )
+    return {each: performance.of_sequence(trees[f"sequence:{each}"]) for each in ids}
 
 
 async def statuses_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -69,6 +69,7 @@ class Totals(Shape):
     sequences: int = 0
     sequences_active: int = 0
     sequences_pending: int = 0
+    enrollments_pending: int = 0
     enrollments_active: int = 0
     enrollments_paused: int = 0
     enrollments_completed: int = 0
@@ -85,6 +86,8 @@ class Rates(Shape):
     reply: float = 0.0
     bounce: float = 0.0
     unsubscribe: float = 0.0
+    complaint: float = 0.0
+    conversion: float = 0.0
 
 
 class Overview(Shape):
@@ -109,6 +112,48 @@ class TimeseriesPoint(Shape):
 
 class Timeseries(Shape):
     items: list[TimeseriesPoint]
+
+
+class HeatmapHour(Shape):
+    """One hour of the week, in the organization's zone; ``weekday`` 0 is Monday."""
+
+    weekday: int
+    hour: int
+    sent: int = 0
+    opened: int = 0
+    clicked: int = 0
+    replied: int = 0
+
+
+class Heatmap(Shape):
+    zone: str
+    items: list[HeatmapHour]
+
+
+class CohortWeek(Shape):
+    """What happened in the ``week``-th week (from 0) after each one's own beginning."""
+
+    week: int
+    enrolled: int = 0
+    sent: int = 0
+    opened: int = 0
+    clicked: int = 0
+    replied: int = 0
+    conversions: int = 0
+    completed: int = 0
+    exited: int = 0
+
+
+class Cohort(Shape):
+    """Those enrolled in the week that begins on the Monday ``began``."""
+
+    began: date
+    enrolled: int
+    weeks: list[CohortWeek]
+
+
+class Cohorts(Shape):
+    items: list[Cohort]
 
 
 class Activity(Shape):
@@ -197,12 +242,10 @@ class AuditPage(Shape):
     next_cursor: str | None
 
 
-class SequenceStats(Shape):
-    """Counts since the beginning; rates are shares of what was sent, 0 to 1."""
+class Counted(Shape):
+    """Counts since the beginning; rates are shares of what was sent, 0 to 1. What machines did stands apart."""
 
     enrolled: int = 0
-    active: int = 0
-    paused: int = 0
     completed: int = 0
     exited: int = 0
     sent: int = 0
@@ -212,11 +255,14 @@ class SequenceStats(Shape):
     replied: int = 0
     bounced: int = 0
     unsubscribed: int = 0
+    complained: int = 0
     failed: int = 0
     skipped: int = 0
     in_doubt: int = 0
     meetings: int = 0
     conversions: int = 0
+    machine_opened: int = 0
+    machine_clicked: int = 0
     rates: Rates = Rates()
 
 
@@ -240,6 +286,61 @@ class Braked(Shape):
 
     at: datetime
     why: Reason
+
+
+class SequenceStats(Counted):
+    """``enrolled`` are all ever assigned; ``pending``, ``active`` and ``paused`` those inside now."""
+
+    pending: int = 0
+    active: int = 0
+    paused: int = 0
+    exited_by_reason: dict[str, int] = {}
+    completion_rate: float = 0.0
+    success_rate: float = Field(default=0.0, description="Left by a reply, a meeting, a conversion or the goal.")
+    average_seconds_to_complete: int | None = None
+
+
+class SenderStats(Counted):
+    sender_id: str
+
+
+class SequencePerformance(SequenceStats):
+    senders: list[SenderStats]
+
+
+class StepStats(Counted):
+    step_id: str
+    name: str | None
+
+
+class StepStatsList(Shape):
+    items: list[StepStats]
+
+
+class VariantStats(Counted):
+    """``share`` is the mean of what is known of the measure's share, ``interval`` its 95 % credible interval.
+    ``earlier`` counts what the variant said before it was changed."""
+
+    variant_id: str
+    name: str
+    weight: int
+    share: float
+    interval: list[float]
+    probability_best: float
+    earlier: Counted | None
+
+
+class StepVariants(Shape):
+    step_id: str
+    name: str
+    measure: str
+    selection: dict[str, Any]
+    winner: dict[str, Any] | None
+    variants: list[VariantStats]
+
+
+class VariantStatsList(Shape):
+    items: list[StepVariants]
 
 
 class SequenceSummary(Shape):

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from shared.persistence.figures import Figures
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
 from shared.persistence.views import ViewReader
 from shared.settings import Settings
+from shared.webhook_signing import secret_of
 
 HOST = "127.0.0.1"
 GRACE_SECONDS = 5
@@ -169,6 +171,7 @@ async def build(settings: Settings, clock: Clock, **overrides: Any) -> GatewaySe
         dead_letters=DeadLetters(url, database, publisher, clock, directory),
         notifications=Notifications(database, views, clock),
         queues=Queues(url, settings.partitions),
+        webhook_secret=partial(secret_of, settings.secret_key_list[0]),
         database=database,
         ledger=mongo.database(f"{prefix}_ledger"),
     )

@@ -14,14 +14,15 @@ class Event:
 
     ``topic`` is the CloudEvent's ``type``. ``subject`` is the aggregate's id. ``at`` is business time, UTC.
     ``sequence_id`` is that of the
-    enrollment the event belongs to, None for events outside enrollments; most events do not carry it, so the reader of
-    the feed adds it.
+    enrollment the event belongs to, None for events outside enrollments; ``enrolled_at`` when that began. Most events
+    do not carry them, so the reader of the feed adds them; an event that carries the first may lack the second.
     """
 
     __slots__ = (
         "actor",
         "at",
         "data",
+        "enrolled_at",
         "lead_id",
         "organization_id",
         "partition",
@@ -49,6 +50,7 @@ class Event:
         at = datetime.fromisoformat(cloud_event["time"])
         self.at = at if at.tzinfo is UTC else at.astimezone(UTC)
         self.sequence_id = sequence_id
+        self.enrolled_at: datetime | None = None
 
     @property
     def kind(self) -> str:

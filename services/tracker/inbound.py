@@ -25,6 +25,7 @@ from services.tracker.errors import NotDurable
 from services.tracker.mails import header, parse
 from services.tracker.outbox import Outbox
 from services.tracker.replies import asks_to_stop, is_auto_reply, reply_text
+from services.tracker.returning import return_date
 from services.tracker.signals import mail_signal, mail_stop
 from shared.events import Envelope
 from shared.events.engagement import MAX_REPLY_TEXT, RecordSignal
@@ -100,14 +101,16 @@ def _from_report(report: Report, address: Address, at: datetime, key: str) -> li
 def _from_reply(message: Message, address: Address, at: datetime, key: str, *, empty_sender: bool) -> list[Envelope]:
     auto = is_auto_reply(message, empty_sender=empty_sender)
     text = reply_text(message)[:MAX_REPLY_TEXT]
+    subject = header(message, "Subject")[:MAX_SUBJECT]
     reply = _signal(
         address,
         at,
         "replied",
         "smtp_reply",
         auto_reply=auto,
-        subject=header(message, "Subject")[:MAX_SUBJECT] or None,
+        subject=subject or None,
         text=text or None,
+        returns_on=return_date(f"{subject}\n{text}", at.date()) if auto else None,
     )
     replied = mail_signal(reply, mail_key=key)
     if auto or not asks_to_stop(text):

@@ -15,6 +15,10 @@ from shared.events.why import Why
 CALENDAR_NAME = r"^(organization|sender:[a-z0-9][a-z0-9_-]{0,63}|member:[0-9a-f-]{36})$"
 Role = Literal["admin", "coach", "operator", "viewer"]
 
+#: A snippet's name, as it stands in a tag.
+SNIPPET_NAME = r"^[a-z][a-z0-9_]{0,63}$"
+MOST_SNIPPET = 20_000
+
 
 class FoundOrganization(Command):
     """Make an organization; one that exists already is left as it is."""
@@ -106,6 +110,23 @@ class ReleaseSender(Command):
     sender_id: str
 
 
+class SetSnippet(Command):
+    """A piece of content that messages share, named in them by ``{{ snippets.name }}``. ``html`` None: the text stands
+    in HTML too."""
+
+    TOPIC = "organization.set_snippet.v1"
+    name: str = Field(pattern=SNIPPET_NAME)
+    text: str = Field(min_length=1, max_length=MOST_SNIPPET)
+    html: str | None = Field(default=None, min_length=1, max_length=MOST_SNIPPET)
+
+
+class RemoveSnippet(Command):
+    """Steps that still name it are held until it is there again."""
+
+    TOPIC = "organization.remove_snippet.v1"
+    name: str = Field(pattern=SNIPPET_NAME)
+
+
 class SuppressAddress(Command):
     """``address`` is a full address or ``@domain``."""
 
@@ -178,6 +199,18 @@ class ApiKeyIssued(Event):
 class ApiKeyRevoked(Event):
     TOPIC = "organization.api_key_revoked.v1"
     key_id: UUID
+
+
+class SnippetSet(Event):
+    TOPIC = "organization.snippet_set.v1"
+    name: str
+    text: str
+    html: str | None = None
+
+
+class SnippetRemoved(Event):
+    TOPIC = "organization.snippet_removed.v1"
+    name: str
 
 
 class SenderSet(Event):

@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from typing import Any
 
 from shared.events.dispatch import DressedStep
-from shared.rendering.errors import BrokenContent, MissingValues
+from shared.rendering.errors import BrokenContent
 from shared.rendering.html_content import inline_styles, sanitise, text_of
 from shared.rendering.links import Links
-from shared.rendering.liquid_values import render, without_blanks
+from shared.rendering.plain import TEXT_KINDS, call_body, phone_text
+from shared.rendering.values import filled_parts, values_of
 
 MOST_SUBJECT_CHARACTERS = 998
 
@@ -41,14 +41,16 @@ class Rendered:
 
 
 def render_step(step: DressedStep, links: Links, *, derive_text: bool = True) -> Rendered:
-    """``derive_text`` False leaves the text of a message that has only HTML empty, for channels that show none.
+    """Of a message to a phone the text, of a call the body. ``derive_text`` False leaves the text of a message that has
+    only HTML empty, for channels that show none.
 
     Raises MissingValues with the names missing in any part, or BrokenContent.
     """
-    values = values_of(step, links)
-    parts, missing = _filled(step, values)
-    if missing:
-        raise MissingValues(sorted(missing))
+    if step.webhook is not None:
+        return Rendered("", None, call_body(step, links) or "")
+    if step.kind in TEXT_KINDS:
+        return Rendered("", None, phone_text(step, links).text)
+    parts = filled_parts(step, values_of(step, links))
     subject = (parts.get("subject") or "").strip()
     if _BREAKS.search(subject):
         raise BrokenContent("the subject holds a line break or a control character")
@@ -70,37 +72,6 @@ def _invited(step: DressedStep, parts: dict[str, str]) -> Invited | None:
         return None
     title, location, description = (parts.get(name, "").strip() for name in ("title", "location", "description"))
     return Invited(title, location, description, step.appointment.starts_at, step.appointment.ends_at)
-
-
-def values_of(step: DressedStep, links: Links) -> dict[str, Any]:
-    """What templates may name: the lead's fields and custom fields by themselves and under ``lead``, ``sender``, the
-    unsubscribe link.
-    """
-    lead = dict(step.lead)
-    custom = lead.pop("custom_fields", None)
-    fields = {**(custom if isinstance(custom, dict) else {}), **lead}
-    if not fields.get("name"):
-        fields["name"] = " ".join(str(fields[part]) for part in ("first_name", "last_name") if fields.get(part))
-    own = {
-        "lead": {**fields, "custom_fields": custom or {}},
-        "sender": {"name": step.sender.name, "email": step.sender.email},
-        "unsubscribe_url": links.unsubscribe,
-        "postal_address": step.postal_address,
-    }
-    return without_blanks({**fields, **own})
-
-
-def _filled(step: DressedStep, values: dict[str, Any]) -> tuple[dict[str, str], set[str]]:
-    parts: dict[str, str] = {}
-    missing: set[str] = set()
-    for name, template in step.content.items():
-        if template is None:
-            continue
-        try:
-            parts[name] = render(template, values, html=name == "html")
-        except MissingValues as error:
-            missing.update(error.names)
-    return parts, missing
 
 
 def _html_part(

@@ -84,9 +84,12 @@ async def channel(stack: AsyncExitStack, **more: Any) -> WebhookChannel:
 
 
 def call(url: str = "https://example.com/hook", body: str | None = None, **more: Any) -> Outbound:
-    step = dressed(kind="webhook", channel="webhook", address=url, content={"body": body}, **more.pop("step", {}))
+    asked = WebhookCall(url=url, method=more.pop("method", "POST"), headers=more.pop("headers", {}))
+    step = dressed(
+        kind="webhook", channel="webhook", address=url, content={"body": body}, webhook=asked, **more.pop("step", {})
+    )
     links = StepLinks(Tokens(KEYS), "http://t", step_of(step), LEAD)
-    return compose_call(step, WebhookCall(url=url, method=more.pop("method", "POST"), **more), step_of(step), links)
+    return compose_call(step, step_of(step), links)
 
 
 async def handed() -> None:

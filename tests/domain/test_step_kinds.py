@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from services.enrollment.domain.errors import InvalidDefinition
 from shared.events.definition import CONFIG_OF_KIND, Step
 from shared.events.enrollment import (
     EnrollmentExited,
@@ -24,8 +25,10 @@ from shared.events.enrollment import (
 from shared.events.kinds import StepKind
 from shared.events.lead import LeadDetailsMerged
 from shared.events.organization import SetOrganization, SetSender
+from shared.events.sequence import DraftSequence
 from shared.events.why import TimerClass
-from tests.domain.scenario import Scenario, T, days, email, in_flight
+from shared.ids import derived_id
+from tests.domain.scenario import Scenario, T, days, definition, email, in_flight
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "email": {"subject": "Hi", "text": "Hello"},
@@ -258,3 +261,24 @@ def test_organization_windows_do_not_hold_webhooks_back() -> None:
     scenario.when(SetOrganization(windows=[{"days": ["sun"], "start": "03:00", "end": "04:00"}]))  # type: ignore[list-item]
     assert scenario.wake().event(StepDue).due_at == T
     assert scenario.event(StepDue).valid_until == T + timedelta(hours=1)
+
+
+# --- channels ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sms", "whatsapp"])
+def test_a_channel_that_nobody_serves_is_named_when_a_sequence_is_to_go_live(kind: str) -> None:
+    scenario = Scenario(enrolled=False)
+    scenario.world.served = frozenset({"email", "webhook", "null"})
+    place = f"steps.{kind}.config.channel"
+    made = definition([step(kind)])
+    scenario.when(DraftSequence(sequence_id=derived_id("live", kind), definition=made, activate=True))
+    scenario.refused(InvalidDefinition)
+    assert scenario.error is not None
+    assert scenario.error.errors == [{"field": place, "problem": f"channel {kind} is not set up"}]
+    scenario.when(DraftSequence(sequence_id=derived_id("draft", kind), definition=made)).then("SequenceDrafted")
+    assert scenario.decision is not None
+    assert place in [each["field"] for each in scenario.decision.result["warnings"]]
+    unsent = definition([step(kind, channel="null")])
+    scenario.when(DraftSequence(sequence_id=derived_id("null", kind), definition=unsent, activate=True))
+    assert "SequencePublished" in scenario.names

@@ -84,7 +84,7 @@ class Bench:
 
     async def play_dispatcher(self) -> None:
         channel = await self.connection.channel()
-        for queue in ("dispatcher.email", "dispatcher.null"):
+        for queue in ("dispatcher.email", "dispatcher.webhook", "dispatcher.null"):
             await (await channel.declare_queue(queue, passive=True)).consume(self._step)
         await (await channel.declare_queue("dispatcher.stops", passive=True)).consume(self._stop)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,9 @@ import pytest
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import PauseEnrollment, ResumeEnrollment
 from shared.events.envelope import Envelope
+from shared.events.organization import SetSnippet
 from shared.events.query import QueryAggregateEvents, QueryEnrollmentState, QueryEventsPage
+from shared.events.task import ApproveDraft, EditDraft
 from tests.enrollment.service import Bench, running_service
 
 
@@ -123,3 +126,46 @@ async def test_a_restart_goes_on_where_it_was_and_publishes_the_same_chain(tmp_p
         await second.until(lambda: Counter(second.topics())["enrollment.step_sent.v1"] == 2)
         assert len(second.steps_of("one")) == 1
         assert len(second.topics()) > count
+
+
+async def test_every_kind_of_step_that_sends_something_is_dressed(bench: Bench) -> None:
+    lead = {"phone": "+4915112345678"}
+    await bench.done(SetSnippet(name="bye", text="Bye, {{ first_name }}"))
+    null = {"channel": "null"}
+    start = {"amount": 1, "unit": "days"}
+    configs: dict[str, dict[str, Any]] = {
+        "webhook": {"url": "https://example.com/hook", "headers": {"X-A": "b"}, "body": '{"x": "{{ first_name }}"}'},
+        "sms": {"text": "Hi {{ snippets.bye }}", **null},
+        "whatsapp": {"template": {"name": "hello", "language": "de", "parameters": ["{{ first_name }}"]}, **null},
+        "appointment": {"subject": "Demo", "text": "x", "title": "Demo", "start": start, **null},
+        "note": {"text": "Written to {{ first_name }}"},
+        "email_manual": {"subject": "Hi", "text": "Hello", **null},
+    }
+    steps = [{"step_id": kind, "kind": kind, "config": config} for kind, config in configs.items()]
+    await bench.sequence(steps)
+    await bench.lead(1, **lead)
+    opened = await bench.until(lambda: [e for e in events(bench) if e["type"] == "task.opened.v1"])
+    draft = UUID(opened[0]["subject"])
+    assert opened[0]["data"]["title"] == "Hi"
+    await bench.done(EditDraft(task_id=draft, text="Edited"))
+    await bench.done(ApproveDraft(task_id=draft))
+    await bench.until(lambda: "enrollment.completed.v1" in bench.topics())
+    said = {step.step_id: step for step in map(dressed, bench.steps)}
+    assert list(said) == ["webhook", "sms", "whatsapp", "appointment", "email_manual"]
+    call = said["webhook"].webhook
+    assert call is not None
+    assert (call.url, call.method, call.headers) == ("https://example.com/hook", "POST", {"X-A": "b"})
+    assert (said["webhook"].address, said["webhook"].address_hash) == (call.url, "")
+    assert said["sms"].content == {"text": "Hi Bye, {{ first_name }}"}
+    assert said["whatsapp"].template is not None
+    assert said["whatsapp"].content == {"parameter_1": "{{ first_name }}"}
+    appointment = said["appointment"].appointment
+    assert appointment is not None
+    assert appointment.ends_at - appointment.starts_at == timedelta(minutes=30)
+    assert (said["email_manual"].content["subject"], said["email_manual"].content["text"]) == ("Hi", "Edited")
+    [note] = [e for e in events(bench) if e["type"] == "enrollment.note_left.v1"]
+    assert note["data"]["text"] == "Written to L1"
+
+
+def events(bench: Bench) -> list[dict[str, Any]]:
+    return bench.service.store.page_events(0, 5_000)

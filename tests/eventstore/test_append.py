@@ -258,3 +258,22 @@ def test_folded_effects_keep_what_came_last() -> None:
     assert (settled.quotas, settled.quotas_given_back) == ([take], [])
     versions = Effects.folded([Effects(read_versions={aggregate_id: 1}), Effects(read_versions={aggregate_id: 3})])
     assert versions.read_versions == {aggregate_id: 1}
+
+
+def test_figures_are_counted_and_forgotten_by_kind(store: EventStore) -> None:
+    rows = [
+        FigureRow("demo", "hours:a", "09", 2),
+        FigureRow("demo", "hours:a", "10", 1),
+        FigureRow("demo", "b", "x", 1),
+    ]
+    store.append([], Effects(figures=rows))
+    store.append([], Effects(figures=rows[:1]))
+    assert store.figures("demo", "hours:a") == {"09": 4, "10": 1}
+    store.append([], Effects(figures_gone=[("demo", "hours:a"), ("demo", "none")]))
+    assert store.figures("demo", "hours:a") == {}
+    assert store.figures("demo", "b") == {"x": 1}
+    folded = Effects.folded(
+        [Effects(figures=rows), Effects(figures_gone=[("demo", "hours:a")]), Effects(figures=rows[:1])]
+    )
+    store.append([], folded)
+    assert store.figures("demo", "hours:a") == {"09": 2}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from services.projector.event import Event
-from services.projector.links import enrollment_of
+from services.projector.links import BEGINNING, enrollment_of
 from services.projector.memory import MemoryDocuments
 from services.projector.ops import Ops
 from services.projector.views import ALL_VIEWS
@@ -17,6 +18,7 @@ Documents = dict[str, dict[Any, dict[str, Any]]]
 def events_of(cloud_events: Iterable[Mapping[str, Any]]) -> list[Event]:
     """Events with their sequences."""
     known: dict[str, str] = {}
+    began: dict[str, datetime] = {}
     events = []
     for each in cloud_events:
         event = Event(each)
@@ -24,6 +26,9 @@ def events_of(cloud_events: Iterable[Mapping[str, Any]]) -> list[Event]:
         event.sequence_id = event.data.get("sequence_id") or known.get(enrollment_id or "")
         if enrollment_id and event.sequence_id:
             known[enrollment_id] = event.sequence_id
+        if enrollment_id and event.topic == BEGINNING:
+            began[enrollment_id] = event.at
+        event.enrolled_at = began.get(enrollment_id or "")
         events.append(event)
     return events
 

@@ -90,10 +90,11 @@ def errors(step: Step, facts: ContentFacts) -> Iterator[Finding]:
     for name, fault in facts.faults.items():
         yield finding(f"{where}.{name}", fault)
     for name, text in texts_of(step).items():
-        yield from _text_errors(f"{where}.{name}", name.rpartition(".")[2], text)
+        yield from text_errors(f"{where}.{name}", name.rpartition(".")[2], text)
 
 
-def _text_errors(where: str, name: str, text: str) -> Iterator[Finding]:
+def text_errors(where: str, name: str, text: str) -> Iterator[Finding]:
+    """What forbids to send one text. ``name`` is that of its field, such as ``subject``."""
     if name == "subject" and ("\n" in text or "\r" in text):
         yield finding(where, "must be one line")
     if name == "html":

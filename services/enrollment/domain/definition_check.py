@@ -5,7 +5,7 @@ field.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from services.enrollment.domain import content_check
@@ -15,6 +15,7 @@ from services.enrollment.domain.flow import compile_version
 from services.enrollment.domain.lead_values import is_known
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.reach import missing_sender
+from services.enrollment.domain.snippets import Snippet, faults
 from services.enrollment.domain.windows import UTC_ZONE, Hours, days_off, hours_of, next_open, zone_named
 from shared.events.definition import (
     Condition,
@@ -24,13 +25,14 @@ from shared.events.definition import (
     SequenceSettings,
     Step,
     Window,
+    texts_of,
     walk,
 )
 from shared.events.kinds import Channel, StepKind
 from shared.events.outline import delay_minutes
 from shared.ids import derived_id
 
-__all__ = ["ContentFacts", "Finding", "validate", "without_sender"]
+__all__ = ["ContentFacts", "Finding", "not_set_up", "validate", "without_sender", "wrong_snippets"]
 
 #: Where the search for an hour in which all windows are open begins.
 SOME_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,6 +74,26 @@ def without_sender(definition: SequenceDefinition, organization: Organization | 
         finding(f"steps.{step_id}.config.sender", f"the organization has no active sender {sender}")
         for step_id, sender in missing.items()
         if sender is not None
+    ]
+
+
+def wrong_snippets(definition: SequenceDefinition, known: Mapping[str, Snippet]) -> list[Finding]:
+    """Snippets that do not exist, and those that stand where none may: only what is sent can hold them."""
+    return [
+        finding(f"steps.{step.step_id}.{place}", fault)
+        for step in walk(definition.steps)
+        for place, text in texts_of(step).items()
+        for fault in faults(text, known, allowed=getattr(step.config, "channel", None) is not None)
+    ]
+
+
+def not_set_up(definition: SequenceDefinition, serves: Callable[[str], bool]) -> list[Finding]:
+    """Message steps whose channel nobody serves."""
+    nodes = compile_version(_NOT_PUBLISHED, 1, definition).nodes
+    return [
+        finding(f"steps.{step_id}.config.channel", f"channel {node.channel} is not set up")
+        for step_id, node in nodes.items()
+        if node.channel is not None and node.step.active and not serves(node.channel)
     ]
 
 

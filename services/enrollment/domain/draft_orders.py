@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 from uuid import UUID
 
+from services.enrollment.domain.content_check import ContentFacts, Finding, finding, text_errors
 from services.enrollment.domain.due import go_on, run_on
 from services.enrollment.domain.enrollment import Approved, Enrollment, Status
 from services.enrollment.domain.errors import InvalidDraft, NotADraft
 from services.enrollment.domain.leaving import leave
 from services.enrollment.domain.planning import plan_after, plan_at, scene_of
+from services.enrollment.domain.snippets import Snippet, faults
 from services.enrollment.domain.task import Content, Task
 from services.enrollment.domain.task_orders import awaiting, still_open
 from services.enrollment.domain.work import Work
@@ -31,27 +33,39 @@ from shared.events.why import Plan, Why
 REJECTED = "draft_rejected"
 
 
-def edit(work: Work, command: EditDraft) -> None:
-    """Raises UnknownTarget, NotADraft, TaskClosed, or InvalidDraft for content that could not be sent."""
+def edit(work: Work, command: EditDraft, facts: ContentFacts) -> None:
+    """Raises UnknownTarget, NotADraft, TaskClosed, or InvalidDraft for content that could not be sent.
+
+    ``facts`` is what a parser read in the new content.
+    """
     draft = _open_draft(work, command.task_id)
     known = draft.content or Content(None, None, None, None)
     given = {name: value for name in CONTENT_FIELDS if (value := getattr(command, name)) is not None}
     content = known._replace(**given)
-    errors = list(_faults(content))
+    organization = work.find_organization()
+    errors = list(_faults(content, facts, organization.snippets if organization is not None else {}))
     if errors:
         raise InvalidDraft("; ".join(f"{each['field']}: {each['problem']}" for each in errors), errors=errors)
     if content != known:
         work.record("task", draft.id, DraftEdited(**content._asdict()), draft.lead_id)
 
 
-def _faults(content: Content) -> Iterator[dict[str, str]]:
-    subject = content.subject or ""
-    if not subject.strip():
-        yield {"field": "subject", "problem": "must not be blank"}
-    if "\n" in subject or "\r" in subject:
-        yield {"field": "subject", "problem": "must be one line"}
+def _faults(content: Content, facts: ContentFacts, snippets: Mapping[str, Snippet]) -> Iterator[Finding]:
+    """What a step with this content would be refused for, by field."""
+    if not (content.subject or "").strip():
+        yield finding("subject", "must not be blank")
     if not (content.html or "").strip() and not (content.text or "").strip():
-        yield {"field": "html", "problem": "html or text must be given"}
+        yield finding("html", "html or text must be given")
+    for place, tags in facts.unknown_tags.items():
+        for tag in tags:
+            yield finding(place, f"uses the unknown tag {tag}")
+    for place, fault in facts.faults.items():
+        yield finding(place, fault)
+    for place, text in content._asdict().items():
+        if text and text.strip():
+            yield from text_errors(place, place, text)
+            for fault in faults(text, snippets):
+                yield finding(place, fault)
 
 
 def approve(work: Work, command: ApproveDraft) -> None:

@@ -31,9 +31,9 @@ DomainError
     ├── InvalidLead
     ├── InvalidOutcome
     ├── InvalidDraft
+    ├── InvalidSnippet
     ├── InvalidSettings
     ├── BulkTooLarge
-    ├── ChannelNotSetUp
     └── Unreachable
 """
 
@@ -279,11 +279,11 @@ class InvalidDraft(Invalid):
     title = "The draft has errors"
 
 
-class ChannelNotSetUp(Invalid):
-    """A step uses a channel that cannot send yet."""
+class InvalidSnippet(Invalid):
+    """What the snippet says cannot be sent."""
 
-    code = "channel_not_set_up"
-    title = "A channel is not set up"
+    code = "invalid_snippet"
+    title = "The snippet has errors"
 
 
 class InvalidSettings(Invalid):

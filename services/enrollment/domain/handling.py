@@ -27,6 +27,7 @@ from services.enrollment.domain import (
     replanning,
     sequence,
     signals,
+    snippets,
     task_orders,
     watchdogs,
 )
@@ -97,7 +98,8 @@ class Order:
 def handle(envelope: Envelope, world: World, facts: Mapping[str, ContentFacts] | None = None) -> Decision:
     """Decides one message on the world as it is. Changes nothing outside.
 
-    ``facts`` holds what the entry point read in a definition's content (Liquid tags, links), by step id. Raises
+    ``facts`` holds what the entry point read in a definition's content (Liquid tags, links), by step id; in a
+    draft's or a snippet's under the empty name. Raises
     DomainError when the message is
     refused; UnknownTarget also for a topic that is not handled, and for what belongs to another organization.
     """
@@ -161,7 +163,6 @@ _PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
     task_events.SkipTask: task_orders.skip_task,
     task_events.SnoozeTask: task_orders.snooze_task,
     task_events.AssignTask: task_orders.assign_task,
-    task_events.EditDraft: draft_orders.edit,
     task_events.ApproveDraft: draft_orders.approve,
     task_events.RejectDraft: draft_orders.reject,
     lead_events.EditLead: lead_orders.edit,
@@ -221,6 +222,11 @@ def _open_task(order: Order, command: task_events.OpenTask) -> None:
     order.work.result["task_id"] = str(command.task_id)
 
 
+@_handles(task_events.EditDraft)
+def _edit_draft(order: Order, command: task_events.EditDraft) -> None:
+    draft_orders.edit(order.work, command, order.facts.get("", definition_check.ContentFacts()))
+
+
 @_handles(lead_events.LeadCreated, lead_events.LeadUpdated, lead_events.LeadConverted, lead_events.MeetingBooked)
 def _inbound(order: Order, fact: lead_events.InboundLead) -> None:
     if fact.organization_id != order.work.organization_id:
@@ -258,14 +264,21 @@ def _record_sequence(order: Order, sequence_id: UUID, events: Iterator[Event]) -
 
 def _check(order: Order, definition: SequenceDefinition, *, publishes: bool = False) -> None:
     """Raises InvalidDefinition; what is only unwise is told in the answer. To be published, every message needs a
-    sender besides.
+    sender and a channel that somebody serves besides.
     """
     errors, warnings = definition_check.validate(definition, order.facts)
-    senderless = definition_check.without_sender(definition, order.work.find_organization())
+    organization_state = order.work.find_organization()
+    errors += definition_check.wrong_snippets(
+        definition, organization_state.snippets if organization_state is not None else {}
+    )
+    unready = [
+        *definition_check.without_sender(definition, organization_state),
+        *definition_check.not_set_up(definition, order.work.world.serves),
+    ]
     if publishes:
-        errors += senderless
+        errors += unready
     else:
-        warnings += senderless
+        warnings += unready
     if errors:
         raise InvalidDefinition("; ".join(f"{each['field']}: {each['problem']}" for each in errors), errors=errors)
     order.work.result["warnings"] = warnings
@@ -373,6 +386,7 @@ _ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Ite
     organization_events.IssueApiKey: organization.issue_api_key,
     organization_events.RevokeApiKey: lambda state, command: organization.revoke_api_key(state, command.key_id),
     organization_events.SetCalendar: organization.set_calendar,
+    organization_events.RemoveSnippet: lambda state, command: snippets.remove_snippet(state.snippets, command.name),
 }
 
 
@@ -389,6 +403,12 @@ _HANDLERS.update({cls.TOPIC: _organization_order(decide) for cls, decide in _ON_
 @_handles(organization_events.SetSender)
 def _set_sender(order: Order, command: organization_events.SetSender) -> None:
     _record_organization(order, organization.set_sender(order.work.organization(), command, order.work.now))
+
+
+@_handles(organization_events.SetSnippet)
+def _set_snippet(order: Order, command: organization_events.SetSnippet) -> None:
+    facts = order.facts.get("", definition_check.ContentFacts())
+    _record_organization(order, snippets.set_snippet(order.work.organization().snippets, command, facts))
 
 
 @_handles(organization_events.SuppressAddress)

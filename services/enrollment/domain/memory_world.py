@@ -238,6 +238,8 @@ class MemoryWorld:
         for suppression_key in rows.suppressions_gone:
             self.suppressions.pop(suppression_key, None)
         self._count(rows.figures)
+        for figures_key in rows.figures_gone:
+            self.counted.pop(figures_key, None)
         for lead_id in rows.erased:
             self.identities = {key: owner for key, owner in self.identities.items() if owner != lead_id}
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from services.enrollment.domain.calendars import EVERYBODY, Calendar, calendar, of_sender
 from services.enrollment.domain.errors import InvalidSettings, LastAdmin, MemberExists, UnknownTarget
+from services.enrollment.domain.snippets import Snippet, snippets_after
 from services.enrollment.domain.windows import QUIET_CHANNELS, Hours, days_off, hours_around, zone_named
 from shared.events.definition import Brake, Limits, QuietHours, RampUp, Window
 from shared.events.message import Event
@@ -34,6 +35,8 @@ from shared.events.organization import (
     SetMember,
     SetOrganization,
     SetSender,
+    SnippetRemoved,
+    SnippetSet,
 )
 from shared.events.why import Why
 
@@ -105,6 +108,7 @@ class Organization:
     api_keys: Mapping[UUID, ApiKey] = field(default_factory=dict)
     senders: Mapping[str, SenderAccount] = field(default_factory=dict)
     suppressed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    snippets: Mapping[str, Snippet] = field(default_factory=dict)
 
     def sender_for(self, asked: str | None) -> SenderAccount | None:
         """The active sender a step asks for by name; without a name ``default``, else the first by name. None when
@@ -213,6 +217,8 @@ def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
             state = _revoked(state, event)
         case SenderSet() | SenderBraked() | SenderReleased():
             state = _sender(state, event)
+        case SnippetSet() | SnippetRemoved():
+            state = replace(state, snippets=snippets_after(state.snippets, event))
         case AddressSuppressed():
             state = replace(state, suppressed={**state.suppressed, (event.channel, event.address_hash): event.reason})
         case AddressUnsuppressed():

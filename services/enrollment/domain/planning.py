@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from services.enrollment.domain.best_hour import Habits, better_moment, kind_of, may_move, zone_of_lead
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.flow import Node, Version
 from services.enrollment.domain.lead import Lead, contact_channel
@@ -32,6 +33,8 @@ MOST_MOVES = 5_000
 LONGEST_WISH = timedelta(days=7)
 #: What a message waits for whose rules about hours never open together: that one of them is changed.
 NEVER_OPEN = "hours"
+#: Reasons for a moment that leave its hour free.
+_ANY_HOUR_WILL_DO = frozenset({"delay", "window"})
 OUT_OF_OFFICE = "out_of_office"
 BY_DELAY = Why(rule="delay")
 AT_ONCE = Why(rule="at_once")
@@ -164,7 +167,10 @@ def plan_at(
     at: datetime | None = max(due, scene.work.now)
     reserved: list[QuotaSlot] = []
     if sends(state, node):
-        at, reserved, why, _end = fit(scene, state, node, max(due, scene.work.now), why, held, any_hour=any_hour)
+        fitted = fit(scene, state, node, max(due, scene.work.now), why, held, any_hour=any_hour)
+        if scene.version.settings.send_time == "optimised" and fitted.why.rule in _ANY_HOUR_WILL_DO:
+            fitted = _optimised(scene, state, node, fitted, due, execution)
+        at, reserved, why, _end = fitted
     return Plan(
         step_id=node.step.step_id,
         execution=execution,
@@ -243,6 +249,20 @@ def fit(
         moment = slots.again_at
         take = False
     return Fit(moment, [], why, None)
+
+
+def _optimised(scene: Scene, state: Enrollment, node: Node, fitted: Fit, due: datetime, execution: int) -> Fit:
+    """The same in a better hour, where one is known that windows and limits allow."""
+    if fitted.at is None or not node.reaches_lead or not may_move(node.step.delay):
+        return fitted
+    work, zone = scene.work, zone_of_lead(scene.lead, scene.organization)
+    figures = (work.world.figures(work.organization_id, kind_of(lead_id)) for lead_id in (state.lead_id, None))
+    draw = work.world.draw("best_hour", state.id, execution)
+    better = better_moment(fitted.at, due, Habits(*figures), scene.rules_for(node), zone, draw)
+    if better is None:
+        return fitted
+    moved = fit(scene, state, node, better.at, better.why)
+    return moved if moved.at == better.at else fitted
 
 
 def _asker(state: Enrollment, held: Sequence[QuotaSlot] | None) -> Asker:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from services.enrollment.domain import best_hour
 from services.enrollment.domain.brake import TOLD_BY, counted
 from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.company import company_hash
@@ -127,8 +128,8 @@ class Rows:
     """Everything to be written in the transaction that records the decision's events.
 
     ``quotas_given_back`` holds (organization, scope, slot), ``suppressions_gone`` (organization, channel, hash),
-    ``erased`` leads whose
-    identities and key go.
+    ``figures_gone``
+    (organization, kind), ``erased`` leads whose identities and key go.
     """
 
     timers: list[Timer] = field(default_factory=list)
@@ -141,6 +142,7 @@ class Rows:
     suppressions_gone: list[tuple[str, str, str]] = field(default_factory=list)
     catalogue: list[Listing] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    figures_gone: list[tuple[str, str]] = field(default_factory=list)
     erased: list[UUID] = field(default_factory=list)
     bulks: list[BulkMark] = field(default_factory=list)
     companies: list[Company] = field(default_factory=list)
@@ -180,6 +182,7 @@ def rows_of(decision: Decision, world: World) -> Rows:
     _marks(rows, decision)
     _figures(rows, decision)
     _count_for_brakes(rows, decision, world)
+    _hours(rows, decision, world)
     return rows
 
 
@@ -364,3 +367,14 @@ def _count_for_brakes(rows: Rows, decision: Decision, world: World) -> None:
                 Figure(change.organization_id, kind, key)
                 for kind, key in counted(world, state, change.event, world.now)
             ]
+
+
+def _hours(rows: Rows, decision: Decision, world: World) -> None:
+    """At which hours leads answer; forgotten with the lead."""
+    for change in decision.changes:
+        if isinstance(change.event, EngagementNoted) and change.lead_id is not None:
+            lead, home = world.lead(change.lead_id), world.organization(change.organization_id)
+            for kind, key, weight in best_hour.learned(change.event, change.lead_id, lead, home):
+                rows.figures.append(Figure(change.organization_id, kind, key, weight))
+        elif isinstance(change.event, LeadErased):
+            rows.figures_gone.append((change.organization_id, best_hour.kind_of(change.id)))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 
-from services.gateway import present
+from services.gateway import performance, present
 from services.gateway.context import Context, may
 from services.gateway.errors import BadRequest
 from services.gateway.lists import Listing, Paging, leads_called, listed
-from services.gateway.shapes import ActivityPage, Overview, Timeseries
+from services.gateway.shapes import ActivityPage, Cohorts, Heatmap, Overview, Timeseries
 from shared.events.message import utc
 
 router = APIRouter(tags=["analytics"])
@@ -22,24 +24,25 @@ FEED = Listing("timeline", {"position": -1}, "-position")
 #: A chart of more points than this shows nothing.
 MAX_POINTS = 2_000
 _TODAY = ("sent", "opened", "clicked", "replied", "bounced", "unsubscribed", "meetings", "enrolled")
+_OF_HOURS = ("sent", "opened", "clicked", "replied")
 _SERIES = ("sent", "opened", "clicked", "replied", "bounced", "unsubscribed", "enrolled", "completed")
 
 
 @router.get("/metrics/overview", response_model=Overview)
 async def overview(context: Context = may("metrics:read")) -> dict[str, Any]:
     """Today (the organization's day), totals, and rates since the beginning."""
-    await context.reach("statistics", "enrollments", "sequences", "tasks")
+    await context.reach("statistics", "sequences", "tasks", "messages")
     parts, organization_id = context.parts, context.principal.organization_id
-    organization = await parts.directory.organization(organization_id) or {}
-    zone = organization.get("timezone") or "UTC"
+    zone = await _zone(context)
     now = parts.clock.now()
-    figures, days, totals = await asyncio.gather(
-        parts.figures.totals(organization_id),
+    ever, days, totals = await asyncio.gather(
+        parts.figures.ever(organization_id, ["organization"], ("n", "now")),
         parts.figures.series(
             organization_id, "organization", "day", now - timedelta(days=1), now + timedelta(hours=1), zone=zone
         ),
         _totals(context),
     )
+    figures, inside = ever["organization"].get("n", {}), ever["organization"].get("now", {})
     today = days[-1] if days and _same_day(days[-1]["at"], now) else {}
     return {
         "today": {name: today.get(name, 0) for name in _TODAY},
@@ -47,9 +50,10 @@ async def overview(context: Context = may("metrics:read")) -> dict[str, Any]:
             "leads": max(figures.get("leads", 0) - figures.get("erased", 0), 0),
             "enrollments_completed": figures.get("completed", 0),
             "enrollments_exited": figures.get("exited", 0),
+            **{f"enrollments_{status}": inside.get(status, 0) for status in ("pending", "active", "paused")},
             **totals,
         },
-        "rates": present.rates(figures),
+        "rates": performance.rates(figures),
         "business_now": now,
         "speed": parts.clock.speed,
     }
@@ -58,19 +62,15 @@ async def overview(context: Context = may("metrics:read")) -> dict[str, Any]:
 async def _totals(context: Context) -> dict[str, int]:
     views, scope = context.parts.views, context.scope
     sequences, tasks, messages = [await views.collection(name) for name in ("sequences", "tasks", "messages")]
-    found, inside, tasks_open, in_doubt = await asyncio.gather(
+    found, tasks_open, in_doubt = await asyncio.gather(
         sequences.find(scope.filter(), {"status": 1, "draft_status": 1}).to_list(),
-        present.statuses_of(views, scope, {}, "organization_id"),
         tasks.count_documents(scope.filter({"status": "open"})),
         messages.count_documents(scope.filter({"status": "in_doubt"})),
     )
-    open_now = inside.get(scope.organization_id, {})
     return {
         "sequences": sum(1 for each in found if each.get("status") != "archived"),
         "sequences_active": sum(1 for each in found if each.get("status") == "active"),
         "sequences_pending": sum(1 for each in found if each.get("draft_status") == "pending"),
-        "enrollments_active": open_now.get("active", 0),
-        "enrollments_paused": open_now.get("paused", 0),
         "in_doubt": in_doubt,
         "tasks_open": tasks_open,
     }
@@ -81,7 +81,7 @@ async def timeseries(
     bucket: Literal["hour", "day"] = "day",
     start: datetime | None = Query(default=None, alias="from"),
     end: datetime | None = Query(default=None, alias="to"),
-    sequence_id: str | None = Query(default=None, max_length=36),
+    sequence_id: UUID | None = Query(default=None),
     context: Context = may("metrics:read"),
 ) -> dict[str, Any]:
     """Figures of every hour or day (the organization's) from ``from`` to ``to``, oldest first. Without times: the last
@@ -96,13 +96,62 @@ async def timeseries(
         raise BadRequest("from and to must carry their time zone", code="bad_time") from None
     if since >= until or (until - since) / length > MAX_POINTS:
         raise BadRequest(f"from must be before to, with at most {MAX_POINTS} points between", code="bad_time")
-    organization = await parts.directory.organization(context.principal.organization_id) or {}
-    zone = organization.get("timezone") or "UTC"
-    scope = f"sequence:{sequence_id}" if sequence_id else "organization"
+    zone = await _zone(context)
+    scope = _scope(sequence_id)
     starts = _buckets(bucket, since, until, ZoneInfo(zone))
     points = await parts.figures.series(context.principal.organization_id, scope, bucket, starts[0], until, zone=zone)
     counted = {each["at"]: each for each in points}
     return {"items": [{"at": at, **{name: counted.get(at, {}).get(name, 0) for name in _SERIES}} for at in starts]}
+
+
+@router.get("/metrics/heatmap", response_model=Heatmap)
+async def heatmap(
+    days: Annotated[int, Query(ge=1, le=366)] = 90,
+    sequence_id: UUID | None = Query(default=None),
+    context: Context = may("metrics:read"),
+) -> dict[str, Any]:
+    """What was sent, opened, clicked and replied in each hour of the week, in the organization's zone, over the last
+    days."""
+    await context.reach("statistics")
+    parts = context.parts
+    zone = await _zone(context)
+    until = parts.clock.now() + timedelta(seconds=1)
+    points = await parts.figures.series(
+        context.principal.organization_id, _scope(sequence_id), "hour", until - timedelta(days=days), until
+    )
+    hours: dict[tuple[int, int], Counter[str]] = {(day, hour): Counter() for day in range(7) for hour in range(24)}
+    for point in points:
+        local = point["at"].astimezone(ZoneInfo(zone))
+        hours[local.weekday(), local.hour].update({name: point.get(name, 0) for name in _OF_HOURS})
+    rows = [{"weekday": day, "hour": hour, **figures} for (day, hour), figures in hours.items()]
+    return {"zone": zone, "items": rows}
+
+
+@router.get("/metrics/cohorts", response_model=Cohorts)
+async def cohorts(
+    weeks: Annotated[int, Query(ge=1, le=104)] = 12,
+    sequence_id: UUID | None = Query(default=None),
+    context: Context = may("metrics:read"),
+) -> dict[str, Any]:
+    """Those enrolled in each of the last weeks (Monday to Sunday, UTC), and what happened in each week since."""
+    await context.reach("statistics")
+    today = context.parts.clock.now().date()
+    found = await context.parts.figures.cohorts(
+        context.principal.organization_id,
+        today - timedelta(weeks=weeks - 1),
+        today,
+        str(sequence_id) if sequence_id else None,
+    )
+    return {
+        "items": [
+            {
+                "began": began,
+                "enrolled": sum(figures.get("enrolled", 0) for figures in by_week.values()),
+                "weeks": [{"week": week, **figures} for week, figures in sorted(by_week.items())],
+            }
+            for began, by_week in found.items()
+        ]
+    }
 
 
 @router.get("/activities", response_model=ActivityPage)
@@ -115,6 +164,15 @@ async def activities(asked: Paging, context: Context = may("metrics:read")) -> d
         return [present.activity(each, leads.get(each.get("lead_id") or ""), names) for each in found]
 
     return await listed(context, FEED, asked, {}, show, await leads_called(context, asked.q))
+
+
+async def _zone(context: Context) -> str:
+    organization = await context.parts.directory.organization(context.principal.organization_id) or {}
+    return organization.get("timezone") or "UTC"
+
+
+def _scope(sequence_id: UUID | None) -> str:
+    return f"sequence:{sequence_id}" if sequence_id else "organization"
 
 
 def _buckets(bucket: str, since: datetime, until: datetime, zone: ZoneInfo) -> list[datetime]:

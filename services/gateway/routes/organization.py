@@ -88,6 +88,10 @@ class Suppression(BaseModel):
     channel: Literal["email", "sms", "whatsapp"] = "email"
 
 
+class WebhookSecret(BaseModel):
+    secret: str = Field(description="whsec_ and base64. It changes when a key is put in front of SECRET_KEYS.")
+
+
 async def _organization(context: Context) -> dict[str, Any]:
     await context.reach("organizations")
     collection = await context.parts.views.collection("organizations")
@@ -247,3 +251,9 @@ async def suppress(body: Suppression, context: Context = may("suppressions:write
 async def unsuppress(address: str, channel: str = "email", context: Context = may("suppressions:write")) -> Response:
     """Lifts a suppression made by hand."""
     return await context.change(lambda _: UnsuppressAddress(channel=channel, address=address))
+
+
+@router.get("/webhooks/secret", response_model=WebhookSecret)
+async def webhook_secret(context: Context = may("organization:write")) -> dict[str, Any]:
+    """What a receiver verifies our webhooks with, after Standard Webhooks."""
+    return {"secret": context.parts.webhook_secret(context.principal.organization_id)}

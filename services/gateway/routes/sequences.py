@@ -13,7 +13,7 @@ from services.gateway import present
 from services.gateway.context import Context, may
 from services.gateway.errors import Invalid, LeadsInside
 from services.gateway.lists import Listing, Paging, listed, sequences_called
-from services.gateway.shapes import Created, Document, Items, Sequence, SequencePage, SequenceStats
+from services.gateway.shapes import Created, Document, Items, Sequence, SequencePage
 from shared.events import InvalidMessage, Message
 from shared.events import sequence as orders
 from shared.events.definition import Category, SequenceDefinition
@@ -191,11 +191,9 @@ async def activate(
     theirs."""
     if body is not None and body.dry_run:
         found = await context.document("sequences", sequence_id, "sequence")
-        inside = await present.statuses_of(
-            context.parts.views, context.scope, {"sequence_id": str(sequence_id)}, "sequence_id"
-        )
+        stats = (await present.stats_of_sequences(context.parts.views, context.scope, [found["_id"]]))[found["_id"]]
         publishes = (found.get("version") or 0) + 1 if found.get("has_draft") else found.get("version")
-        return {"dry_run": True, "version": publishes, "stay": sum(inside.get(str(sequence_id), {}).values())}
+        return {"dry_run": True, "version": publishes, "stay": stats["active"] + stats["paused"]}
     return await context.change(lambda _: orders.ActivateSequence(sequence_id=sequence_id))
 
 
@@ -216,35 +214,3 @@ async def versions(sequence_id: UUID, context: Context = may("sequences:read")) 
 async def version(sequence_id: UUID, version: int, context: Context = may("sequences:read")) -> dict[str, Any]:
     """A version as it was frozen."""
     return present.shown(await context.document("sequence_versions", f"{sequence_id}-{version}", "version"))
-
-
-@router.get("/{sequence_id}/stats", response_model=SequenceStats)
-async def stats(sequence_id: UUID, context: Context = may("metrics:read")) -> dict[str, Any]:
-    """Figures of the sequence."""
-    found = await context.document("sequences", sequence_id, "sequence")
-    await context.reach("statistics", "enrollments")
-    return (await present.stats_of_sequences(context.parts.views, context.scope, [found["_id"]]))[found["_id"]]
-
-
-@router.get("/{sequence_id}/steps/stats", response_model=Items)
-async def step_stats(sequence_id: UUID, context: Context = may("metrics:read")) -> dict[str, Any]:
-    """Figures by step, in the order of the definition; steps of earlier versions come last."""
-    found = await context.document("sequences", sequence_id, "sequence")
-    await context.reach("statistics")
-    totals = await context.parts.figures.step_totals(context.principal.organization_id, str(sequence_id))
-    order = [step["step_id"] for step in _flat(found.get("definition") or {})]
-    names = present.Names([found])
-    rows = []
-    for step_id in [*order, *sorted(set(totals) - set(order))]:
-        name = names.step(str(sequence_id), step_id)
-        rows.append({"step_id": step_id, "name": name, **present.stats_of(totals.get(step_id, {}), {})})
-    return {"items": rows}
-
-
-def _flat(definition: dict[str, Any]) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = []
-    for step in definition.get("steps") or ():
-        steps.append(step)
-        for arm in ("then", "else"):
-            steps.extend(_flat({"steps": step.get(arm)}))
-    return steps

@@ -111,6 +111,8 @@ ORGANIZATION = frozenset(
         "organization.sender_set.v1",
         "organization.sender_braked.v1",
         "organization.sender_released.v1",
+        "organization.snippet_set.v1",
+        "organization.snippet_removed.v1",
         "organization.address_suppressed.v1",
         "organization.address_unsuppressed.v1",
     }

@@ -18,7 +18,7 @@ class Organizations(View):
     """A document per organization; its id is the organization's own word."""
 
     name = "organizations"
-    version = 3
+    version = 4
     indexes: ClassVar[tuple[Keys, ...]] = ((("member_emails", 1),), (("key_hashes", 1),))
     ignored = BULK | FUNNEL | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE
 
@@ -44,6 +44,7 @@ class Organizations(View):
                 "key_hashes": [],
                 "senders": {},
                 "suppressions": {},
+                "snippets": {},
                 "founded_at": event.at,
             },
         )
@@ -127,6 +128,16 @@ class Organizations(View):
     @on("organization.sender_released.v1")
     def sender_released(self, event: Event, ops: Ops) -> None:
         ops.document(event, event.organization_id).set({f"senders.{event.data['sender_id']}.braked": None})
+
+    @on("organization.snippet_set.v1")
+    def snippet_set(self, event: Event, ops: Ops) -> None:
+        data = event.data
+        snippet = {"text": data["text"], "html": data.get("html"), "updated_at": event.at, "updated_by": event.actor}
+        ops.document(event, event.organization_id).set({f"snippets.{data['name']}": snippet})
+
+    @on("organization.snippet_removed.v1")
+    def snippet_removed(self, event: Event, ops: Ops) -> None:
+        ops.document(event, event.organization_id).unset(f"snippets.{event.data['name']}")
 
     @on("organization.address_suppressed.v1")
     def address_suppressed(self, event: Event, ops: Ops) -> None:

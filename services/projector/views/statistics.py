@@ -1,15 +1,19 @@
-"""Statistics: whole-number counters per partition, merged on reading. Keyed by organization, sequence, step and
-time, never by a person.
+"""Statistics: whole-number counters per partition, merged on reading. Keyed by organization, sequence, step, variant,
+sender and time, never by a person.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from services.projector.event import Event
-from services.projector.ops import Ops
-from services.projector.views.ignored import BULK, FUNNEL, SEQUENCE
+from services.projector.ops import Document, Ops
+from services.projector.views.ignored import EVERYTHING
 from services.projector.views.view import Keys, View, on
+from shared.persistence.field_names import stored_name
+
+WEEK = timedelta(weeks=1)
 
 #: Events that count as they are: topic -> figure.
 _FIGURES = {
@@ -18,11 +22,6 @@ _FIGURES = {
     "lead.booked_meeting.v1": "meetings",
     "lead.won.v1": "conversions",
     "lead.unsubscribed.v1": "unsubscribed",
-    "enrollment.started.v1": "enrolled",
-    "enrollment.completed.v1": "completed",
-    "enrollment.exited.v1": "exited",
-    "enrollment.paused.v1": "paused",
-    "enrollment.resumed.v1": "resumed",
     "enrollment.step_sent.v1": "sent",
     "enrollment.step_deferred.v1": "deferred",
     "enrollment.step_failed.v1": "failed",
@@ -38,71 +37,41 @@ _FIGURES = {
 }
 
 
+#: Events that count in ways of their own.
+_COUNTED = frozenset(
+    {
+        "enrollment.started.v1",
+        "enrollment.activated.v1",
+        "enrollment.paused.v1",
+        "enrollment.resumed.v1",
+        "enrollment.completed.v1",
+        "enrollment.exited.v1",
+        "enrollment.step_due.v1",
+        "enrollment.step_settled.v1",
+        "enrollment.engagement_noted.v1",
+        "enrollment.conversion_attributed.v1",
+        "engagement.signal_received.v1",
+    }
+)
+#: What is shown of cohorts, by week since the enrollment began.
+_OF_COHORTS = frozenset({"enrolled", "sent", "opened", "clicked", "replied", "conversions", "completed", "exited"})
+#: Signals of machines that are counted, apart from those of people.
+_BY_MACHINES = {"opened": "machine_opened", "clicked": "machine_clicked"}
+MACHINE = 0.5  #: from this confidence on a hit counts as a machine's
+
+
 class Statistics(View):
-    """Two documents per scope and partition: all time, and the day (UTC) with its hours. A sequence's all-time
-    document counts its steps too.
+    """Per scope (``organization``, ``sequence:<id>``) and partition a document of all time and one of each day (UTC)
+    with its hours; and per week (Monday, UTC) one of the cohorts that began in it.
+
+    A document of all time holds figures (``n``), enrollments by status now (``now``), those that left by reason
+    (``reasons``), and the figures of senders; a sequence's those of its steps and variants too.
     """
 
     name = "statistics"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = ((("organization_id", 1), ("scope", 1), ("bucket", 1)),)
-    ignored = (
-        BULK
-        | FUNNEL
-        | SEQUENCE
-        | {
-            "lead.details_merged.v1",
-            "lead.identity_clashed.v1",
-            "lead.matched.v1",
-            "lead.not_matched.v1",
-            "lead.scored.v1",
-            "lead.tagged.v1",
-            "lead.assigned.v1",
-            "lead.call_logged.v1",
-            "lead.meeting_logged.v1",
-            "lead.email_logged.v1",
-            "lead.note_logged.v1",
-            "lead.resubscribed.v1",
-            "lead.address_suppressed.v1",
-            "lead.replied.v1",
-            "lead.went_away.v1",
-            "lead.joined_sequence.v1",
-            "lead.left_sequence.v1",
-            "enrollment.activated.v1",
-            "enrollment.start_refused.v1",
-            "enrollment.step_postponed.v1",
-            "enrollment.advanced.v1",
-            "enrollment.company_stop_asked.v1",
-            "enrollment.replanned.v1",
-            "enrollment.step_stop_requested.v1",
-            "enrollment.watchdog_rang.v1",
-            "enrollment.conversion_attributed.v1",
-            "enrollment.step_taken.v1",
-            "enrollment.step_handed_to_person.v1",
-            "enrollment.step_done_by_person.v1",
-            "enrollment.step_approved.v1",
-            "enrollment.step_overdue.v1",
-            "enrollment.note_left.v1",
-            "enrollment.members_notified.v1",
-            "engagement.signal_received.v1",
-            "task.snoozed.v1",
-            "task.assigned.v1",
-            "task.withdrawn.v1",
-            "task.draft_edited.v1",
-            "organization.founded.v1",
-            "organization.settings_set.v1",
-            "organization.calendar_set.v1",
-            "organization.member_added.v1",
-            "organization.member_set.v1",
-            "organization.api_key_issued.v1",
-            "organization.api_key_revoked.v1",
-            "organization.sender_set.v1",
-            "organization.sender_braked.v1",
-            "organization.sender_released.v1",
-            "organization.address_suppressed.v1",
-            "organization.address_unsuppressed.v1",
-        }
-    )
+    ignored = EVERYTHING - _FIGURES.keys() - _COUNTED
 
     @on(*_FIGURES)
     def plain_figure(self, event: Event, ops: Ops) -> None:
@@ -119,27 +88,128 @@ class Statistics(View):
 
     @on("enrollment.engagement_noted.v1")
     def engaged(self, event: Event, ops: Ops) -> None:
-        if event.data["signal"] != "unsubscribed":  # the lead's own event counts that
-            _count(event, ops, event.data["signal"])
+        signal = event.data["signal"]
+        if signal == "unsubscribed":  # the lead's own event counts that, but names no step
+            _count_parts(event, ops, signal)
+        else:
+            _count(event, ops, signal)
+
+    @on("enrollment.conversion_attributed.v1")
+    def converted(self, event: Event, ops: Ops) -> None:
+        """The lead's own event counts for the organization."""
+        _count(event, ops, "conversions", organization=False)
+
+    @on("engagement.signal_received.v1")
+    def hit(self, event: Event, ops: Ops) -> None:
+        figure = _BY_MACHINES.get(event.data["signal"])
+        if figure is not None and (event.data.get("machine") or 0.0) >= MACHINE:
+            _count(event, ops, figure, by=event.data.get("count") or 1)
+
+    @on("enrollment.started.v1")
+    def started(self, event: Event, ops: Ops) -> None:
+        _count(event, ops, "enrolled")
+        _move(event, ops, None, "active" if event.data.get("plan") else "pending")
+
+    @on("enrollment.activated.v1")
+    def activated(self, event: Event, ops: Ops) -> None:
+        _move(event, ops, "pending", "active")
+
+    @on("enrollment.paused.v1")
+    def paused(self, event: Event, ops: Ops) -> None:
+        _count(event, ops, "paused")
+        _move(event, ops, event.data.get("was") or "active", "paused")
+
+    @on("enrollment.resumed.v1")
+    def resumed(self, event: Event, ops: Ops) -> None:
+        _count(event, ops, "resumed")
+        _move(event, ops, "paused", "active")
+
+    @on("enrollment.completed.v1")
+    def completed(self, event: Event, ops: Ops) -> None:
+        _count(event, ops, "completed")
+        _move(event, ops, "active", None)
+        took = event.data.get("took_seconds")
+        if took is not None:
+            for ever in _ever(event, ops):
+                ever.inc("n.took_seconds", took)
+                ever.inc("n.timed")
+
+    @on("enrollment.exited.v1")
+    def exited(self, event: Event, ops: Ops) -> None:
+        _count(event, ops, "exited")
+        _move(event, ops, event.data.get("was") or "active", None)
+        for ever in _ever(event, ops):
+            ever.inc(f"reasons.{stored_name(event.data['reason'])}")
 
 
-def _count(event: Event, ops: Ops, figure: str) -> None:
+def _document(event: Event, ops: Ops, scope: str, bucket: str) -> Document:
+    document = ops.document(event, f"{event.organization_id}|{scope}|{event.partition}|{bucket}")
+    if "scope" not in document.stages[0].paths:
+        document.set_on_insert({"scope": scope, "bucket": bucket})
+    return document
+
+
+def _ever(event: Event, ops: Ops) -> list[Document]:
+    """The documents of all time that an enrollment's event belongs to."""
+    scopes = ["organization"] if event.sequence_id is None else ["organization", f"sequence:{event.sequence_id}"]
+    return [_document(event, ops, scope, "all") for scope in scopes]
+
+
+def _count(event: Event, ops: Ops, figure: str, *, by: int = 1, organization: bool = True) -> None:
     stamp = event.at.isoformat()
     day, hour = stamp[:10], stamp[11:13]
-    _count_in(event, ops, "organization", day, hour, figure, None)
+    if organization:
+        _count_in(_document(event, ops, "organization", "all"), figure, by)
+        _count_on(_document(event, ops, "organization", f"day:{day}"), hour, figure, by)
     if event.sequence_id is not None:
-        step_id = event.data.get("step_id") if event.topic.startswith("enrollment.") else None
-        _count_in(event, ops, f"sequence:{event.sequence_id}", day, hour, figure, step_id)
+        scope = f"sequence:{event.sequence_id}"
+        _count_in(_document(event, ops, scope, "all"), figure, by)
+        _count_on(_document(event, ops, scope, f"day:{day}"), hour, figure, by)
+    if event.topic.startswith("enrollment."):
+        _count_parts(event, ops, figure)
+        if figure in _OF_COHORTS and event.enrolled_at is not None:
+            _count_cohort(event, ops, figure)
 
 
-def _count_in(event: Event, ops: Ops, scope: str, day: str, hour: str, figure: str, step_id: str | None) -> None:
-    key = f"{event.organization_id}|{scope}|{event.partition}|"
-    ever = ops.document(event, key + "all")
-    ever.set_on_insert({"scope": scope, "bucket": "all"})
-    ever.inc(f"n.{figure}")
-    if step_id is not None:
+def _count_in(ever: Document, figure: str, by: int) -> None:
+    ever.inc(f"n.{figure}", by)
+
+
+def _count_on(day: Document, hour: str, figure: str, by: int) -> None:
+    day.inc(f"n.{figure}", by)
+    day.inc(f"hours.{hour}.{figure}", by)
+
+
+def _count_parts(event: Event, ops: Ops, figure: str) -> None:
+    """A step's, variant's and sender's own figures, where the event names them."""
+    get = event.data.get
+    step_id, sender = get("step_id"), get("sender")
+    if event.sequence_id is not None and step_id is not None:
+        ever = _document(event, ops, f"sequence:{event.sequence_id}", "all")
         ever.inc(f"steps.{step_id}.{figure}")
-    today = ops.document(event, f"{key}day:{day}")
-    today.set_on_insert({"scope": scope, "bucket": f"day:{day}"})
-    today.inc(f"n.{figure}")
-    today.inc(f"hours.{hour}.{figure}")
+        if get("variant") is not None:
+            ever.inc(f"variants.{step_id}.{get('variant')}.{get('content')}.{figure}")
+        if sender is not None:
+            ever.inc(f"senders.{stored_name(sender)}.{figure}")
+    if sender is not None:
+        _document(event, ops, "organization", "all").inc(f"senders.{stored_name(sender)}.{figure}")
+
+
+def _count_cohort(event: Event, ops: Ops, figure: str) -> None:
+    began = event.enrolled_at
+    assert began is not None
+    monday = began.date() - timedelta(days=began.weekday())
+    week = max((event.at - began) // WEEK, 0)
+    cohort = _document(event, ops, "cohorts", f"week:{monday}")
+    cohort.inc(f"sequences.{event.sequence_id}.{week}.{figure}")
+
+
+def _move(event: Event, ops: Ops, before: str | None, after: str | None) -> None:
+    """One enrollment less in one status, one more in another; None is outside."""
+    if before == after:
+        return
+    for ever in _ever(event, ops):
+        if before is not None:
+            ever.inc(f"now.{before}", -1)
+        if after is not None:
+            ever.inc(f"now.{after}")

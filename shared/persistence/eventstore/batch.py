@@ -223,6 +223,8 @@ def _write_rest(session: Session, effects: Effects) -> None:
         session.write(write.SUPPRESSIONS, list(suppressions.values()))
     if effects.suppressions_gone:
         session.write(write.SUPPRESSIONS_GONE, [tuple(key) for key in effects.suppressions_gone])
+    if effects.figures_gone:
+        session.write(write.FIGURES_GONE, [tuple(key) for key in set(effects.figures_gone)])
     if effects.figures:
         figures: Counter[tuple[str, str, str]] = Counter()
         for row in effects.figures:

@@ -190,6 +190,7 @@ class Effects:
     suppressions: list[SuppressionRow] = field(default_factory=list)
     suppressions_gone: list[SuppressionKey] = field(default_factory=list)
     figures: list[FigureRow] = field(default_factory=list)
+    figures_gone: list[tuple[str, str]] = field(default_factory=list)  #: (organization, kind): all of its keys
     keys: list[KeyRow] = field(default_factory=list)
     keys_gone: list[UUID] = field(default_factory=list)
     catalogue: list[CatalogueRow] = field(default_factory=list)
@@ -230,6 +231,10 @@ class Effects:
             whole.quotas_given_back += effects.quotas_given_back
             suppressions.update({SuppressionKey(*row[:3]): row for row in effects.suppressions})
             suppressions.update({SuppressionKey(*key): None for key in effects.suppressions_gone})
+            if effects.figures_gone:
+                forgotten = set(effects.figures_gone)
+                whole.figures = [row for row in whole.figures if (row.organization_id, row.kind) not in forgotten]
+                whole.figures_gone += effects.figures_gone
             whole.figures += effects.figures
             whole.keys += effects.keys
             whole.keys_gone += effects.keys_gone

@@ -1254,6 +1254,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics/cohorts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Cohorts
+         * @description Those enrolled in each of the last weeks (Monday to Sunday, UTC), and what happened in each week since.
+         */
+        get: operations["metrics_cohorts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metrics/heatmap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Heatmap
+         * @description What was sent, opened, clicked and replied in each hour of the week, in the organization's zone, over the last
+         *     days.
+         */
+        get: operations["metrics_heatmap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics/overview": {
         parameters: {
             query?: never;
@@ -1874,9 +1915,10 @@ export interface paths {
         };
         /**
          * Stats
-         * @description Figures of the sequence.
+         * @description Figures of the sequence, and by sender. A conversion is owed to the message clicked last in the 30 days before
+         *     it, else opened last, else sent last. What machines opened and clicked stands apart and counts for nothing.
          */
-        get: operations["sequences_stats"];
+        get: operations["performance_stats"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1896,7 +1938,7 @@ export interface paths {
          * Step Stats
          * @description Figures by step, in the order of the definition; steps of earlier versions come last.
          */
-        get: operations["sequences_step_stats"];
+        get: operations["performance_step_stats"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1945,6 +1987,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequences/{sequence_id}/variants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Variants
+         * @description Steps with variants: figures, the 95 % credible interval of the measure's share, the probability of being the
+         *     best, and the winner where one has met the rule.
+         */
+        get: operations["performance_variants"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences/{sequence_id}/versions": {
         parameters: {
             query?: never;
@@ -1983,6 +2046,54 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/v1/snippets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Snippets
+         * @description Every snippet, by name.
+         */
+        get: operations["snippets_snippets"];
+        put?: never;
+        /**
+         * Create
+         * @description Makes a snippet. Messages that name it show what it says when they are sent.
+         */
+        post: operations["snippets_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/snippets/{snippet_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description Removes it. Steps that still name it are held, and say so, until it is there again.
+         */
+        delete: operations["snippets_delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Edit
+         * @description Changes what it says, for every message that is still to be sent.
+         */
+        patch: operations["snippets_edit"];
         trace?: never;
     };
     "/api/v1/suppressions": {
@@ -2111,6 +2222,26 @@ export interface paths {
          * @description Due later.
          */
         post: operations["tasks_snooze"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Webhook Secret
+         * @description What a receiver verifies our webhooks with, after Standard Webhooks.
+         */
+        get: operations["organization_webhook_secret"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2533,6 +2664,74 @@ export interface components {
          */
         Channel: "email" | "sms" | "whatsapp" | "webhook" | "null";
         /**
+         * Cohort
+         * @description Those enrolled in the week that begins on the Monday ``began``.
+         */
+        Cohort: {
+            /**
+             * Began
+             * Format: date
+             */
+            began: string;
+            /** Enrolled */
+            enrolled: number;
+            /** Weeks */
+            weeks: components["schemas"]["CohortWeek"][];
+        };
+        /**
+         * CohortWeek
+         * @description What happened in the ``week``-th week (from 0) after each one's own beginning.
+         */
+        CohortWeek: {
+            /**
+             * Clicked
+             * @default 0
+             */
+            clicked: number;
+            /**
+             * Completed
+             * @default 0
+             */
+            completed: number;
+            /**
+             * Conversions
+             * @default 0
+             */
+            conversions: number;
+            /**
+             * Enrolled
+             * @default 0
+             */
+            enrolled: number;
+            /**
+             * Exited
+             * @default 0
+             */
+            exited: number;
+            /**
+             * Opened
+             * @default 0
+             */
+            opened: number;
+            /**
+             * Replied
+             * @default 0
+             */
+            replied: number;
+            /**
+             * Sent
+             * @default 0
+             */
+            sent: number;
+            /** Week */
+            week: number;
+        };
+        /** Cohorts */
+        Cohorts: {
+            /** Items */
+            items: components["schemas"]["Cohort"][];
+        };
+        /**
          * Completion
          * @description ``outcome`` of a call is connected, voicemail, no_answer or wrong_number.
          */
@@ -2583,6 +2782,114 @@ export interface components {
             currency?: string | null;
             /** Value */
             value?: number | null;
+        };
+        /**
+         * Counted
+         * @description Counts since the beginning; rates are shares of what was sent, 0 to 1. What machines did stands apart.
+         */
+        Counted: {
+            /**
+             * Bounced
+             * @default 0
+             */
+            bounced: number;
+            /**
+             * Clicked
+             * @default 0
+             */
+            clicked: number;
+            /**
+             * Complained
+             * @default 0
+             */
+            complained: number;
+            /**
+             * Completed
+             * @default 0
+             */
+            completed: number;
+            /**
+             * Conversions
+             * @default 0
+             */
+            conversions: number;
+            /**
+             * Delivered
+             * @default 0
+             */
+            delivered: number;
+            /**
+             * Enrolled
+             * @default 0
+             */
+            enrolled: number;
+            /**
+             * Exited
+             * @default 0
+             */
+            exited: number;
+            /**
+             * Failed
+             * @default 0
+             */
+            failed: number;
+            /**
+             * In Doubt
+             * @default 0
+             */
+            in_doubt: number;
+            /**
+             * Machine Clicked
+             * @default 0
+             */
+            machine_clicked: number;
+            /**
+             * Machine Opened
+             * @default 0
+             */
+            machine_opened: number;
+            /**
+             * Meetings
+             * @default 0
+             */
+            meetings: number;
+            /**
+             * Opened
+             * @default 0
+             */
+            opened: number;
+            /**
+             * @default {
+             *       "bounce": 0,
+             *       "click": 0,
+             *       "complaint": 0,
+             *       "conversion": 0,
+             *       "open": 0,
+             *       "reply": 0,
+             *       "unsubscribe": 0
+             *     }
+             */
+            rates: components["schemas"]["Rates"];
+            /**
+             * Replied
+             * @default 0
+             */
+            replied: number;
+            /**
+             * Sent
+             * @default 0
+             */
+            sent: number;
+            /**
+             * Skipped
+             * @default 0
+             */
+            skipped: number;
+            /**
+             * Unsubscribed
+             * @default 0
+             */
+            unsubscribed: number;
         };
         /**
          * Created
@@ -3038,6 +3345,43 @@ export interface components {
              */
             name: string;
         };
+        /** Heatmap */
+        Heatmap: {
+            /** Items */
+            items: components["schemas"]["HeatmapHour"][];
+            /** Zone */
+            zone: string;
+        };
+        /**
+         * HeatmapHour
+         * @description One hour of the week, in the organization's zone; ``weekday`` 0 is Monday.
+         */
+        HeatmapHour: {
+            /**
+             * Clicked
+             * @default 0
+             */
+            clicked: number;
+            /** Hour */
+            hour: number;
+            /**
+             * Opened
+             * @default 0
+             */
+            opened: number;
+            /**
+             * Replied
+             * @default 0
+             */
+            replied: number;
+            /**
+             * Sent
+             * @default 0
+             */
+            sent: number;
+            /** Weekday */
+            weekday: number;
+        };
         /** Items */
         Items: {
             /** Items */
@@ -3373,6 +3717,21 @@ export interface components {
             /** Sender Id */
             sender_id: string;
         };
+        /**
+         * NewSnippet
+         * @description ``html`` left out: the text stands in HTML too.
+         */
+        NewSnippet: {
+            /** Html */
+            html?: string | null;
+            /**
+             * Name
+             * @description As in {{ snippets.name }}.
+             */
+            name: string;
+            /** Text */
+            text: string;
+        };
         /** NewTask */
         NewTask: {
             /** Assignee */
@@ -3647,6 +4006,16 @@ export interface components {
              */
             click: number;
             /**
+             * Complaint
+             * @default 0
+             */
+            complaint: number;
+            /**
+             * Conversion
+             * @default 0
+             */
+            conversion: number;
+            /**
              * Open
              * @default 0
              */
@@ -3833,6 +4202,113 @@ export interface components {
             name: string;
             ramp_up?: components["schemas"]["RampUp"] | null;
         };
+        /** SenderStats */
+        SenderStats: {
+            /**
+             * Bounced
+             * @default 0
+             */
+            bounced: number;
+            /**
+             * Clicked
+             * @default 0
+             */
+            clicked: number;
+            /**
+             * Complained
+             * @default 0
+             */
+            complained: number;
+            /**
+             * Completed
+             * @default 0
+             */
+            completed: number;
+            /**
+             * Conversions
+             * @default 0
+             */
+            conversions: number;
+            /**
+             * Delivered
+             * @default 0
+             */
+            delivered: number;
+            /**
+             * Enrolled
+             * @default 0
+             */
+            enrolled: number;
+            /**
+             * Exited
+             * @default 0
+             */
+            exited: number;
+            /**
+             * Failed
+             * @default 0
+             */
+            failed: number;
+            /**
+             * In Doubt
+             * @default 0
+             */
+            in_doubt: number;
+            /**
+             * Machine Clicked
+             * @default 0
+             */
+            machine_clicked: number;
+            /**
+             * Machine Opened
+             * @default 0
+             */
+            machine_opened: number;
+            /**
+             * Meetings
+             * @default 0
+             */
+            meetings: number;
+            /**
+             * Opened
+             * @default 0
+             */
+            opened: number;
+            /**
+             * @default {
+             *       "bounce": 0,
+             *       "click": 0,
+             *       "complaint": 0,
+             *       "conversion": 0,
+             *       "open": 0,
+             *       "reply": 0,
+             *       "unsubscribe": 0
+             *     }
+             */
+            rates: components["schemas"]["Rates"];
+            /**
+             * Replied
+             * @default 0
+             */
+            replied: number;
+            /** Sender Id */
+            sender_id: string;
+            /**
+             * Sent
+             * @default 0
+             */
+            sent: number;
+            /**
+             * Skipped
+             * @default 0
+             */
+            skipped: number;
+            /**
+             * Unsubscribed
+             * @default 0
+             */
+            unsubscribed: number;
+        };
         /**
          * Sequence
          * @description ``definition`` is the draft if there is one, else the running version.
@@ -3981,6 +4457,148 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
+        /** SequencePerformance */
+        SequencePerformance: {
+            /**
+             * Active
+             * @default 0
+             */
+            active: number;
+            /** Average Seconds To Complete */
+            average_seconds_to_complete?: number | null;
+            /**
+             * Bounced
+             * @default 0
+             */
+            bounced: number;
+            /**
+             * Clicked
+             * @default 0
+             */
+            clicked: number;
+            /**
+             * Complained
+             * @default 0
+             */
+            complained: number;
+            /**
+             * Completed
+             * @default 0
+             */
+            completed: number;
+            /**
+             * Completion Rate
+             * @default 0
+             */
+            completion_rate: number;
+            /**
+             * Conversions
+             * @default 0
+             */
+            conversions: number;
+            /**
+             * Delivered
+             * @default 0
+             */
+            delivered: number;
+            /**
+             * Enrolled
+             * @default 0
+             */
+            enrolled: number;
+            /**
+             * Exited
+             * @default 0
+             */
+            exited: number;
+            /**
+             * Exited By Reason
+             * @default {}
+             */
+            exited_by_reason: {
+                [key: string]: number;
+            };
+            /**
+             * Failed
+             * @default 0
+             */
+            failed: number;
+            /**
+             * In Doubt
+             * @default 0
+             */
+            in_doubt: number;
+            /**
+             * Machine Clicked
+             * @default 0
+             */
+            machine_clicked: number;
+            /**
+             * Machine Opened
+             * @default 0
+             */
+            machine_opened: number;
+            /**
+             * Meetings
+             * @default 0
+             */
+            meetings: number;
+            /**
+             * Opened
+             * @default 0
+             */
+            opened: number;
+            /**
+             * Paused
+             * @default 0
+             */
+            paused: number;
+            /**
+             * Pending
+             * @default 0
+             */
+            pending: number;
+            /**
+             * @default {
+             *       "bounce": 0,
+             *       "click": 0,
+             *       "complaint": 0,
+             *       "conversion": 0,
+             *       "open": 0,
+             *       "reply": 0,
+             *       "unsubscribe": 0
+             *     }
+             */
+            rates: components["schemas"]["Rates"];
+            /**
+             * Replied
+             * @default 0
+             */
+            replied: number;
+            /** Senders */
+            senders: components["schemas"]["SenderStats"][];
+            /**
+             * Sent
+             * @default 0
+             */
+            sent: number;
+            /**
+             * Skipped
+             * @default 0
+             */
+            skipped: number;
+            /**
+             * Success Rate
+             * @description Left by a reply, a meeting, a conversion or the goal.
+             * @default 0
+             */
+            success_rate: number;
+            /**
+             * Unsubscribed
+             * @default 0
+             */
+            unsubscribed: number;
+        };
         /**
          * SequenceSettings
          * @description ``timezone`` is ``lead``, ``organization`` or a name of the tz database. Empty ``windows`` mean any hour; those
@@ -4071,7 +4689,7 @@ export interface components {
         };
         /**
          * SequenceStats
-         * @description Counts since the beginning; rates are shares of what was sent, 0 to 1.
+         * @description ``enrolled`` are all ever assigned; ``pending``, ``active`` and ``paused`` those inside now.
          */
         SequenceStats: {
             /**
@@ -4079,6 +4697,8 @@ export interface components {
              * @default 0
              */
             active: number;
+            /** Average Seconds To Complete */
+            average_seconds_to_complete?: number | null;
             /**
              * Bounced
              * @default 0
@@ -4090,10 +4710,20 @@ export interface components {
              */
             clicked: number;
             /**
+             * Complained
+             * @default 0
+             */
+            complained: number;
+            /**
              * Completed
              * @default 0
              */
             completed: number;
+            /**
+             * Completion Rate
+             * @default 0
+             */
+            completion_rate: number;
             /**
              * Conversions
              * @default 0
@@ -4115,6 +4745,13 @@ export interface components {
              */
             exited: number;
             /**
+             * Exited By Reason
+             * @default {}
+             */
+            exited_by_reason: {
+                [key: string]: number;
+            };
+            /**
              * Failed
              * @default 0
              */
@@ -4124,6 +4761,16 @@ export interface components {
              * @default 0
              */
             in_doubt: number;
+            /**
+             * Machine Clicked
+             * @default 0
+             */
+            machine_clicked: number;
+            /**
+             * Machine Opened
+             * @default 0
+             */
+            machine_opened: number;
             /**
              * Meetings
              * @default 0
@@ -4140,9 +4787,16 @@ export interface components {
              */
             paused: number;
             /**
+             * Pending
+             * @default 0
+             */
+            pending: number;
+            /**
              * @default {
              *       "bounce": 0,
              *       "click": 0,
+             *       "complaint": 0,
+             *       "conversion": 0,
              *       "open": 0,
              *       "reply": 0,
              *       "unsubscribe": 0
@@ -4164,6 +4818,12 @@ export interface components {
              * @default 0
              */
             skipped: number;
+            /**
+             * Success Rate
+             * @description Left by a reply, a meeting, a conversion or the goal.
+             * @default 0
+             */
+            success_rate: number;
             /**
              * Unsubscribed
              * @default 0
@@ -4243,6 +4903,16 @@ export interface components {
             sender?: string | null;
             /** Text */
             text: string;
+        };
+        /**
+         * SnippetChange
+         * @description What changes; absent fields stay. ``html`` null: the text stands in HTML too.
+         */
+        SnippetChange: {
+            /** Html */
+            html?: string | null;
+            /** Text */
+            text?: string | null;
         };
         /** Snooze */
         Snooze: {
@@ -4378,6 +5048,139 @@ export interface components {
          * @enum {string}
          */
         StepKind: "email" | "email_manual" | "sms" | "whatsapp" | "call" | "task" | "reminder" | "social" | "note" | "wait" | "condition" | "webhook" | "score" | "tag" | "field" | "appointment" | "notification" | "goal" | "exit";
+        /** StepStats */
+        StepStats: {
+            /**
+             * Bounced
+             * @default 0
+             */
+            bounced: number;
+            /**
+             * Clicked
+             * @default 0
+             */
+            clicked: number;
+            /**
+             * Complained
+             * @default 0
+             */
+            complained: number;
+            /**
+             * Completed
+             * @default 0
+             */
+            completed: number;
+            /**
+             * Conversions
+             * @default 0
+             */
+            conversions: number;
+            /**
+             * Delivered
+             * @default 0
+             */
+            delivered: number;
+            /**
+             * Enrolled
+             * @default 0
+             */
+            enrolled: number;
+            /**
+             * Exited
+             * @default 0
+             */
+            exited: number;
+            /**
+             * Failed
+             * @default 0
+             */
+            failed: number;
+            /**
+             * In Doubt
+             * @default 0
+             */
+            in_doubt: number;
+            /**
+             * Machine Clicked
+             * @default 0
+             */
+            machine_clicked: number;
+            /**
+             * Machine Opened
+             * @default 0
+             */
+            machine_opened: number;
+            /**
+             * Meetings
+             * @default 0
+             */
+            meetings: number;
+            /** Name */
+            name: string | null;
+            /**
+             * Opened
+             * @default 0
+             */
+            opened: number;
+            /**
+             * @default {
+             *       "bounce": 0,
+             *       "click": 0,
+             *       "complaint": 0,
+             *       "conversion": 0,
+             *       "open": 0,
+             *       "reply": 0,
+             *       "unsubscribe": 0
+             *     }
+             */
+            rates: components["schemas"]["Rates"];
+            /**
+             * Replied
+             * @default 0
+             */
+            replied: number;
+            /**
+             * Sent
+             * @default 0
+             */
+            sent: number;
+            /**
+             * Skipped
+             * @default 0
+             */
+            skipped: number;
+            /** Step Id */
+            step_id: string;
+            /**
+             * Unsubscribed
+             * @default 0
+             */
+            unsubscribed: number;
+        };
+        /** StepStatsList */
+        StepStatsList: {
+            /** Items */
+            items: components["schemas"]["StepStats"][];
+        };
+        /** StepVariants */
+        StepVariants: {
+            /** Measure */
+            measure: string;
+            /** Name */
+            name: string;
+            /** Selection */
+            selection: {
+                [key: string]: unknown;
+            };
+            /** Step Id */
+            step_id: string;
+            /** Variants */
+            variants: components["schemas"]["VariantStats"][];
+            /** Winner */
+            winner: {
+                [key: string]: unknown;
+            } | null;
+        };
         /** StopRule */
         StopRule: {
             /**
@@ -4627,6 +5430,11 @@ export interface components {
              */
             enrollments_paused: number;
             /**
+             * Enrollments Pending
+             * @default 0
+             */
+            enrollments_pending: number;
+            /**
              * In Doubt
              * @default 0
              */
@@ -4822,6 +5630,133 @@ export interface components {
             weight: number;
         };
         /**
+         * VariantStats
+         * @description ``share`` is the mean of what is known of the measure's share, ``interval`` its 95 % credible interval.
+         *     ``earlier`` counts what the variant said before it was changed.
+         */
+        VariantStats: {
+            /**
+             * Bounced
+             * @default 0
+             */
+            bounced: number;
+            /**
+             * Clicked
+             * @default 0
+             */
+            clicked: number;
+            /**
+             * Complained
+             * @default 0
+             */
+            complained: number;
+            /**
+             * Completed
+             * @default 0
+             */
+            completed: number;
+            /**
+             * Conversions
+             * @default 0
+             */
+            conversions: number;
+            /**
+             * Delivered
+             * @default 0
+             */
+            delivered: number;
+            earlier: components["schemas"]["Counted"] | null;
+            /**
+             * Enrolled
+             * @default 0
+             */
+            enrolled: number;
+            /**
+             * Exited
+             * @default 0
+             */
+            exited: number;
+            /**
+             * Failed
+             * @default 0
+             */
+            failed: number;
+            /**
+             * In Doubt
+             * @default 0
+             */
+            in_doubt: number;
+            /** Interval */
+            interval: number[];
+            /**
+             * Machine Clicked
+             * @default 0
+             */
+            machine_clicked: number;
+            /**
+             * Machine Opened
+             * @default 0
+             */
+            machine_opened: number;
+            /**
+             * Meetings
+             * @default 0
+             */
+            meetings: number;
+            /** Name */
+            name: string;
+            /**
+             * Opened
+             * @default 0
+             */
+            opened: number;
+            /** Probability Best */
+            probability_best: number;
+            /**
+             * @default {
+             *       "bounce": 0,
+             *       "click": 0,
+             *       "complaint": 0,
+             *       "conversion": 0,
+             *       "open": 0,
+             *       "reply": 0,
+             *       "unsubscribe": 0
+             *     }
+             */
+            rates: components["schemas"]["Rates"];
+            /**
+             * Replied
+             * @default 0
+             */
+            replied: number;
+            /**
+             * Sent
+             * @default 0
+             */
+            sent: number;
+            /** Share */
+            share: number;
+            /**
+             * Skipped
+             * @default 0
+             */
+            skipped: number;
+            /**
+             * Unsubscribed
+             * @default 0
+             */
+            unsubscribed: number;
+            /** Variant Id */
+            variant_id: string;
+            /** Weight */
+            weight: number;
+        };
+        /** VariantStatsList */
+        VariantStatsList: {
+            /** Items */
+            items: components["schemas"]["StepVariants"][];
+        };
+        /**
          * WaitConfig
          * @description A wait is its step's delay and nothing more.
          */
@@ -4863,6 +5798,14 @@ export interface components {
             method: "POST" | "PUT" | "PATCH" | "GET" | "DELETE";
             /** Url */
             url: string;
+        };
+        /** WebhookSecret */
+        WebhookSecret: {
+            /**
+             * Secret
+             * @description whsec_ and base64. It changes when a key is put in front of SECRET_KEYS.
+             */
+            secret: string;
         };
         /**
          * WhatsappConfig
@@ -7838,6 +8781,80 @@ export interface operations {
             };
         };
     };
+    metrics_cohorts: {
+        parameters: {
+            query?: {
+                weeks?: number;
+                sequence_id?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cohorts"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    metrics_heatmap: {
+        parameters: {
+            query?: {
+                days?: number;
+                sequence_id?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Heatmap"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     metrics_overview: {
         parameters: {
             query?: {
@@ -9218,7 +10235,7 @@ export interface operations {
             };
         };
     };
-    sequences_stats: {
+    performance_stats: {
         parameters: {
             query?: {
                 /** @description Wait (at most 5 s) until the view has reached this position. */
@@ -9241,7 +10258,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SequenceStats"];
+                    "application/json": components["schemas"]["SequencePerformance"];
                 };
             };
             /** @description A problem document (RFC 9457). */
@@ -9255,7 +10272,7 @@ export interface operations {
             };
         };
     };
-    sequences_step_stats: {
+    performance_step_stats: {
         parameters: {
             query?: {
                 /** @description Wait (at most 5 s) until the view has reached this position. */
@@ -9278,7 +10295,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Items"];
+                    "application/json": components["schemas"]["StepStatsList"];
                 };
             };
             /** @description A problem document (RFC 9457). */
@@ -9370,6 +10387,43 @@ export interface operations {
             };
         };
     };
+    performance_variants: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VariantStatsList"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sequences_versions: {
         parameters: {
             query?: {
@@ -9432,6 +10486,160 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    snippets_snippets: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    snippets_create: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSnippet"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    snippets_delete: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                /** @description As in {{ snippets.name }}. */
+                snippet_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    snippets_edit: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                /** @description As in {{ snippets.name }}. */
+                snippet_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SnippetChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
                 };
             };
             /** @description A problem document (RFC 9457). */
@@ -9797,6 +11005,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    organization_webhook_secret: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSecret"];
                 };
             };
             /** @description A problem document (RFC 9457). */

@@ -86,6 +86,11 @@ FIGURES = insert(
     {"organization_id": "text", "kind": "text", "key": "text", "value": "bigint"},
     "ON CONFLICT (organization_id, kind, key) DO UPDATE SET value = figures.value + excluded.value",
 )
+FIGURES_GONE = Write(
+    ("text", "text"),
+    "DELETE FROM figures WHERE organization_id = ? AND kind = ?",
+    "DELETE FROM figures AS t USING {rows} WHERE t.organization_id = r.a AND t.kind = r.b",
+)
 #: An erased key (null) may be followed by a new one; a living key is never replaced.
 KEYS = insert(
     "keys",
