@@ -12,12 +12,13 @@ from services.enrollment.domain.identities import normalise_company
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import CompanyStopAsked, Enroll, RecordStopped, StepStopRequested, StopForCompany
 from shared.events.lead import EditLead, EraseLead, LeadBody, LeadConverted, MeetingBooked
+from shared.events.message import Message
 from tests.domain.many import Many, day
 from tests.domain.scenario import Scenario, days, email
 
 ADA = {"organization_id": "demo", "lead": {"email": "ada@example.com"}}
 #: Signal of a rule -> how it comes, and the reason of the step's stop.
-SIGNALS = {
+SIGNALS: dict[str, tuple[str | Message, str]] = {
     "reply": ("replied", "replied"),
     "click": ("clicked", "clicked"),
     "unsubscribe": ("unsubscribed", "unsubscribed"),

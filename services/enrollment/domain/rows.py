@@ -14,6 +14,7 @@ from services.enrollment.domain.brake import TOLD_BY, counted
 from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.company import company_hash
 from services.enrollment.domain.enrollment import Enrollment, InFlight, Status
+from services.enrollment.domain.evolving import State
 from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.quotas import (
@@ -324,18 +325,12 @@ def _marks(rows: Rows, decision: Decision) -> None:
             case LeadErased():
                 rows.erased.append(change.id)
             case CompanyStopAsked():
-                state, event = decision.states[change.id], change.event
-                assert isinstance(state, Enrollment)
-                rows.company_stops.append(
-                    CompanyToStop(
-                        change.id,
-                        event.signal,
-                        change.organization_id,
-                        state.sequence_id,
-                        event.do,
-                        event.company_hash,
-                    )
-                )
+                rows.company_stops.append(_company_stop(decision.states[change.id], change.event))
+
+
+def _company_stop(state: State, event: CompanyStopAsked) -> CompanyToStop:
+    assert isinstance(state, Enrollment)
+    return CompanyToStop(state.id, event.signal, state.organization_id, state.sequence_id, event.do, event.company_hash)
 
 
 def _figures(rows: Rows, decision: Decision) -> None:
