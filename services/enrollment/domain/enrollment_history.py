@@ -52,6 +52,9 @@ from shared.events.enrollment import (
 from shared.events.message import Event
 from shared.events.why import Plan
 
+#: Channels whose message ids make a thread; the null channel stands in for e-mail.
+MAIL_CHANNELS = frozenset({"email", "null"})
+
 
 def _with(state: Enrollment, number: int, **changes: Any) -> dict[int, Execution]:
     """The executions, one of them changed."""
@@ -136,9 +139,9 @@ def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
 def _sent(state: Enrollment, event: StepSent, _at: datetime) -> Enrollment:
     left_behind = event.plan is None and not stands_at(state, event.execution)
     executions = _with(state, event.execution, fate=Fate.SENT, sent_at=event.sent_at)
-    thread = (
-        (*state.thread, event.message_id) if event.message_id and event.message_id not in state.thread else state.thread
-    )
+    thread = state.thread
+    if event.channel in MAIL_CHANNELS and event.message_id and event.message_id not in thread:
+        thread = (*thread, event.message_id)
     known: dict[str, Any] = {"executions": executions, "thread": thread, "sent": state.sent + reaches(event.channel)}
     if left_behind:
         return replace(state, **known)  # a late answer for a step that the enrollment has left behind

@@ -120,7 +120,7 @@ class Enrollments(View):
         if data["attempt"] == 1:
             step = {
                 "step_id": data["step_id"],
-                "kind": kind_of_channel(data["channel"]),
+                "kind": _kind_of(data),
                 "status": "due",
                 "attempts": 1,
                 "at": moment(data["due_at"]),
@@ -137,7 +137,8 @@ class Enrollments(View):
     @on("enrollment.step_sent.v1")
     def sent(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "sent", at=moment(event.data["sent_at"]), why=None)
-        document.inc("counts.sent")
+        if event.data["channel"] != "webhook":  # a call of another system is no message
+            document.inc("counts.sent")
         _plan(document, event.data.get("plan"))
 
     @on("enrollment.step_deferred.v1")
@@ -171,7 +172,8 @@ class Enrollments(View):
     def settled(self, event: Event, ops: Ops) -> None:
         was_sent = event.data["outcome"] == "sent"
         document = self._step(event, ops, "sent" if was_sent else "failed", at=event.at, why=event.data["by"])
-        document.inc("counts.sent" if was_sent else "counts.failed")
+        if not was_sent or event.data["channel"] != "webhook":
+            document.inc("counts.sent" if was_sent else "counts.failed")
 
     @on("enrollment.watchdog_rang.v1")
     def watchdog_rang(self, event: Event, ops: Ops) -> None:
@@ -303,6 +305,13 @@ def _tried(document: Document, event: Event, fault: str | None) -> None:
     again_at = moment(plan.get("at")) if plan and plan["execution"] == data["execution"] else None
     entry = {"attempt": data["attempt"], "at": event.at, "reason": data["reason"], "fault": fault, "again_at": again_at}
     document.add_to_set(f"steps.{data['execution']}.tries", [entry])
+
+
+def _kind_of(due: Mapping[str, Any]) -> str:
+    """The kind of step that became due, as far as its event tells."""
+    if due.get("draft_id") is not None:
+        return "email_manual"
+    return "appointment" if due.get("starts_at") is not None else kind_of_channel(due["channel"])
 
 
 def _plan(document: Document, plan: Mapping[str, Any] | None) -> None:
