@@ -14,6 +14,10 @@ from services.projector.views.view import Keys, View, on
 _COUNTED = ("sent", "opened", "clicked", "replied", "bounced", "conversions", "failed", "skipped")
 
 
+#: ``upcoming_*`` repeat of ``next`` what the list of upcoming sends is found by.
+_NOTHING_NEXT = {"next": None, "upcoming_on": None, "upcoming_at": None}
+
+
 def kind_of_channel(channel: str) -> str:
     """The kind of step that sends on a channel; the null channel stands in for e-mail."""
     return "email" if channel == "null" else channel
@@ -30,12 +34,14 @@ class Enrollments(View):
     """
 
     name = "enrollments"
-    version = 3
+    version = 4
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("started_at", -1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("started_at", -1)),
         (("sequence_id", 1), ("status", 1), ("started_at", -1)),
         (("lead_id", 1), ("started_at", -1)),
+        (("organization_id", 1), ("upcoming_on", 1), ("upcoming_at", 1), ("_id", 1)),
+        (("sequence_id", 1), ("upcoming_on", 1), ("upcoming_at", 1), ("_id", 1)),
     )
     ignored = (
         BULK
@@ -68,7 +74,7 @@ class Enrollments(View):
                 "current_step": None,
                 "waiting_for": None if data.get("plan") else _waits_for_start(data.get("start_at")),
                 "bulk_id": data.get("bulk_id"),
-                "next": None,
+                **_NOTHING_NEXT,
                 "counts": dict.fromkeys(_COUNTED, 0),
                 "started_at": event.at,
                 "ended_at": None,
@@ -113,7 +119,7 @@ class Enrollments(View):
         document.set(
             {
                 "current_step": data["step_id"],
-                "next": None,
+                **_NOTHING_NEXT,
                 "waiting_for": {"kind": "dispatch", "until": moment(data["valid_until"]), "why": None},
             }
         )
@@ -236,7 +242,7 @@ class Enrollments(View):
             "why": data.get("why") or {"rule": data["reason"], "inputs": {}},
         }
         document = self.of_subject(event, ops)
-        document.set({"status": "paused", "reason": data["reason"], "waiting_for": waiting, "next": None})
+        document.set({"status": "paused", "reason": data["reason"], "waiting_for": waiting, **_NOTHING_NEXT})
         document.add_to_set("changes", [_change(event, "paused", data["reason"], data.get("why"))])
 
     @on("enrollment.resumed.v1")
@@ -263,7 +269,7 @@ class Enrollments(View):
             "ended_at": event.at,
             "current_step": None,
             "waiting_for": None,
-            "next": None,
+            **_NOTHING_NEXT,
         }
         document = self.of_subject(event, ops)
         document.set(fields)
@@ -331,5 +337,7 @@ def _plan(document: Document, plan: Mapping[str, Any] | None) -> None:
             "current_step": plan["step_id"],
             "next": {"step_id": plan["step_id"], "execution": plan["execution"], "at": at},
             "waiting_for": waiting,
+            "upcoming_on": plan.get("channel") if at is not None else None,
+            "upcoming_at": at if plan.get("channel") is not None else None,
         }
     )
