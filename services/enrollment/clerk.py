@@ -1,4 +1,5 @@
-"""The clerk: the one process per store that runs scheduler, relay and bulks. Others stand by until its lock is free."""
+"""The clerk: the one process per store that runs scheduler, relay, bulks and stops of
+companies. Others stand by until its lock is free."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import contextlib
 import structlog
 
 from services.enrollment.bulk_runner import BulkRunner
+from services.enrollment.company_stops import CompanyStops
 from services.enrollment.relay import Relay
 from services.enrollment.scheduler import Scheduler
 from services.enrollment.telemetry import CLERK_ACTIVE
@@ -22,13 +24,17 @@ PRUNE_SECONDS = 3_600.0
 
 
 class Clerk:
-    """Holds the store's clerk lock while scheduler, relay and bulks run; lets all go the moment it is lost."""
+    """Holds the store's clerk lock while scheduler, relay, bulks and stops of companies run; lets all go the moment it
+    is lost."""
 
-    def __init__(self, store: EventStore, scheduler: Scheduler, relay: Relay, bulks: BulkRunner) -> None:
+    def __init__(
+        self, store: EventStore, scheduler: Scheduler, relay: Relay, bulks: BulkRunner, companies: CompanyStops
+    ) -> None:
         self._store = store
         self._scheduler = scheduler
         self._relay = relay
         self._bulks = bulks
+        self._companies = companies
         self._task: asyncio.Task[None] | None = None
         self.active = False
 
@@ -66,6 +72,7 @@ class Clerk:
             asyncio.create_task(self._scheduler.run(), name="scheduler"),
             asyncio.create_task(self._relay.run(), name="relay"),
             asyncio.create_task(self._bulks.run(), name="bulks"),
+            asyncio.create_task(self._companies.run(), name="companies"),
             asyncio.create_task(self._prune(), name="prune"),
         ]
         try:

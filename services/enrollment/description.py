@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.enrollment.domain.enrollment import Enrollment, Fate
+from services.enrollment.domain.enrollment import Enrollment, Fate, reaches
 
 
 def describe_enrollment(state: Enrollment, events: int) -> dict[str, Any]:
     """The API's form. ``events`` is the number of the enrollment's own events up to then."""
-    sent = [each for each in state.executions.values() if each.fate in {Fate.SENT, Fate.IN_DOUBT}]
+    sent = [
+        each for each in state.executions.values() if each.fate in {Fate.SENT, Fate.IN_DOUBT} and reaches(each.channel)
+    ]
     return {
         "id": str(state.id),
         "lead_id": str(state.lead_id),

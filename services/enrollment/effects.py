@@ -8,6 +8,8 @@ from services.enrollment.domain.world import World
 from shared.persistence.eventstore import (
     BulkRow,
     CatalogueRow,
+    CompanyRow,
+    CompanyStop,
     Effects,
     EventStore,
     FigureRow,
@@ -50,4 +52,6 @@ def effects_of(decision: Decision, world: World, store: EventStore) -> Effects:
         figures_gone=list(rows.figures_gone),
         catalogue=[CatalogueRow(*listing) for listing in rows.catalogue],
         bulks=[BulkRow(*mark) for mark in rows.bulks],
+        companies=[CompanyRow(*company) for company in rows.companies],
+        company_stops=[CompanyStop(*stop) for stop in rows.company_stops],
     )

@@ -14,6 +14,7 @@ from services.enrollment.bulk_runner import BulkRunner
 from services.enrollment.channel_watch import ChannelWatch
 from services.enrollment.clerk import Clerk
 from services.enrollment.committer import Committer
+from services.enrollment.company_stops import CompanyStops
 from services.enrollment.dressing import Dresser
 from services.enrollment.intake import Intake
 from services.enrollment.reader import Reader
@@ -95,7 +96,13 @@ async def build(
     if "clerk" in chosen:
         scheduler = Scheduler(store, committer, clock)
         relay = Relay(store, publisher, committer, Dresser(store, states, committer.versions), clock)
-        clerk = Clerk(store, scheduler, relay, BulkRunner(store, committer, clock))
+        clerk = Clerk(
+            store,
+            scheduler,
+            relay,
+            BulkRunner(store, committer, clock),
+            CompanyStops(store, committer, clock),
+        )
 
         def wake() -> None:
             scheduler.wake()

@@ -421,6 +421,72 @@ class EnrollmentSummary(Shape):
     position: str
 
 
+class Upcoming(Shape):
+    """A send that comes, as planned now."""
+
+    enrollment_id: str
+    lead_id: str
+    lead_name: str | None
+    sequence_id: str
+    sequence_name: str | None
+    step_id: str
+    step_name: str | None
+    execution: int
+    channel: str
+    at: datetime
+    why: Reason | None
+    position: str
+
+
+class UpcomingPage(Shape):
+    items: list[Upcoming]
+    next_cursor: str | None
+
+
+class LoggedAttempt(Shape):
+    """``outcome``: sent, deferred, failed, stopped or in_doubt; None while it has not ended."""
+
+    attempt: int
+    due_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    error: str | None = None
+
+
+class LoggedExecution(Shape):
+    """``channel`` is None for a step that was passed over. ``opens`` and ``clicks`` are those of people."""
+
+    id: str
+    enrollment_id: str
+    execution: int
+    lead_id: str | None
+    lead_name: str | None
+    sequence_id: str | None
+    sequence_name: str | None
+    step_id: str
+    step_name: str | None
+    channel: str | None
+    sender: str | None = None
+    variant: str | None = None
+    status: str
+    attempts: list[LoggedAttempt]
+    due_at: datetime | None
+    sent_at: datetime | None = None
+    error: str | None = None
+    answer: str | None = None
+    why: Reason | None = None
+    opens: int = 0
+    clicks: int = 0
+    machine_opens: int = 0
+    machine_clicks: int = 0
+    position: str
+
+
+class ExecutionPage(Shape):
+    items: list[LoggedExecution]
+    next_cursor: str | None
+
+
 class EnrollmentPage(Shape):
     items: list[EnrollmentSummary]
     next_cursor: str | None

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.events.definition import Intent
+from shared.events.definition import Intent, StopSignal
 from shared.events.message import Command, Event, Fact, Instant, Pii
 from shared.events.why import Plan, QuotaSlot, TimerClass, Why
 
@@ -99,6 +99,19 @@ class RestartEnrollment(Command):
 
     TOPIC = "enrollment.restart.v1"
     enrollment_id: UUID
+
+
+class StopForCompany(Command):
+    """Another lead of the same company has met a stop rule that says ``company`` (given by the clerk, in process). A
+    lead that has left the company since is left alone."""
+
+    TOPIC = "enrollment.stop_for_company.v1"
+    lead_id: UUID
+    sequence_id: UUID
+    enrollment_id: UUID  #: whose rule it was
+    signal: StopSignal
+    do: Literal["pause", "exit"]
+    company_hash: str
 
 
 class ResolveDispatch(Command):
@@ -530,6 +543,16 @@ class ConversionAttributed(Event):
     sender: str | None = None
     variant: str | None = None
     content: str | None = None
+
+
+class CompanyStopAsked(Event):
+    """A stop rule that says ``company`` was met: the other leads of the lead's company stop in this sequence too. Once
+    for each signal. ``company_hash`` is the organization's keyed hash of the company's name."""
+
+    TOPIC = "enrollment.company_stop_asked.v1"
+    signal: StopSignal
+    do: Literal["pause", "exit"]
+    company_hash: str
 
 
 class EnrollmentCompleted(Event):

@@ -35,7 +35,7 @@ class QuotaSlot(Value):
 class Plan(Value):
     """The next step and when. ``at`` is None while it waits without an end; ``blocked_on`` then names what for
     (``pause``, ``sequence:<id>``, ``task:<id>``, ``stop:<execution>``). ``due_at`` is the moment the delay alone
-    gave, before windows and limits."""
+    gave, before windows and limits. ``channel`` is that of a step that will send, None for any other."""
 
     step_id: str
     execution: int
@@ -45,6 +45,7 @@ class Plan(Value):
     timer_class: TimerClass = TimerClass.FOLLOW_UP
     why: Why = Why(rule="delay")
     reserved: list[QuotaSlot] = []
+    channel: str | None = None
 
     def is_due(self, now: datetime) -> bool:
         return self.at is not None and self.at <= now

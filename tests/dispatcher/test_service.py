@@ -18,13 +18,14 @@ from services.dispatcher.channels.smtp_line import read_smtp_url
 from services.dispatcher.wiring import DispatcherService, build
 from shared.clock import SystemClock
 from shared.events import Envelope
-from shared.events.dispatch import DressedStep, ForgetLead, SettleDispatch
-from shared.events.enrollment import RecordInDoubt, RecordSent, RecordStopped, RecordUndressed
+from shared.events.dispatch import DressedStep, ForgetLead, SettleDispatch, WebhookCall
+from shared.events.enrollment import RecordDeferred, RecordInDoubt, RecordSent, RecordStopped, RecordUndressed
 from shared.messaging import frames, topology
 from shared.messaging.publisher import Publisher
 from shared.settings import Settings, load_settings
 from tests.dispatcher.making import LEAD, dressed, envelope, order_envelope, stop
 from tests.dispatcher.smtp_sink import Sink
+from tests.dispatcher.test_webhook import OK, Receiver
 from tests.support.waiting import eventually
 
 
@@ -229,3 +230,24 @@ async def state_is(service: DispatcherService, step: DressedStep, state: str) ->
 async def forgotten(service: DispatcherService, step: DressedStep) -> bool:
     row = await service.ledger.row(step.dispatch_id)
     return row is not None and row.message is None
+
+
+async def test_a_webhook_is_called_once_however_often_its_step_arrives(settings: Settings, world: World) -> None:
+    world.settings = settings.model_copy(update={"allow_private_webhooks": True})
+    receiver = Receiver(answer=b"HTTP/1.1 503 Oh\r\nContent-Length: 0\r\n\r\n")
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    receiver.port = server.sockets[0].getsockname()[1]
+    call = WebhookCall(url=receiver.url, method="POST")
+    first = dressed(kind="webhook", channel="webhook", address=receiver.url, content={"body": None}, webhook=call)
+    second = first.model_copy(update={"attempt": 2})
+    async with server, running(world):
+        await world.send(first, channel="webhook")
+        assert isinstance(await world.answer(first), RecordDeferred)
+        receiver.answer = OK
+        await world.send(second, channel="webhook")
+        assert isinstance(await world.answer(first, 2), RecordSent)
+        await world.send(second, channel="webhook", position=11)
+        assert isinstance(await world.answer(first, 3), RecordSent)
+    assert len(receiver.got) == 2
+    assert receiver.got[0][2] == receiver.got[1][2]
+    assert {headers["webhook-id"] for _, headers, _ in receiver.got} == {str(first.dispatch_id)}

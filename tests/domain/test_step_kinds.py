@@ -282,3 +282,9 @@ def test_a_channel_that_nobody_serves_is_named_when_a_sequence_is_to_go_live(kin
     unsent = definition([step(kind, channel="null")])
     scenario.when(DraftSequence(sequence_id=derived_id("null", kind), definition=unsent, activate=True))
     assert "SequencePublished" in scenario.names
+
+
+def test_only_mail_makes_a_thread() -> None:
+    steps = [email("first"), step("webhook", "hook"), email("second", config={"thread": True}, delay=days(1))]
+    scenario = in_flight(steps).sent(message_id="<a@x>").sent(2, message_id="b")
+    assert scenario.state.thread == ("<a@x>",)

@@ -791,3 +791,66 @@ def test_a_lead_shows_the_newest_answer_of_matching_and_a_refused_start_its_reas
     pending.add("enrollment.start_refused", {"why": {"rule": "address", "inputs": {}}})
     waits = pending.of_enrollment
     assert (waits["status"], waits["reason"], waits["waiting_for"]["why"]["rule"]) == ("pending", "address", "address")
+
+
+def test_a_call_of_another_system_counts_as_no_message() -> None:
+    story = Story().due()
+    for event in story.log.events[-1:]:
+        event["data"]["channel"] = "webhook"
+    sent = {**STEP, "channel": "webhook", "attempt": 1, "dispatch_id": TASK, "sent_at": NOON, "plan": None}
+    story.add("enrollment.step_sent", sent)
+    assert story.of_enrollment["counts"]["sent"] == 0
+    assert (
+        story.of_enrollment["steps"]["2"] | {"kind": "webhook", "status": "sent"} == story.of_enrollment["steps"]["2"]
+    )
+    assert (story.figures().get("sent", 0), story.figures()["called"]) == (0, 1)
+
+
+def test_a_draft_waits_is_edited_and_approved() -> None:
+    opened = {"kind": "email_manual", "title": "Hi", "subject": "Hi", "text": "Hello", "due_at": NOON}
+    story = Story().add("task.opened", opened)
+    task = story.document("tasks", TASK)
+    assert (task["draft"], task["status"], task["subject"], task["html"]) == (True, "open", "Hi", None)
+    story.add("task.draft_edited", {"subject": "Dear", "html": "<p>x</p>", "text": None, "preheader": None})
+    task = story.document("tasks", TASK)
+    assert (task["subject"], task["html"], task["text"]) == ("Dear", "<p>x</p>", None)
+    story.add("task.draft_approved", actor="member:1")
+    task = story.document("tasks", TASK)
+    assert (task["status"], task["closed_by"]) == ("approved", "member:1")
+    plan_again = plan("step2", 2)
+    handed = {"execution": 2, "step_id": "step2", "kind": "email_manual", "task_id": TASK, "plan": plan_again}
+    story.add("enrollment.step_handed_to_person", handed)
+    story.add("enrollment.step_approved", {"execution": 2, "step_id": "step2", "task_id": TASK, "plan": plan_again})
+    assert story.of_enrollment["steps"]["2"]["status"] == "approved"
+    story.add("lead.erased")
+    assert {story.document("tasks", TASK)[name] for name in ("title", "subject", "html", "text")} == {None}
+
+
+def test_a_rejected_draft_says_why_and_what_followed() -> None:
+    story = Story().add("task.opened", {"kind": "email_manual", "title": "Hi", "due_at": NOON})
+    task = story.add("task.draft_rejected", {"reason": "too early", "then": "exit"}).document("tasks", TASK)
+    assert (task["status"], task["outcome"], task["note"]) == ("rejected", "exit", "too early")
+
+
+def test_what_nobody_did_is_shown_as_overdue() -> None:
+    story = Story().add(
+        "enrollment.step_handed_to_person", {**STEP, "kind": "call", "task_id": TASK, "plan": plan("step2", 2)}
+    )
+    story.add("enrollment.step_overdue", {**STEP, "task_id": TASK, "then": "continue", "plan": plan("step3", 3)})
+    document = story.of_enrollment
+    assert (document["steps"]["2"]["status"], document["current_step"]) == ("overdue", "step3")
+
+
+def test_a_goal_is_kept_with_its_moment() -> None:
+    document = Story().add("enrollment.goal_reached", {**STEP, "goal": "demo"}).of_enrollment
+    assert document["goal"] == "demo"
+    assert document["goal_at"] > START
+
+
+def test_snippets_are_kept_by_name() -> None:
+    story = Story().add("organization.founded", {"name": "Demo", "timezone": "UTC", "postal_address": ""})
+    story.add("organization.snippet_set", {"name": "bye", "text": "Bye", "html": None}, actor="member:1")
+    snippet = story.document("organizations", "demo")["snippets"]["bye"]
+    assert (snippet["text"], snippet["updated_by"]) == ("Bye", "member:1")
+    story.add("organization.snippet_removed", {"name": "bye"})
+    assert story.document("organizations", "demo")["snippets"] == {}

@@ -174,6 +174,7 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
             timer_class=plan.timer_class,
             why=why,
             reserved=slots,
+            channel=channel,
         )
         return _postpone(work, state, moved)
     valid_until = now + VALIDITY

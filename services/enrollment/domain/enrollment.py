@@ -150,6 +150,7 @@ class Enrollment:
     executions: Mapping[int, Execution] = field(default_factory=dict)
     thread: tuple[str, ...] = ()
     sent: int = 0
+    company_asked: frozenset[str] = frozenset()  #: signals for which the company's other leads were stopped
     bulk_id: UUID | None = None
     start_at: datetime | None = None
 

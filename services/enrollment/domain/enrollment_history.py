@@ -21,6 +21,7 @@ from services.enrollment.domain.enrollment import (
     stands_at,
 )
 from shared.events.enrollment import (
+    CompanyStopAsked,
     EngagementNoted,
     EnrollmentActivated,
     EnrollmentAdvanced,
@@ -50,6 +51,9 @@ from shared.events.enrollment import (
 )
 from shared.events.message import Event
 from shared.events.why import Plan
+
+#: Channels whose message ids make a thread; the null channel stands in for e-mail.
+MAIL_CHANNELS = frozenset({"email", "null"})
 
 
 def _with(state: Enrollment, number: int, **changes: Any) -> dict[int, Execution]:
@@ -135,9 +139,9 @@ def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
 def _sent(state: Enrollment, event: StepSent, _at: datetime) -> Enrollment:
     left_behind = event.plan is None and not stands_at(state, event.execution)
     executions = _with(state, event.execution, fate=Fate.SENT, sent_at=event.sent_at)
-    thread = (
-        (*state.thread, event.message_id) if event.message_id and event.message_id not in state.thread else state.thread
-    )
+    thread = state.thread
+    if event.channel in MAIL_CHANNELS and event.message_id and event.message_id not in thread:
+        thread = (*thread, event.message_id)
     known: dict[str, Any] = {"executions": executions, "thread": thread, "sent": state.sent + reaches(event.channel)}
     if left_behind:
         return replace(state, **known)  # a late answer for a step that the enrollment has left behind
@@ -292,6 +296,10 @@ def _resumed(state: Enrollment, event: EnrollmentResumed, _at: datetime) -> Enro
     )
 
 
+def _company_asked(state: Enrollment, event: CompanyStopAsked, _at: datetime) -> Enrollment:
+    return replace(state, company_asked=state.company_asked | {event.signal})
+
+
 def _completed(state: Enrollment, _event: EnrollmentCompleted, _at: datetime) -> Enrollment:
     return replace(state, status=Status.COMPLETED, reason=None, plan=None, paused_until=None)
 
@@ -323,6 +331,7 @@ _APPLY: dict[type[Event], Callable[[Enrollment, Any, datetime], Enrollment]] = {
     StepOverdue: _overdue,
     EngagementNoted: _noted,
     EnrollmentPaused: _paused,
+    CompanyStopAsked: _company_asked,
     EnrollmentResumed: _resumed,
     EnrollmentCompleted: _completed,
     EnrollmentExited: _exited,

@@ -41,6 +41,12 @@ def normalise_phone(text: str) -> str | None:
     return number
 
 
+def normalise_company(text: str) -> str | None:
+    """A company's name without regard to case, spacing and punctuation; None when nothing is left of it."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(sign if sign.isalnum() else " " for sign in folded).split()) or None
+
+
 def normalise(kind: IdentityKind, text: str) -> str | None:
     """The comparable form of an identity; None when the text is none of its kind."""
     if kind == "email":

@@ -9,11 +9,14 @@ from typing import Literal
 from uuid import UUID
 
 from services.enrollment.domain.attribution import attribute
+from services.enrollment.domain.company import company_hash
 from services.enrollment.domain.errors import LeadErasedAlready
 from services.enrollment.domain.identities import normalise_address
 from services.enrollment.domain.lead import Lead, contact_channel
 from services.enrollment.domain.leaving import apply_stop_rule
 from services.enrollment.domain.work import Work
+from shared.events.definition import StopRule
+from shared.events.enrollment import StopForCompany
 from shared.events.lead import LeadAddressSuppressed, LeadBookedMeeting, LeadUnsubscribed, LeadWon
 from shared.events.why import Why
 
@@ -123,3 +126,19 @@ def stop_enrollments(
             continue
         rule = work.version(state.sequence_id, state.version).settings.stop_rule(signal)
         apply_stop_rule(work, state, rule, why)
+
+
+def stop_for_company(work: Work, command: StopForCompany) -> None:
+    """The lead's open enrollments in the sequence stop, or pause. A lead that is gone, or of another company now, is
+    left alone.
+    """
+    lead, asked_by = work.find_lead(command.lead_id), work.find_enrollment(command.enrollment_id)
+    if lead is None or lead.erased or (asked_by is not None and asked_by.lead_id == lead.id):
+        return
+    if company_hash(work.world, work.organization_id, lead.company) != command.company_hash:
+        return
+    why = Why(rule="company", inputs={"signal": command.signal, "enrollment": str(command.enrollment_id)})
+    for enrollment_id in lead.open_enrollments:
+        state = work.find_enrollment(enrollment_id)
+        if state is not None and state.sequence_id == command.sequence_id:
+            apply_stop_rule(work, state, StopRule(on=command.signal, do=command.do), why)

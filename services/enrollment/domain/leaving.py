@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from services.enrollment.domain.company import ask_company
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.work import Work
 from shared.events.definition import StopRule
@@ -90,8 +91,14 @@ def stop_in_flight(work: Work, state: Enrollment, reason: StopReason) -> Enrollm
 
 
 def apply_stop_rule(work: Work, state: Enrollment, rule: StopRule | None, why: Why) -> Enrollment:
-    """Exits or pauses an open enrollment as its rule says; without a rule nothing happens."""
-    if rule is None or not state.is_open:
+    """Exits or pauses an open enrollment as its rule says; without a rule nothing happens. A rule that says
+    ``company`` reaches the other leads of the company too, even from an enrollment that has ended.
+    """
+    if rule is None:
+        return state
+    if rule.company:
+        state = ask_company(work, state, rule)
+    if not state.is_open:
         return state
     reason = REASONS[rule.on]
     if rule.do == "exit":

@@ -21,13 +21,13 @@ from services.enrollment.domain.handling import Decision, handle
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.quotas import parsed
-from services.enrollment.domain.rows import Figure, Rows, Timer, rows_of
+from services.enrollment.domain.rows import CompanyToStop, Figure, Rows, Timer, rows_of
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import Change, Wake, organization_aggregate
 from services.enrollment.domain.world import CatalogueEntry
 from shared.events.definition import SequenceDefinition
-from shared.events.enrollment import WakeTimer
+from shared.events.enrollment import StopForCompany, WakeTimer
 from shared.events.envelope import Envelope
 from shared.events.kinds import Channel
 from shared.events.message import Message
@@ -58,6 +58,8 @@ class MemoryWorld:
         self.suppressions: dict[tuple[str, str, str], str] = {}
         self.counted: dict[tuple[str, str], dict[str, int]] = {}
         self.full_slots = FullSlots()
+        self.companies: dict[UUID, tuple[str, str]] = {}
+        self.company_stops: list[CompanyToStop] = []
         self.consumed = True
         self.served: frozenset[str] = frozenset(Channel)
         self.filled = fill
@@ -191,7 +193,31 @@ class MemoryWorld:
         """Rings one timer."""
         return self.send(wake_order(timer), organization_id=timer.organization_id)
 
+    def stop_companies(self) -> list[Decision]:
+        """Gives the orders of every company's stop, as the clerk does."""
+        decisions: list[Decision] = []
+        while self.company_stops:
+            stop = self.company_stops.pop(0)
+            for lead_id, company in sorted(self.companies.items()):
+                if company == (stop.organization_id, stop.hash):
+                    command = StopForCompany.model_validate(
+                        {
+                            "lead_id": lead_id,
+                            "sequence_id": stop.sequence_id,
+                            "enrollment_id": stop.enrollment_id,
+                            "signal": stop.signal,
+                            "do": stop.do,
+                            "company_hash": stop.hash,
+                        }
+                    )
+                    decisions.append(self.send(command, organization_id=stop.organization_id))
+        return decisions
+
     def _take(self, rows: Rows) -> None:
+        self.companies.update({row.lead_id: (row.organization_id, row.hash) for row in rows.companies})
+        self.company_stops += rows.company_stops
+        for erased in rows.erased:
+            self.companies.pop(erased, None)
         for timer in rows.timers:
             self.timers[timer.aggregate_id, timer.name] = timer
         for timer_key in rows.timers_gone:

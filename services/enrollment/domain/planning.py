@@ -166,7 +166,8 @@ def plan_at(
     """
     at: datetime | None = max(due, scene.work.now)
     reserved: list[QuotaSlot] = []
-    if sends(state, node):
+    channel = node.channel if sends(state, node) else None
+    if channel is not None:
         fitted = fit(scene, state, node, max(due, scene.work.now), why, held, any_hour=any_hour)
         if scene.version.settings.send_time == "optimised" and fitted.why.rule in _ANY_HOUR_WILL_DO:
             fitted = _optimised(scene, state, node, fitted, due, execution)
@@ -180,6 +181,7 @@ def plan_at(
         timer_class=_class(state),
         why=why,
         reserved=reserved,
+        channel=channel,
     )
 
 

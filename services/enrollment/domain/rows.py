@@ -12,8 +12,11 @@ from uuid import UUID
 from services.enrollment.domain import best_hour
 from services.enrollment.domain.brake import TOLD_BY, counted
 from services.enrollment.domain.bulk import Bulk
+from services.enrollment.domain.company import company_hash
 from services.enrollment.domain.enrollment import Enrollment, InFlight, Status
+from services.enrollment.domain.evolving import State
 from services.enrollment.domain.handling import Decision
+from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.quotas import (
     UNBOUNDED,
     limits_of,
@@ -28,6 +31,7 @@ from services.enrollment.domain.watchdogs import round_delay
 from services.enrollment.domain.work import IdentityClaim, Wake
 from services.enrollment.domain.world import World
 from shared.events.enrollment import (
+    CompanyStopAsked,
     ConversionAttributed,
     EngagementNoted,
     StepDeferred,
@@ -93,6 +97,25 @@ class Listing(NamedTuple):
     version: int
 
 
+class Company(NamedTuple):
+    """The company a lead is of, as the organization's keyed hash."""
+
+    lead_id: UUID
+    organization_id: str
+    hash: str
+
+
+class CompanyToStop(NamedTuple):
+    """The other leads of a company that a sequence's stop rule reaches."""
+
+    enrollment_id: UUID
+    signal: str
+    organization_id: str
+    sequence_id: UUID
+    do: str
+    hash: str
+
+
 class BulkMark(NamedTuple):
     """A bulk that is being carried out, or is so no more."""
 
@@ -123,6 +146,8 @@ class Rows:
     figures_gone: list[tuple[str, str]] = field(default_factory=list)
     erased: list[UUID] = field(default_factory=list)
     bulks: list[BulkMark] = field(default_factory=list)
+    companies: list[Company] = field(default_factory=list)
+    company_stops: list[CompanyToStop] = field(default_factory=list)
 
 
 def rows_of(decision: Decision, world: World) -> Rows:
@@ -140,6 +165,12 @@ def rows_of(decision: Decision, world: World) -> Rows:
             _quotas(rows, before if isinstance(before, Enrollment) else None, state, decision, world)
         elif isinstance(state, Sequence):
             rows.catalogue.append(Listing(state.organization_id, state.id, state.status, state.version))
+        elif isinstance(state, Lead):
+            known = decision.before.get(aggregate_id)
+            if state.company and state.company != (known.company if isinstance(known, Lead) else None):
+                hashed = company_hash(world, state.organization_id, state.company)
+                if hashed is not None:
+                    rows.companies.append(Company(state.id, state.organization_id, hashed))
         elif isinstance(state, Bulk):
             rows.bulks.append(BulkMark(state.organization_id, state.id, state.status == "running"))
     for enrollment_id in decision.retimed - decision.states.keys():
@@ -293,6 +324,13 @@ def _marks(rows: Rows, decision: Decision) -> None:
                 rows.suppressions_gone.append((change.organization_id, change.event.channel, change.event.address_hash))
             case LeadErased():
                 rows.erased.append(change.id)
+            case CompanyStopAsked():
+                rows.company_stops.append(_company_stop(decision.states[change.id], change.event))
+
+
+def _company_stop(state: State, event: CompanyStopAsked) -> CompanyToStop:
+    assert isinstance(state, Enrollment)
+    return CompanyToStop(state.id, event.signal, state.organization_id, state.sequence_id, event.do, event.company_hash)
 
 
 def _figures(rows: Rows, decision: Decision) -> None:

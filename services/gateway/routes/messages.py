@@ -17,6 +17,8 @@ from shared.events.enrollment import ResolveDispatch
 
 router = APIRouter(tags=["messages"])
 
+MessageStatus = Literal["due", "sent", "deferred", "failed", "stopped", "in_doubt"]
+MESSAGE_STATUSES: tuple[MessageStatus, ...] = ("due", "sent", "deferred", "failed", "stopped", "in_doubt")
 LISTING = Listing("messages", {"due_at": -1}, "-due_at")
 MAILBOX = Listing("mailbox", {"at": -1}, "-at")
 
@@ -44,7 +46,7 @@ async def _show(context: Context, found: list[dict[str, Any]]) -> list[dict[str,
 @router.get("/messages", response_model=DocumentPage)
 async def messages(
     asked: Paging,
-    status: Literal["due", "sent", "deferred", "failed", "stopped", "in_doubt"] | None = Query(default=None),
+    status: MessageStatus | None = Query(default=None),
     lead_id: UUID | None = Query(default=None),
     enrollment_id: UUID | None = Query(default=None),
     sequence_id: UUID | None = Query(default=None),
@@ -52,13 +54,13 @@ async def messages(
 ) -> dict[str, Any]:
     """Messages, the last due first; ``q`` searches the lead."""
     filters = {
-        "status": status,
+        "status": status or {"$in": list(MESSAGE_STATUSES)},
         "lead_id": lead_id and str(lead_id),
-        "enrollment_id": enrollment_id and str(enrollment_id),
         "sequence_id": sequence_id and str(sequence_id),
     }
     called = await leads_called(context, asked.q)
-    return await listed(context, LISTING, asked, filters, lambda found: _show(context, found), called)
+    mine = {"_id": {"$gt": f"{enrollment_id}-", "$lt": f"{enrollment_id}."}} if enrollment_id else {}
+    return await listed(context, LISTING, asked, filters, lambda found: _show(context, found), called, mine)
 
 
 @router.get("/messages/in-doubt", response_model=DocumentPage)

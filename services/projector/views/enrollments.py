@@ -14,6 +14,10 @@ from services.projector.views.view import Keys, View, on
 _COUNTED = ("sent", "opened", "clicked", "replied", "bounced", "conversions", "failed", "skipped")
 
 
+#: ``upcoming_*`` repeat of ``next`` what the list of upcoming sends is found by.
+_NOTHING_NEXT = {"next": None, "upcoming_on": None, "upcoming_at": None}
+
+
 def kind_of_channel(channel: str) -> str:
     """The kind of step that sends on a channel; the null channel stands in for e-mail."""
     return "email" if channel == "null" else channel
@@ -30,12 +34,14 @@ class Enrollments(View):
     """
 
     name = "enrollments"
-    version = 3
+    version = 4
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("started_at", -1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("started_at", -1)),
         (("sequence_id", 1), ("status", 1), ("started_at", -1)),
         (("lead_id", 1), ("started_at", -1)),
+        (("organization_id", 1), ("upcoming_on", 1), ("upcoming_at", 1), ("_id", 1)),
+        (("sequence_id", 1), ("upcoming_on", 1), ("upcoming_at", 1), ("_id", 1)),
     )
     ignored = (
         BULK
@@ -44,7 +50,12 @@ class Enrollments(View):
         | TASK
         | SEQUENCE
         | ORGANIZATION
-        | {"engagement.signal_received.v1", "enrollment.note_left.v1", "enrollment.members_notified.v1"}
+        | {
+            "engagement.signal_received.v1",
+            "enrollment.company_stop_asked.v1",
+            "enrollment.note_left.v1",
+            "enrollment.members_notified.v1",
+        }
     )
 
     @on("enrollment.started.v1")
@@ -63,7 +74,7 @@ class Enrollments(View):
                 "current_step": None,
                 "waiting_for": None if data.get("plan") else _waits_for_start(data.get("start_at")),
                 "bulk_id": data.get("bulk_id"),
-                "next": None,
+                **_NOTHING_NEXT,
                 "counts": dict.fromkeys(_COUNTED, 0),
                 "started_at": event.at,
                 "ended_at": None,
@@ -108,14 +119,14 @@ class Enrollments(View):
         document.set(
             {
                 "current_step": data["step_id"],
-                "next": None,
+                **_NOTHING_NEXT,
                 "waiting_for": {"kind": "dispatch", "until": moment(data["valid_until"]), "why": None},
             }
         )
         if data["attempt"] == 1:
             step = {
                 "step_id": data["step_id"],
-                "kind": kind_of_channel(data["channel"]),
+                "kind": _kind_of(data),
                 "status": "due",
                 "attempts": 1,
                 "at": moment(data["due_at"]),
@@ -132,7 +143,8 @@ class Enrollments(View):
     @on("enrollment.step_sent.v1")
     def sent(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "sent", at=moment(event.data["sent_at"]), why=None)
-        document.inc("counts.sent")
+        if event.data["channel"] != "webhook":  # a call of another system is no message
+            document.inc("counts.sent")
         _plan(document, event.data.get("plan"))
 
     @on("enrollment.step_deferred.v1")
@@ -166,7 +178,8 @@ class Enrollments(View):
     def settled(self, event: Event, ops: Ops) -> None:
         was_sent = event.data["outcome"] == "sent"
         document = self._step(event, ops, "sent" if was_sent else "failed", at=event.at, why=event.data["by"])
-        document.inc("counts.sent" if was_sent else "counts.failed")
+        if not was_sent or event.data["channel"] != "webhook":
+            document.inc("counts.sent" if was_sent else "counts.failed")
 
     @on("enrollment.watchdog_rang.v1")
     def watchdog_rang(self, event: Event, ops: Ops) -> None:
@@ -229,7 +242,7 @@ class Enrollments(View):
             "why": data.get("why") or {"rule": data["reason"], "inputs": {}},
         }
         document = self.of_subject(event, ops)
-        document.set({"status": "paused", "reason": data["reason"], "waiting_for": waiting, "next": None})
+        document.set({"status": "paused", "reason": data["reason"], "waiting_for": waiting, **_NOTHING_NEXT})
         document.add_to_set("changes", [_change(event, "paused", data["reason"], data.get("why"))])
 
     @on("enrollment.resumed.v1")
@@ -256,7 +269,7 @@ class Enrollments(View):
             "ended_at": event.at,
             "current_step": None,
             "waiting_for": None,
-            "next": None,
+            **_NOTHING_NEXT,
         }
         document = self.of_subject(event, ops)
         document.set(fields)
@@ -300,6 +313,13 @@ def _tried(document: Document, event: Event, fault: str | None) -> None:
     document.add_to_set(f"steps.{data['execution']}.tries", [entry])
 
 
+def _kind_of(due: Mapping[str, Any]) -> str:
+    """The kind of step that became due, as far as its event tells."""
+    if due.get("draft_id") is not None:
+        return "email_manual"
+    return "appointment" if due.get("starts_at") is not None else kind_of_channel(due["channel"])
+
+
 def _plan(document: Document, plan: Mapping[str, Any] | None) -> None:
     """What comes next. Without a plan nothing changes here: the event that ended or paused says so itself."""
     if plan is None:
@@ -317,5 +337,7 @@ def _plan(document: Document, plan: Mapping[str, Any] | None) -> None:
             "current_step": plan["step_id"],
             "next": {"step_id": plan["step_id"], "execution": plan["execution"], "at": at},
             "waiting_for": waiting,
+            "upcoming_on": plan.get("channel") if at is not None else None,
+            "upcoming_at": at if plan.get("channel") is not None else None,
         }
     )

@@ -37,6 +37,7 @@ ENROLLMENT = frozenset(
         "enrollment.start_refused.v1",
         "enrollment.step_postponed.v1",
         "enrollment.advanced.v1",
+        "enrollment.company_stop_asked.v1",
         "enrollment.replanned.v1",
         "enrollment.step_due.v1",
         "enrollment.step_sent.v1",

@@ -1,13 +1,16 @@
-"""Messages: every execution handed to a channel, what became of it and what came back."""
+"""Messages: every execution handed to a channel, what became of it and what came back; and every step passed over."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Document, Ops
 from services.projector.views.ignored import BULK, FUNNEL, LEAD, ORGANIZATION, SEQUENCE, TASK
+from services.projector.views.plain import plain
 from services.projector.views.view import Keys, Partial, View, on
+from shared.persistence.search import tokens
 
 #: Signal -> field that holds the moment of the first one that counts.
 _FIRST = {
@@ -25,18 +28,20 @@ MACHINE = 0.5  #: from this confidence on a hit counts as a machine's
 
 
 class Messages(View):
-    """A document per execution of a message step; its id is ``<enrollment_id>-<execution>``. It holds nothing
-    personal.
+    """A document per execution of a message step, and per step that was passed over (``skipped``); its id is
+    ``<enrollment_id>-<execution>``. ``log`` holds each attempt by its number: when it was due, when it ended, how and
+    why. It holds nothing personal.
     """
 
     name = "messages"
-    version = 2
-    # Every index is paid for by every message: an enrollment's are found by the range of their ids, other filters
-    # narrow the organization's.
+    version = 3
+    # Every index is paid for by every message: an enrollment's are found by the range of their ids. Lists name every
+    # status when none is asked for, so that one index serves both.
     indexes: ClassVar[tuple[Keys | Partial, ...]] = (
-        (("organization_id", 1), ("due_at", -1), ("_id", 1)),
-        (("lead_id", 1), ("due_at", -1)),
-        Partial((("organization_id", 1), ("due_at", -1)), "status", "in_doubt"),
+        (("organization_id", 1), ("status", 1), ("due_at", -1), ("_id", 1)),
+        (("sequence_id", 1), ("status", 1), ("due_at", -1), ("_id", 1)),
+        (("lead_id", 1), ("due_at", -1), ("_id", 1)),
+        Partial((("organization_id", 1), ("error_tokens", 1), ("due_at", -1), ("_id", 1)), "troubled", True),
     )
     ignored = (
         BULK
@@ -51,8 +56,8 @@ class Messages(View):
             "enrollment.start_refused.v1",
             "enrollment.step_postponed.v1",
             "enrollment.advanced.v1",
+            "enrollment.company_stop_asked.v1",
             "enrollment.replanned.v1",
-            "enrollment.step_skipped.v1",
             "enrollment.step_taken.v1",
             "enrollment.step_handed_to_person.v1",
             "enrollment.step_done_by_person.v1",
@@ -72,7 +77,9 @@ class Messages(View):
     def due(self, event: Event, ops: Ops) -> None:
         data = event.data
         if data["attempt"] > 1:
-            _message(event, ops).set({"status": "due", "attempts": data["attempt"], "due_at": moment(data["due_at"])})
+            due_at, attempt = moment(data["due_at"]), data["attempt"]
+            fields = {"status": "due", "attempts": attempt, "due_at": due_at, f"log.{attempt}": {"due_at": due_at}}
+            _message(event, ops).set(fields)
             return
         ops.new_document(
             event,
@@ -94,6 +101,7 @@ class Messages(View):
                 "due_at": moment(data["due_at"]),
                 "sent_at": None,
                 "error": None,
+                "log": {"1": {"due_at": moment(data["due_at"])}},
             },
         )
 
@@ -107,15 +115,15 @@ class Messages(View):
             "answer": data.get("answer"),
             "error": None,
         }
-        _message(event, ops).set(fields)
+        _ended(event, ops, "sent", at=moment(data["sent_at"])).set(fields)
 
     @on("enrollment.step_deferred.v1")
     def deferred(self, event: Event, ops: Ops) -> None:
-        _message(event, ops).set({"status": "deferred", "error": event.data["reason"]})
+        _troubled(event, ops, "deferred")
 
     @on("enrollment.step_failed.v1")
     def failed(self, event: Event, ops: Ops) -> None:
-        _message(event, ops).set({"status": "failed", "error": event.data["reason"]})
+        _troubled(event, ops, "failed")
 
     @on("enrollment.step_stop_requested.v1")
     def stop_requested(self, event: Event, ops: Ops) -> None:
@@ -123,11 +131,31 @@ class Messages(View):
 
     @on("enrollment.step_stopped.v1")
     def stopped(self, event: Event, ops: Ops) -> None:
-        _message(event, ops).set({"status": "stopped", "error": event.data["reason"]})
+        _troubled(event, ops, "stopped")
 
     @on("enrollment.step_in_doubt.v1")
     def in_doubt(self, event: Event, ops: Ops) -> None:
-        _message(event, ops).set({"status": "in_doubt", "error": event.data["reason"], "in_doubt_at": event.at})
+        _troubled(event, ops, "in_doubt").set({"in_doubt_at": event.at})
+
+    @on("enrollment.step_skipped.v1")
+    def skipped(self, event: Event, ops: Ops) -> None:
+        """A message that was tried before may be passed over when its turn comes again."""
+        data, why = event.data, event.data["why"]
+        document = _message(event, ops)
+        document.set_on_insert(
+            {
+                "lead_id": event.lead_id,
+                "enrollment_id": event.subject,
+                "sequence_id": event.sequence_id,
+                "step_id": data["step_id"],
+                "execution": data["execution"],
+                "channel": None,
+                "attempts": 0,
+                "sent_at": None,
+            }
+        )
+        document.set({"status": "skipped", "kind": data["kind"], "due_at": event.at, "why": plain(why)})
+        _explain(document, why["rule"])
 
     @on("enrollment.step_settled.v1")
     def settled(self, event: Event, ops: Ops) -> None:
@@ -161,3 +189,23 @@ def _message(event: Event, ops: Ops) -> Document:
 
 def _id(event: Event) -> str:
     return f"{event.subject}-{event.data['execution']}"
+
+
+def _ended(event: Event, ops: Ops, outcome: str, *, at: datetime | None, error: str | None = None) -> Document:
+    """The message whose attempt came to an end."""
+    path = f"log.{event.data['attempt']}"
+    document = _message(event, ops)
+    document.set({f"{path}.ended_at": at, f"{path}.outcome": outcome, f"{path}.error": error})
+    return document
+
+
+def _troubled(event: Event, ops: Ops, status: str) -> Document:
+    """An attempt that ended without a message sent, as far as is known."""
+    document = _ended(event, ops, status, at=event.at, error=event.data["reason"])
+    document.set({"status": status})
+    _explain(document, event.data["reason"])
+    return document
+
+
+def _explain(document: Document, error: str) -> None:
+    document.set({"error": error, "error_tokens": tokens(error), "troubled": True})

@@ -75,7 +75,8 @@ class Statistics(View):
 
     @on(*_FIGURES)
     def plain_figure(self, event: Event, ops: Ops) -> None:
-        _count(event, ops, _FIGURES[event.topic])
+        figure = _FIGURES[event.topic]
+        _count(event, ops, _called(event) if figure == "sent" else figure)
 
     @on("enrollment.step_due.v1")
     def due(self, event: Event, ops: Ops) -> None:
@@ -84,7 +85,7 @@ class Statistics(View):
 
     @on("enrollment.step_settled.v1")
     def settled(self, event: Event, ops: Ops) -> None:
-        _count(event, ops, "sent" if event.data["outcome"] == "sent" else "failed")
+        _count(event, ops, _called(event) if event.data["outcome"] == "sent" else "failed")
 
     @on("enrollment.engagement_noted.v1")
     def engaged(self, event: Event, ops: Ops) -> None:
@@ -153,6 +154,11 @@ def _ever(event: Event, ops: Ops) -> list[Document]:
     """The documents of all time that an enrollment's event belongs to."""
     scopes = ["organization"] if event.sequence_id is None else ["organization", f"sequence:{event.sequence_id}"]
     return [_document(event, ops, scope, "all") for scope in scopes]
+
+
+def _called(event: Event) -> str:
+    """The figure of a step that was carried out: a call of another system is no message that could be opened."""
+    return "called" if event.data.get("channel") == "webhook" else "sent"
 
 
 def _count(event: Event, ops: Ops, figure: str, *, by: int = 1, organization: bool = True) -> None:

@@ -39,6 +39,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "enrollment.start_refused.v1": ("why",),
     "enrollment.step_postponed.v1": ("plan",),
     "enrollment.advanced.v1": ("plan",),
+    "enrollment.company_stop_asked.v1": ("signal", "do"),
     "enrollment.replanned.v1": ("plan", "why"),
     "enrollment.step_sent.v1": ("attempt",),
     "enrollment.step_deferred.v1": ("reason", "fault", "attempt"),

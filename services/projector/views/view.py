@@ -19,7 +19,7 @@ class Partial:
 
     keys: Keys
     field: str
-    value: str
+    value: str | bool
 
 
 def on(*topics: str) -> Callable[[Handler], Handler]:

@@ -3,6 +3,8 @@
 from shared.persistence.eventstore.effects import (
     BulkRow,
     CatalogueRow,
+    CompanyRow,
+    CompanyStop,
     Effects,
     FigureRow,
     IdentityKey,
@@ -48,6 +50,8 @@ __all__ = [
     "BulkRow",
     "CatalogueRow",
     "ClerkLock",
+    "CompanyRow",
+    "CompanyStop",
     "Effects",
     "EventStore",
     "FigureRow",

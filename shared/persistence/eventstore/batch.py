@@ -144,6 +144,7 @@ def _write_identities(session: Session, effects: Effects) -> None:
     gone = set(effects.identities_gone)
     if gone:
         session.write(write.IDENTITIES_GONE, [(uid(lead_id),) for lead_id in gone])
+        session.write(write.COMPANIES_GONE, [(uid(lead_id),) for lead_id in gone])
     wanted = {IdentityKey(*row[:3]): row.lead_id for row in effects.identities if row.lead_id not in gone}
     if not wanted:
         return
@@ -236,6 +237,8 @@ def _write_rest(session: Session, effects: Effects) -> None:
             for r in effects.catalogue
         }
         session.write(write.CATALOGUE, list(catalogue.values()))
+    if effects.companies or effects.company_stops:
+        _write_companies(session, effects)
     if effects.bulks:
         uid = session.uid
         running = {row.bulk_id: row for row in effects.bulks if row.runs}
@@ -244,6 +247,19 @@ def _write_rest(session: Session, effects: Effects) -> None:
         gone = {row.bulk_id for row in effects.bulks if not row.runs}
         if gone:
             session.write(write.BULKS_GONE, [(uid(bulk_id),) for bulk_id in gone])
+
+
+def _write_companies(session: Session, effects: Effects) -> None:
+    uid = session.uid
+    if effects.companies:
+        rows = {row.lead_id: (uid(row.lead_id), row.organization_id, row.hash) for row in effects.companies}
+        session.write(write.COMPANIES, list(rows.values()))
+    if effects.company_stops:
+        stops = {
+            stop[:2]: (uid(stop[0]), stop.signal, stop.organization_id, uid(stop.sequence_id), stop.do, stop.hash)
+            for stop in effects.company_stops
+        }
+        session.write(write.COMPANY_STOPS, list(stops.values()))
 
 
 def wanted_places(takes: Sequence[QuotaTake]) -> dict[QuotaKey, tuple[int, int]]:

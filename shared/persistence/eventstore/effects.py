@@ -141,6 +141,28 @@ class BulkRow(NamedTuple):
     runs: bool
 
 
+class CompanyRow(NamedTuple):
+    """The company a lead is of, as a keyed hash; a lead has one."""
+
+    lead_id: UUID
+    organization_id: str
+    hash: str
+
+
+class CompanyStop(NamedTuple):
+    """The leads of a company that are still to be stopped in a sequence, for a signal to ``enrollment_id``. ``after``:
+    the last lead that was given the order; None before the first.
+    """
+
+    enrollment_id: UUID
+    signal: str
+    organization_id: str
+    sequence_id: UUID
+    do: str
+    hash: str
+    after: UUID | None = None
+
+
 class RelayState(NamedTuple):
     """``position``: everything up to it is confirmed. ``per_partition``: the last position published in each."""
 
@@ -173,6 +195,8 @@ class Effects:
     keys_gone: list[UUID] = field(default_factory=list)
     catalogue: list[CatalogueRow] = field(default_factory=list)
     bulks: list[BulkRow] = field(default_factory=list)
+    companies: list[CompanyRow] = field(default_factory=list)
+    company_stops: list[CompanyStop] = field(default_factory=list)
 
     def is_empty(self) -> bool:
         """True when there is nothing to write or check."""
@@ -190,6 +214,7 @@ class Effects:
         suppressions: dict[SuppressionKey, SuppressionRow | None] = {}
         catalogue: dict[tuple[str, UUID], CatalogueRow] = {}
         bulks: dict[UUID, BulkRow] = {}
+        companies: dict[UUID, CompanyRow] = {}
         for effects in several:
             whole.inbox += effects.inbox
             for aggregate_id, version in effects.read_versions.items():
@@ -215,12 +240,16 @@ class Effects:
             whole.keys_gone += effects.keys_gone
             catalogue.update({(row.organization_id, row.sequence_id): row for row in effects.catalogue})
             bulks.update({row.bulk_id: row for row in effects.bulks})
+            companies.update({row.lead_id: row for row in effects.companies})
+            whole.company_stops += effects.company_stops
         whole.timers = [row for row in timers.values() if row is not None]
         whole.timers_gone = [TimerKey(*key) for key, row in timers.items() if row is None]
         whole.suppressions = [row for row in suppressions.values() if row is not None]
         whole.suppressions_gone = [key for key, row in suppressions.items() if row is None]
         whole.catalogue = list(catalogue.values())
         whole.bulks = list(bulks.values())
+        erased = set(whole.identities_gone)
+        whole.companies = [row for row in companies.values() if row.lead_id not in erased]
         whole._settle_quotas()
         return whole
 

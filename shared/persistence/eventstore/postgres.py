@@ -33,6 +33,8 @@ IDLE_IN_TRANSACTION_SECONDS = 10
 MAX_CONNECTIONS = 16
 #: A line that is cut without a word is noticed within about 15 s.
 KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+#: Tables that a store made by an earlier release lacks, and the last one made.
+_NEWEST = ("bulks", "company_stops", "append_lock")
 _MAKING = 0x7E9D_711A  # the advisory lock under which tables are made
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
@@ -167,7 +169,7 @@ class PostgresRecorder(PostgresApplicationRecorder):
     def create_table(self) -> None:
         """Makes the tables in one transaction, one process at a time; a schema that is there is left alone."""
         with self._transaction() as cursor:
-            if cursor.execute("SELECT to_regclass('append_lock')").fetchall() != [(None,)]:
+            if all(cursor.execute("SELECT to_regclass(%s)", (table,)).fetchone() != (None,) for table in _NEWEST):
                 return
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING,))
             for statement in postgres_statements():

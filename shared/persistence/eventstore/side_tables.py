@@ -10,6 +10,7 @@ from uuid import UUID
 from shared.persistence.eventstore.batch import known_messages, used_places
 from shared.persistence.eventstore.effects import (
     CatalogueRow,
+    CompanyStop,
     IdentityKey,
     InboxKey,
     QuotaKey,
@@ -34,6 +35,14 @@ _CATALOGUE = (
 _QUOTA_RANGE = (
     "SELECT slot, used FROM quotas WHERE organization_id = ? AND scope = ? AND slot >= ? ORDER BY slot LIMIT ?"
 )
+_LEADS_OF_COMPANY = (
+    "SELECT lead_id FROM companies WHERE organization_id = ? AND hash = ? AND lead_id > ? ORDER BY lead_id LIMIT ?"
+)
+_COMPANY_STOPS = (
+    "SELECT enrollment_id, signal, organization_id, sequence_id, action, hash, reached FROM company_stops "
+    "ORDER BY enrollment_id, signal LIMIT ?"
+)
+_BEFORE_ALL = UUID(int=0)
 
 
 class SideTables:
@@ -130,6 +139,43 @@ class SideTables:
                 CatalogueRow(o, session.uuid(s), status, version)
                 for o, s, status, version in session.rows(sql, (organization_id,))
             ]
+
+    def leads_of_company(self, organization_id: str, hashed: str, after: UUID | None, limit: int) -> list[UUID]:
+        """Up to ``limit`` leads of a company by id, those beyond ``after``."""
+        with self._recorder.reading() as session:
+            first = session.uid(after if after is not None else _BEFORE_ALL)
+            rows = session.rows(_LEADS_OF_COMPANY, (organization_id, hashed, first, limit))
+            return [session.uuid(lead_id) for (lead_id,) in rows]
+
+    def company_stops(self, limit: int) -> list[CompanyStop]:
+        """Up to ``limit`` stops of companies that are still to be carried out."""
+        with self._recorder.reading() as session:
+            return [
+                CompanyStop(
+                    session.uuid(enrollment_id),
+                    signal,
+                    organization_id,
+                    session.uuid(sequence_id),
+                    action,
+                    hashed,
+                    session.uuid(reached) if reached is not None else None,
+                )
+                for enrollment_id, signal, organization_id, sequence_id, action, hashed, reached in session.rows(
+                    _COMPANY_STOPS, (limit,)
+                )
+            ]
+
+    def company_stop_reached(self, stop: CompanyStop, reached: UUID | None) -> None:
+        """The stop's orders were given up to a lead; None: to all, and it is done."""
+        with self._recorder.writing() as session:
+            key = (session.uid(stop.enrollment_id), stop.signal)
+            if reached is None:
+                session.run("DELETE FROM company_stops WHERE enrollment_id = ? AND signal = ?", key)
+            else:
+                session.run(
+                    "UPDATE company_stops SET reached = ? WHERE enrollment_id = ? AND signal = ?",
+                    (session.uid(reached), *key),
+                )
 
     def running_bulks(self) -> list[tuple[str, UUID]]:
         """Organization and id of each bulk that is being carried out."""

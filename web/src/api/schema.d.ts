@@ -426,6 +426,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/enrollments/upcoming": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Upcoming
+         * @description Sends that have a time, the next first; ``q`` searches the lead. What waits for a person, or is paused, has
+         *     none.
+         */
+        get: operations["executions_upcoming"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrollments/{enrollment_id}": {
         parameters: {
             query?: never;
@@ -580,6 +601,27 @@ export interface paths {
          * @description Begins a pending enrollment.
          */
         post: operations["enrollments_start"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/executions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Executions
+         * @description Every message that was due and every step passed over, the last first: its attempts, the provider's answer, the
+         *     variant and why. ``q`` searches the lead. ``step_id`` and ``variant`` need their ``sequence_id``.
+         */
+        get: operations["executions_executions"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -3295,6 +3337,13 @@ export interface components {
             /** Why */
             why?: unknown;
         };
+        /** ExecutionPage */
+        ExecutionPage: {
+            /** Items */
+            items: components["schemas"]["LoggedExecution"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
         /** ExitConfig */
         ExitConfig: {
             /**
@@ -3438,6 +3487,87 @@ export interface components {
             per_day?: number | null;
             /** Per Minute */
             per_minute?: number | null;
+        };
+        /**
+         * LoggedAttempt
+         * @description ``outcome``: sent, deferred, failed, stopped or in_doubt; None while it has not ended.
+         */
+        LoggedAttempt: {
+            /** Attempt */
+            attempt: number;
+            /** Due At */
+            due_at?: string | null;
+            /** Ended At */
+            ended_at?: string | null;
+            /** Error */
+            error?: string | null;
+            /** Outcome */
+            outcome?: string | null;
+        };
+        /**
+         * LoggedExecution
+         * @description ``channel`` is None for a step that was passed over. ``opens`` and ``clicks`` are those of people.
+         */
+        LoggedExecution: {
+            /** Answer */
+            answer?: string | null;
+            /** Attempts */
+            attempts: components["schemas"]["LoggedAttempt"][];
+            /** Channel */
+            channel: string | null;
+            /**
+             * Clicks
+             * @default 0
+             */
+            clicks: number;
+            /** Due At */
+            due_at: string | null;
+            /** Enrollment Id */
+            enrollment_id: string;
+            /** Error */
+            error?: string | null;
+            /** Execution */
+            execution: number;
+            /** Id */
+            id: string;
+            /** Lead Id */
+            lead_id: string | null;
+            /** Lead Name */
+            lead_name: string | null;
+            /**
+             * Machine Clicks
+             * @default 0
+             */
+            machine_clicks: number;
+            /**
+             * Machine Opens
+             * @default 0
+             */
+            machine_opens: number;
+            /**
+             * Opens
+             * @default 0
+             */
+            opens: number;
+            /** Position */
+            position: string;
+            /** Sender */
+            sender?: string | null;
+            /** Sent At */
+            sent_at?: string | null;
+            /** Sequence Id */
+            sequence_id: string | null;
+            /** Sequence Name */
+            sequence_name: string | null;
+            /** Status */
+            status: string;
+            /** Step Id */
+            step_id: string;
+            /** Step Name */
+            step_name: string | null;
+            /** Variant */
+            variant?: string | null;
+            why?: components["schemas"]["Reason"] | null;
         };
         /** MailboxItem */
         MailboxItem: {
@@ -5604,6 +5734,45 @@ export interface components {
             unread: number;
         };
         /**
+         * Upcoming
+         * @description A send that comes, as planned now.
+         */
+        Upcoming: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Channel */
+            channel: string;
+            /** Enrollment Id */
+            enrollment_id: string;
+            /** Execution */
+            execution: number;
+            /** Lead Id */
+            lead_id: string;
+            /** Lead Name */
+            lead_name: string | null;
+            /** Position */
+            position: string;
+            /** Sequence Id */
+            sequence_id: string;
+            /** Sequence Name */
+            sequence_name: string | null;
+            /** Step Id */
+            step_id: string;
+            /** Step Name */
+            step_name: string | null;
+            why: components["schemas"]["Reason"] | null;
+        };
+        /** UpcomingPage */
+        UpcomingPage: {
+            /** Items */
+            items: components["schemas"]["Upcoming"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * Variant
          * @description ``config`` holds what differs from the step's own; an ``html`` or ``text`` replaces both. ``weight`` is its share
          *     of the leads with fixed weights, 0 for none.
@@ -6918,6 +7087,52 @@ export interface operations {
             };
         };
     };
+    executions_upcoming: {
+        parameters: {
+            query?: {
+                sequence_id?: string | null;
+                channel?: components["schemas"]["Channel"] | null;
+                from?: string | null;
+                to?: string | null;
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description A field; with - in front, descending. */
+                sort?: string | null;
+                /** @description Words, or beginnings of words. */
+                q?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UpcomingPage"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     enrollments_enrollment: {
         parameters: {
             query?: {
@@ -7219,6 +7434,58 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    executions_executions: {
+        parameters: {
+            query?: {
+                status?: ("due" | "sent" | "deferred" | "failed" | "stopped" | "in_doubt" | "skipped") | null;
+                sequence_id?: string | null;
+                step_id?: string | null;
+                channel?: components["schemas"]["Channel"] | null;
+                variant?: string | null;
+                lead_id?: string | null;
+                from?: string | null;
+                to?: string | null;
+                /** @description Words, or beginnings of words. */
+                error?: string | null;
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description A field; with - in front, descending. */
+                sort?: string | null;
+                /** @description Words, or beginnings of words. */
+                q?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecutionPage"];
                 };
             };
             /** @description A problem document (RFC 9457). */

@@ -92,6 +92,22 @@ CREATE TABLE IF NOT EXISTS bulks (
     bulk_id {uuid} NOT NULL PRIMARY KEY,
     organization_id {text} NOT NULL
 ){keyed};
+CREATE TABLE IF NOT EXISTS companies (
+    lead_id {uuid} NOT NULL PRIMARY KEY,
+    organization_id {text} NOT NULL,
+    hash {text} NOT NULL
+){keyed};
+CREATE INDEX IF NOT EXISTS companies_hash ON companies (organization_id, hash, lead_id);
+CREATE TABLE IF NOT EXISTS company_stops (
+    enrollment_id {uuid} NOT NULL,
+    signal {text} NOT NULL,
+    organization_id {text} NOT NULL,
+    sequence_id {uuid} NOT NULL,
+    action {text} NOT NULL,
+    hash {text} NOT NULL,
+    reached {uuid},
+    PRIMARY KEY (enrollment_id, signal)
+){keyed};
 CREATE TABLE IF NOT EXISTS relay (
     id {small} NOT NULL PRIMARY KEY,
     position {whole} NOT NULL,

@@ -114,4 +114,26 @@ BULKS_GONE = Write(
     "DELETE FROM bulks WHERE bulk_id = ?",
     "DELETE FROM bulks AS t USING {rows} WHERE t.bulk_id = r.a",
 )
+COMPANIES = insert(
+    "companies",
+    {"lead_id": "uuid", "organization_id": "text", "hash": "text"},
+    "ON CONFLICT (lead_id) DO UPDATE SET organization_id = excluded.organization_id, hash = excluded.hash",
+)
+COMPANIES_GONE = Write(
+    ("uuid",),
+    "DELETE FROM companies WHERE lead_id = ?",
+    "DELETE FROM companies AS t USING {rows} WHERE t.lead_id = r.a",
+)
+COMPANY_STOPS = insert(
+    "company_stops",
+    {
+        "enrollment_id": "uuid",
+        "signal": "text",
+        "organization_id": "text",
+        "sequence_id": "uuid",
+        "action": "text",
+        "hash": "text",
+    },
+    "ON CONFLICT (enrollment_id, signal) DO NOTHING",
+)
 META = insert("meta", {"key": "text", "value": "bytea", "number": "bigint"}, "ON CONFLICT (key) DO NOTHING")

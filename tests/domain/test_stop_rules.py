@@ -1,0 +1,174 @@
+"""Stop rules: every signal, pausing or ending, whatever step it meets; and the other leads of the company."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.enrollment.domain.enrollment import Status
+from services.enrollment.domain.identities import normalise_company
+from shared.events.engagement import RecordSignal
+from shared.events.enrollment import CompanyStopAsked, Enroll, RecordStopped, StepStopRequested, StopForCompany
+from shared.events.lead import EditLead, EraseLead, LeadBody, LeadConverted, MeetingBooked
+from shared.events.message import Message
+from tests.domain.many import Many, day
+from tests.domain.scenario import Scenario, days, email
+
+ADA = {"organization_id": "demo", "lead": {"email": "ada@example.com"}}
+#: Signal of a rule -> how it comes, and the reason of the step's stop.
+SIGNALS: dict[str, tuple[str | Message, str]] = {
+    "reply": ("replied", "replied"),
+    "click": ("clicked", "clicked"),
+    "unsubscribe": ("unsubscribed", "unsubscribed"),
+    "bounce": ("bounced", "bounced"),
+    "conversion": (LeadConverted.model_validate(ADA), "converted"),
+    "meeting_booked": (MeetingBooked.model_validate(ADA), "meeting_booked"),
+}
+
+
+@pytest.mark.parametrize("in_flight", [False, True])
+@pytest.mark.parametrize("do", ["pause", "exit"])
+@pytest.mark.parametrize("rule", SIGNALS)
+def test_a_rule_holds_or_ends_whatever_step_it_meets(rule: str, do: str, in_flight: bool) -> None:
+    steps = (email("first"), email("second", delay=days(1)))
+    scenario = Scenario(steps, settings={"stop_on": [{"on": rule, "do": do}]}).wake().sent()
+    if in_flight:
+        scenario.wake()
+    came, reason = SIGNALS[rule]
+    message = scenario.signal(came, source="test") if isinstance(came, str) else came
+    scenario.when(message, message_id="signal")
+    state = scenario.state
+    assert state.status == (Status.PAUSED if do == "pause" else Status.EXITED)
+    assert state.reason == ("stop_rule" if do == "pause" else reason)
+    if in_flight:
+        assert scenario.event(StepStopRequested).reason == reason
+        assert state.in_flight is not None
+        scenario.when(scenario.outcome(RecordStopped))
+    assert scenario.state.in_flight is None
+    assert scenario.timer is None or scenario.timer.due_at is None
+
+
+@pytest.mark.parametrize("do", ["pause", "exit"])
+def test_a_goal_that_is_reached_stops(do: str) -> None:
+    goal = {"step_id": "goal", "kind": "goal", "config": {"name": "Bought"}}
+    scenario = Scenario((goal, email("more")), settings={"stop_on": [{"on": "goal", "do": do}]})
+    assert scenario.state.status == (Status.PAUSED if do == "pause" else Status.EXITED)
+
+
+def test_a_signal_without_a_rule_stops_nothing() -> None:
+    scenario = Scenario(settings={"stop_on": []}).wake().sent()
+    scenario.when(scenario.signal("replied"))
+    assert scenario.state.status == Status.ACTIVE
+
+
+# --- the company ------------------------------------------------------------------------------------------------------
+
+
+def colleagues(do: str = "exit", **settings: Any) -> tuple[Many, UUID, list[UUID]]:
+    """Two of one company, spelled differently, and one of another, each after its first message."""
+    many = Many()
+    rule = {"on": "reply", "do": do, "company": True}
+    steps = (email("first"), email("second", delay=days(1)))
+    sequence = many.sequence("a", steps, stop_on=[rule], **settings)
+    enrollments = [in_sequence(many, sequence, company) for company in ("Acme, Inc.", "ACME  inc", "Other")]
+    many.run(many.world.now)
+    return many, sequence, enrollments
+
+
+def in_sequence(many: Many, sequence: UUID, company: str | None) -> UUID:
+    lead = many.lead(**({"company": company} if company else {}))
+    return UUID(str(many.world.send(Enroll(lead_id=lead, sequence_id=sequence)).result["enrollment_id"]))
+
+
+def reply(many: Many, enrollment_id: UUID) -> list[Any]:
+    signal = {"enrollment_id": enrollment_id, "execution": 1, "signal": "replied", "at": many.world.now}
+    return [change.event for change in many.world.send(RecordSignal.model_validate(signal)).changes]
+
+
+@pytest.mark.parametrize("do", ["pause", "exit"])
+def test_the_others_of_the_company_stop_too(do: str) -> None:
+    many, _, (first, second, other) = colleagues(do)
+    assert any(isinstance(event, CompanyStopAsked) for event in reply(many, first))
+    many.world.stop_companies()
+    assert many.state(second).status == (Status.PAUSED if do == "pause" else Status.EXITED)
+    assert many.state(other).status == Status.ACTIVE
+    assert [row.blocked_on for row in many.world.timers.values() if row.aggregate_id == second] in ([], ["pause"])
+
+
+def test_a_step_of_a_colleague_on_its_way_is_asked_to_stop() -> None:
+    many, _, (first, second, _) = colleagues()
+    timer = next(row for row in many.world.timers.values() if row.aggregate_id == second)
+    assert timer.due_at is not None
+    many.to(timer.due_at)
+    many.world.wake(timer)
+    reply(many, first)
+    [decision] = [each for each in many.world.stop_companies() if each.changes]
+    assert "StepStopRequested" in [type(change.event).__name__ for change in decision.changes]
+
+
+def test_the_company_is_asked_once_for_each_signal() -> None:
+    many, _, (first, *_) = colleagues()
+    assert any(isinstance(event, CompanyStopAsked) for event in reply(many, first))
+    assert not any(isinstance(event, CompanyStopAsked) for event in reply(many, first))
+
+
+def test_a_late_reply_stops_the_colleagues_too() -> None:
+    many, sequence, (first, second, _) = colleagues()
+    many.run(day(1))
+    late = in_sequence(many, sequence, "acme inc")
+    assert many.state(first).status == Status.COMPLETED
+    reply(many, first)
+    many.world.stop_companies()
+    assert many.state(late).status == Status.EXITED
+    assert many.state(second).status == Status.COMPLETED
+
+
+def test_only_the_same_sequence_stops() -> None:
+    many, _, (first, *_) = colleagues()
+    elsewhere = in_sequence(many, many.sequence("b", (email("x", delay=days(9)),)), "Acme Inc")
+    reply(many, first)
+    many.world.stop_companies()
+    assert many.state(elsewhere).status == Status.ACTIVE
+
+
+def test_who_has_left_the_company_or_was_erased_is_left_alone() -> None:
+    many, _, (first, second, _) = colleagues()
+    many.world.send(EditLead(lead_id=many.state(second).lead_id, lead=LeadBody(company="New")))
+    reply(many, first)
+    assert many.world.companies[many.state(second).lead_id] != many.world.companies[many.state(first).lead_id]
+    many.world.stop_companies()
+    assert many.state(second).status == Status.ACTIVE
+    many.world.send(EraseLead(lead_id=many.state(second).lead_id))
+    assert many.state(second).lead_id not in many.world.companies
+
+
+def test_a_repeated_order_changes_nothing() -> None:
+    many, sequence, (first, second, _) = colleagues()
+    [asked] = [event for event in reply(many, first) if isinstance(event, CompanyStopAsked)]
+    order = StopForCompany(
+        lead_id=many.state(second).lead_id,
+        sequence_id=sequence,
+        enrollment_id=first,
+        signal="reply",
+        do="exit",
+        company_hash=asked.company_hash,
+    )
+    assert many.world.send(order).changes
+    assert many.world.send(order).changes == []
+
+
+def test_a_lead_without_a_company_stops_alone() -> None:
+    many, sequence, _ = colleagues()
+    alone = in_sequence(many, sequence, None)
+    many.run(many.world.now)
+    assert not any(isinstance(event, CompanyStopAsked) for event in reply(many, alone))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("ACME, Inc.", "acme inc"), ("  Müller\u00a0&  Söhne ", "müller söhne"), ("ＡＣＭＥ", "acme"), ("...", None)],
+)
+def test_a_companys_name_in_the_form_that_is_compared(text: str, expected: str | None) -> None:
+    assert normalise_company(text) == expected

@@ -1,0 +1,123 @@
+"""The execution log and the upcoming sends over HTTP."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.persistence.search import tokens
+from tests.gateway.conftest import ENROLLMENT, LEAD, NOW, SEQUENCE, Gateway
+
+
+def message(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "_id": f"{ENROLLMENT}-{number}",
+        "enrollment_id": str(ENROLLMENT),
+        "lead_id": str(LEAD),
+        "sequence_id": str(SEQUENCE),
+        "execution": number,
+        "step_id": "hello",
+        "channel": "email",
+        "status": "sent",
+        "due_at": NOW + timedelta(minutes=number),
+        "log": {"1": {"due_at": NOW, "ended_at": NOW, "outcome": "sent", "error": None}},
+        **more,
+    }
+
+
+async def ask(gateway: Gateway, path: str, **params: Any) -> list[dict[str, Any]]:
+    answer = await gateway.http.get(f"/api/v1/{path}", params=params, headers=gateway.key())
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+@pytest.fixture
+async def logged(gateway: Gateway) -> Gateway:
+    reason = "Mailbox unavailable: quota exceeded"
+    troubled = {"status": "failed", "error": reason, "error_tokens": tokens(reason), "troubled": True}
+    retried = {
+        "2": {"due_at": NOW + timedelta(minutes=15), "ended_at": NOW, "outcome": "failed", "error": reason},
+        "1": {"due_at": NOW, "ended_at": NOW, "outcome": "deferred", "error": "busy"},
+    }
+    skipped = {
+        "status": "skipped",
+        "channel": None,
+        "step_id": "later",
+        "why": {"rule": "condition", "inputs": {}},
+        "log": {},
+    }
+    await gateway.put(
+        "messages",
+        message(1, variant="b", answer="250 ok", sender="eve"),
+        message(2, **troubled, log=retried),
+        message(3, **skipped),
+    )
+    return gateway
+
+
+async def test_every_execution_with_attempts_answer_variant_and_why(logged: Gateway) -> None:
+    found = await ask(logged, "executions")
+    assert [(each["execution"], each["status"]) for each in found] == [(3, "skipped"), (2, "failed"), (1, "sent")]
+    assert (found[2]["variant"], found[2]["answer"], found[2]["sender"]) == ("b", "250 ok", "eve")
+    assert [(each["attempt"], each["outcome"]) for each in found[1]["attempts"]] == [(1, "deferred"), (2, "failed")]
+    assert found[0]["why"]["rule"] == "condition"
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({"status": "failed"}, [2]),
+        ({"sequence_id": str(SEQUENCE), "step_id": "later"}, [3]),
+        ({"sequence_id": str(SEQUENCE), "variant": "b"}, [1]),
+        ({"channel": "email"}, [2, 1]),
+        ({"lead_id": str(LEAD)}, [3, 2, 1]),
+        ({"error": "quota mailb"}, [2]),
+        ({"error": "nothing"}, []),
+        ({"from": (NOW + timedelta(minutes=2)).isoformat(), "to": (NOW + timedelta(minutes=3)).isoformat()}, [2]),
+    ],
+)
+async def test_the_log_is_filtered(logged: Gateway, asked: dict[str, str], wanted: list[int]) -> None:
+    assert [each["execution"] for each in await ask(logged, "executions", **asked)] == wanted
+
+
+async def test_what_was_passed_over_is_no_message(logged: Gateway) -> None:
+    assert [each["execution"] for each in await ask(logged, "messages")] == [2, 1]
+    assert [each["execution"] for each in await ask(logged, "messages", enrollment_id=str(ENROLLMENT))] == [2, 1]
+
+
+@pytest.mark.parametrize("asked", [{"step_id": "hello"}, {"variant": "a"}, {"from": "2026-11-20T09:00:00"}])
+async def test_a_filter_that_cannot_be_is_refused(gateway: Gateway, asked: dict[str, str]) -> None:
+    answer = await gateway.http.get("/api/v1/executions", params=asked, headers=gateway.key())
+    assert answer.status_code == 400
+    assert answer.json()["code"] in {"sequence_wanted", "bad_time"}
+
+
+async def test_upcoming_sends_come_in_order_of_time(gateway: Gateway) -> None:
+    def waiting(number: int, channel: str | None, minutes: int | None) -> dict[str, Any]:
+        at = None if minutes is None else NOW + timedelta(minutes=minutes)
+        return {
+            "_id": f"e{number}",
+            "lead_id": str(LEAD),
+            "sequence_id": str(SEQUENCE),
+            "status": "active",
+            "next": {"step_id": "hello", "execution": 2, "at": at},
+            "waiting_for": {"kind": "time", "until": at, "why": {"rule": "window", "inputs": {}}},
+            "upcoming_on": channel,
+            "upcoming_at": at,
+        }
+
+    await gateway.put(
+        "enrollments", waiting(1, "email", 30), waiting(2, "sms", 10), waiting(3, None, None), waiting(4, "email", 20)
+    )
+    found = await ask(gateway, "enrollments/upcoming")
+    assert [each["enrollment_id"] for each in found] == ["e2", "e4", "e1"]
+    assert (found[0]["channel"], found[0]["why"]["rule"], found[0]["step_id"]) == ("sms", "window", "hello")
+    assert [each["enrollment_id"] for each in await ask(gateway, "enrollments/upcoming", channel="email")] == [
+        "e4",
+        "e1",
+    ]
+    until = (NOW + timedelta(minutes=25)).isoformat()
+    assert [each["enrollment_id"] for each in await ask(gateway, "enrollments/upcoming", to=until)] == ["e2", "e4"]
