@@ -111,8 +111,8 @@ def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enro
     if not node.step.active:
         return _skip(work, scene, state, node, INACTIVE)
     if node.reaches_lead and (why := _barrier(work, scene, state, node)) is not None:
-        rule = scene.version.settings.stop_rule("unsubscribe")
-        if why.rule == UNSUBSCRIBED and rule is not None and rule.do == "exit":
+        rule = scene.version.settings.stop_rule("unsubscribe") if why.rule == UNSUBSCRIBED else None
+        if rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, why)
         return _skip(work, scene, state, node, why)
     delay = node.step.delay
@@ -150,8 +150,10 @@ def _stop_rules(work: Work, scene: Scene, state: Enrollment) -> Enrollment | Non
     if lead is None:
         return None
     for signal, moment in (("conversion", lead.won_at), ("meeting_booked", lead.met_at)):
+        if moment is None or moment <= state.started_at:
+            continue
         rule = settings.stop_rule(signal)
-        if moment is not None and moment > state.started_at and rule is not None and rule.do == "exit":
+        if rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, Why(rule=signal, inputs={"at": moment.isoformat()}))
     return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -20,6 +19,7 @@ from services.enrollment.domain.enrollment import (
     reaches,
     stands_at,
 )
+from services.enrollment.domain.frozen import replace
 from shared.events.enrollment import (
     CompanyStopAsked,
     EngagementNoted,
