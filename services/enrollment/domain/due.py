@@ -115,14 +115,28 @@ def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enro
         if rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, why)
         return _skip(work, scene, state, node, why)
-    delay = node.step.delay
-    if delay.amount < 0 and delay.field is not None and date_field(scene.lead, delay.field, scene.zone) is None:
-        return _skip(work, scene, state, node, Why(rule="no_date", inputs={"field": delay.field}))
+    if (why := _no_date(scene, node)) is not None:
+        return _skip(work, scene, state, node, why)
     if node.entry is not None:
         verdict = evaluate(node.entry, scene, state)
         if not verdict.holds:
             return _skip(work, scene, state, node, Why(rule="condition", inputs=verdict.inputs))
     return _stop_rules(work, scene, state)
+
+
+def _no_date(scene: Scene, node: Node) -> Why | None:
+    """The lead has no such date: nothing to be early for, no appointment to invite to, or one that is past."""
+    delay, config = node.step.delay, node.step.config
+    start = config.start if isinstance(config, AppointmentConfig) else None
+    for counted in (delay if delay.amount < 0 else None, start):
+        field = counted.field if counted is not None and counted.from_ == "field" else None
+        if field is not None and date_field(scene.lead, field, scene.zone) is None:
+            return Why(rule="no_date", inputs={"field": field})
+    if start is not None and start.from_ == "field":
+        begins = delayed(start, previous=scene.work.now, started=scene.work.now, scene=scene)
+        if begins <= scene.work.now:
+            return Why(rule="past_appointment", inputs={"field": start.field})
+    return None
 
 
 def _barrier(work: Work, scene: Scene, state: Enrollment, node: Node) -> Why | None:
