@@ -93,7 +93,7 @@ async def test_a_lead_is_called_written_to_and_invited_as_people_say(stack: Stac
     payload = part.get_payload(decode=True)
     assert isinstance(payload, bytes)
     [event] = Calendar.from_ical(payload).walk("VEVENT")
-    assert isinstance(event["dtstart"].dt, datetime)
+    assert isinstance(event.decoded("dtstart"), datetime)
 
     enrollment = await one_of(stack, "enrollments", status="completed")
     assert enrollment["counts"]["sent"] == 2
