@@ -13,9 +13,11 @@ from services.enrollment.domain import brake
 from services.enrollment.domain.at_once import reach_goal, set_fields, take_effect
 from services.enrollment.domain.conditions import evaluate
 from services.enrollment.domain.enrollment import Enrollment, Status
+from services.enrollment.domain.enrollment_history import TRACELESS_RULES
 from services.enrollment.domain.flow import PERSON_KINDS, Node
 from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
+from services.enrollment.domain.migrating import take_effect as take_effect_of_migration
 from services.enrollment.domain.person_steps import hand_over
 from services.enrollment.domain.planning import (
     ADVANCED,
@@ -41,6 +43,7 @@ from shared.ids import dispatch_id
 #: A due step is stale this long after it was due, or when its window ends: it is then planned again.
 VALIDITY = timedelta(hours=1)
 INACTIVE = Why(rule="inactive")
+ALREADY_DONE = Why(rule="already_done")
 
 
 def take_due(work: Work, state: Enrollment) -> Enrollment:
@@ -65,7 +68,8 @@ def run_on(work: Work, state: Enrollment, *, messages: bool = False) -> Enrollme
         node = scene.version.nodes.get(plan.step_id)
         if node is None or _blocker(work, scene, state, node) is not None:
             break
-        if node.step.active and sends(state, node) and not (messages and plan.timer_class == TimerClass.FOLLOW_UP):
+        passed_over = not node.step.active or state.passes_over(plan.step_id)
+        if not passed_over and sends(state, node) and not (messages and plan.timer_class == TimerClass.FOLLOW_UP):
             break
         # Every round concludes a step further down a flow without loops.
         state = _decide(work, state)
@@ -78,6 +82,8 @@ def go_on(work: Work, state: Enrollment, *, messages: bool = False) -> None:
     """
     if state.status != Status.ACTIVE:
         return
+    if state.migration is not None:
+        state = take_effect_of_migration(work, state)
     if state.plan is None and state.in_flight is None:
         complete(work, state)
     else:
@@ -110,6 +116,8 @@ def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enro
     """
     if not node.step.active:
         return _skip(work, scene, state, node, INACTIVE)
+    if state.passes_over(node.step.step_id):
+        return _skip(work, scene, state, node, ALREADY_DONE)
     if node.reaches_lead and (why := _barrier(work, scene, state, node)) is not None:
         rule = scene.version.settings.stop_rule("unsubscribe") if why.rule == UNSUBSCRIBED else None
         if rule is not None and rule.do == "exit":
@@ -248,7 +256,7 @@ def _postpone(work: Work, state: Enrollment, plan: Plan) -> Enrollment:
 
 
 def _skip(work: Work, scene: Scene, state: Enrollment, node: Node, why: Why) -> Enrollment:
-    moment = state.previous_at if why.rule == "inactive" else work.now
+    moment = state.previous_at if why.rule in TRACELESS_RULES else work.now
     plan = plan_after(scene, state, node.step.step_id, moment=moment)
     state = work.on_enrollment(
         state,

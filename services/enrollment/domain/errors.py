@@ -19,6 +19,8 @@ DomainError
 │   ├── SequenceNotApproved
 │   ├── SequenceArchivedAlready
 │   ├── NothingToSubmit
+│   ├── MigrationRepeats
+│   ├── NoPlaceInVersion
 │   ├── MemberExists
 │   ├── BulkNotReady
 │   ├── BulkOver
@@ -34,6 +36,7 @@ DomainError
     ├── InvalidSnippet
     ├── InvalidSettings
     ├── BulkTooLarge
+    ├── InvalidMoves
     └── Unreachable
 """
 
@@ -194,6 +197,20 @@ class NothingToSubmit(Conflict):
     title = "There is no such draft"
 
 
+class MigrationRepeats(Conflict):
+    """The move leads to a step that was done already."""
+
+    code = "migration_repeats"
+    title = "The step was done already"
+
+
+class NoPlaceInVersion(Conflict):
+    """The version has no step where the enrollment stands."""
+
+    code = "migration_no_place"
+    title = "There is no place in that version"
+
+
 class MemberExists(Conflict):
     """Another member has this e-mail address."""
 
@@ -298,6 +315,13 @@ class BulkTooLarge(Invalid):
 
     code = "bulk_too_large"
     title = "The bulk is too large"
+
+
+class InvalidMoves(Invalid):
+    """A move names a step that does not exist, or leads round in a circle."""
+
+    code = "invalid_moves"
+    title = "The moves do not make sense"
 
 
 class Unreachable(Invalid):

@@ -22,6 +22,8 @@ from services.enrollment.domain import (
     inbound,
     lead_facts,
     lead_orders,
+    migrating,
+    migration_orders,
     organization,
     outcomes,
     replanning,
@@ -111,6 +113,7 @@ def handle(envelope: Envelope, world: World, facts: Mapping[str, ContentFacts] |
     if work.crossings:
         enrolling.match_crossings(work)
     if work.before:
+        migrating.after_changes(work)
         replanning.after_changes(work)
     brake.watch(work)
     return Decision(
@@ -149,6 +152,7 @@ _PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
     enrollment_events.PauseEnrollment: enrollment_orders.pause,
     enrollment_events.ResumeEnrollment: enrollment_orders.take_up,
     enrollment_events.CancelEnrollment: enrollment_orders.cancel,
+    enrollment_events.MigrateEnrollment: migration_orders.migrate,
     enrollment_events.AdvanceEnrollment: advancing.advance,
     enrollment_events.StopForCompany: lead_facts.stop_for_company,
     enrollment_events.WakeTimer: watchdogs.wake,
@@ -323,7 +327,7 @@ def _reject(order: Order, command: sequence_events.RejectSequence) -> None:
 @_handles(sequence_events.ActivateSequence)
 def _activate(order: Order, command: sequence_events.ActivateSequence) -> None:
     state = order.work.sequence(command.sequence_id)
-    events = list(sequence.activate(state))
+    events = list(sequence.activate(state, inside=command.inside, moves=command.moves, repeats=command.repeats))
     if state.draft is not None:
         _check(order, state.draft, publishes=True)
     _record_sequence(order, state.id, iter(events))

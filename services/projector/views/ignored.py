@@ -61,6 +61,9 @@ ENROLLMENT = frozenset(
         "enrollment.conversion_attributed.v1",
         "enrollment.paused.v1",
         "enrollment.resumed.v1",
+        "enrollment.migration_awaited.v1",
+        "enrollment.migration_dropped.v1",
+        "enrollment.migrated.v1",
         "enrollment.completed.v1",
         "enrollment.exited.v1",
     }
