@@ -36,6 +36,7 @@ from services.gateway.routes import (
     snippets,
     tasks,
     trials,
+    versions,
 )
 from services.gateway.shapes import Problem
 from shared.telemetry import histogram, telemetry_page
@@ -47,6 +48,7 @@ _MODULES = (
     organization,
     calendars,
     performance,
+    versions,
     sequences,
     snippets,
     trials,
