@@ -35,6 +35,7 @@ from services.gateway.routes import (
     sequences,
     snippets,
     tasks,
+    templates,
     trials,
     versions,
 )
@@ -49,6 +50,7 @@ _MODULES = (
     calendars,
     performance,
     versions,
+    templates,
     sequences,
     snippets,
     trials,

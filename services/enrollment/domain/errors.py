@@ -19,6 +19,7 @@ DomainError
 │   ├── SequenceNotApproved
 │   ├── SequenceArchivedAlready
 │   ├── NothingToSubmit
+│   ├── TooManyTemplates
 │   ├── MigrationRepeats
 │   ├── NoPlaceInVersion
 │   ├── MemberExists
@@ -195,6 +196,13 @@ class NothingToSubmit(Conflict):
 
     code = "nothing_to_submit"
     title = "There is no such draft"
+
+
+class TooManyTemplates(Conflict):
+    """The organization has as many templates as it may."""
+
+    code = "too_many_templates"
+    title = "Too many templates"
 
 
 class MigrationRepeats(Conflict):

@@ -116,6 +116,8 @@ ORGANIZATION = frozenset(
         "organization.sender_released.v1",
         "organization.snippet_set.v1",
         "organization.snippet_removed.v1",
+        "organization.template_saved.v1",
+        "organization.template_removed.v1",
         "organization.address_suppressed.v1",
         "organization.address_unsuppressed.v1",
     }
