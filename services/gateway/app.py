@@ -43,7 +43,7 @@ from shared.telemetry import histogram, telemetry_page
 
 API = "/api/v1"
 DIST = Path(__file__).resolve().parents[2] / "web" / "dist"
-_MODULES = (
+MODULES = (
     auth,
     organization,
     calendars,
@@ -89,7 +89,7 @@ def create_app(parts: Parts | None, readiness: Callable[[], dict[str, bool]] = d
     )
     app.state.parts = parts
     api = APIRouter(prefix=API, responses={"default": _PROBLEM})
-    for module in _MODULES:
+    for module in MODULES:
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(_signs_of_life(readiness))

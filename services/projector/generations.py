@@ -111,7 +111,7 @@ class Generations:
 
     async def make_collection(self, view: View, generation: int) -> None:
         """The collection of a generation with its indexes; outside any transaction, as MongoDB wants it."""
-        models = [_index_model(index) for index in view.indexes]
+        models = [index_model(index) for index in view.indexes]
         await self._database.collection(collection_name(view.name, generation)).create_indexes(models)
 
     async def begin(self, view: View, job_id: str, kind: str) -> None:
@@ -225,7 +225,8 @@ def checkpoint_of(document: Document) -> Checkpoint:
     )
 
 
-def _index_model(index: Keys | Partial) -> IndexModel:
+def index_model(index: Keys | Partial) -> IndexModel:
+    """What MongoDB is asked for."""
     if isinstance(index, Partial):
         name = f"{index.field}_{index.value}"
         return IndexModel(list(index.keys), name=name, partialFilterExpression={index.field: index.value})

@@ -73,12 +73,12 @@ class Audit(View):
     """A document per event, with the event's position as its id. ``changed`` names the fields that were set."""
 
     name = "audit"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = (
-        (("organization_id", 1), ("position", -1)),
-        (("organization_id", 1), ("actor", 1), ("position", -1)),
-        (("organization_id", 1), ("kind", 1), ("position", -1)),
-        (("organization_id", 1), ("subject", 1), ("position", -1)),
+        (("organization_id", 1), ("position", -1), ("_id", 1)),
+        (("organization_id", 1), ("actor", 1), ("position", -1), ("_id", 1)),
+        (("organization_id", 1), ("kind", 1), ("position", -1), ("_id", 1)),
+        (("organization_id", 1), ("subject", 1), ("position", -1), ("_id", 1)),
         (("organization_id", 1), ("at", -1)),
     )
     ignored = _AUTOMATIC

@@ -129,11 +129,11 @@ class Timeline(View):
     """
 
     name = "timeline"
-    version = 2
+    version = 3
     indexes: ClassVar[tuple[Keys, ...]] = (
-        (("organization_id", 1), ("position", -1)),
-        (("lead_id", 1), ("position", -1)),
-        (("lead_id", 1), ("group", 1), ("position", -1)),
+        (("organization_id", 1), ("position", -1), ("_id", 1)),
+        (("lead_id", 1), ("position", -1), ("_id", 1)),
+        (("lead_id", 1), ("group", 1), ("position", -1), ("_id", 1)),
         (("lead_id", 1), ("at", -1)),
     )
     ignored = (
