@@ -106,7 +106,7 @@ async def draft(
 
 
 @router.post("/validate", response_model=Findings)
-async def validate(definition: dict[str, Any], context: Context = may("sequences:read")) -> dict[str, Any]:
+async def validate(definition: dict[str, Any], context: Context = may("sequences:write")) -> dict[str, Any]:
     """What saving this definition would be refused for, and what it would only be warned of. Saves nothing."""
     organization_id = context.principal.organization_id
     question = QueryDefinitionCheck(organization_id=organization_id, definition=definition)
