@@ -1532,7 +1532,8 @@ export interface paths {
         };
         /**
          * Timers
-         * @description How many timers wait, are due, or are blocked.
+         * @description How many timers wait, are due (by class, and of how many organizations) or are blocked: of all organizations, and
+         *     of the caller's.
          */
         get: operations["operations_timers"];
         put?: never;
