@@ -14,6 +14,7 @@ import structlog
 from services.enrollment.description import describe_enrollment
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.work import organization_aggregate
+from services.enrollment.foresight import Foresight
 from services.enrollment.round import problem_of
 from services.enrollment.states import NOTHING, Known, States, fold
 from services.enrollment.trials import Trials
@@ -24,9 +25,12 @@ from shared.events.query import (
     Answer,
     Problem,
     QueryAggregateEvents,
+    QueryDefinitionCheck,
     QueryDryRun,
     QueryEnrollmentState,
     QueryEventsPage,
+    QueryMigration,
+    QueryMigrationPlan,
     QueryOrganization,
     QueryPreview,
     QueryTimers,
@@ -50,6 +54,7 @@ class Reader:
         self._states = states
         self._clock = clock
         self._trials = Trials(store, states, clock)
+        self._foresight = Foresight(store, states, clock)
 
     async def handle(self, delivery: Delivery) -> None:
         for envelope in delivery.envelopes:
@@ -66,7 +71,7 @@ class Reader:
         except DomainError as refusal:
             return Answer(ok=False, problem=problem_of(refusal))
 
-    def _answer(self, question: Message) -> Answer:
+    def _answer(self, question: Message) -> Answer:  # noqa: PLR0911  # one for each question
         match question:
             case QueryEventsPage():
                 return Answer(ok=True, result=self._page(question))
@@ -78,6 +83,12 @@ class Reader:
                 return Answer(ok=True, result=self._trials.dry_run(question))
             case QueryPreview():
                 return Answer(ok=True, result=self._trials.preview(question))
+            case QueryDefinitionCheck():
+                return Answer(ok=True, result=self._foresight.check(question))
+            case QueryMigrationPlan():
+                return Answer(ok=True, result=self._foresight.migration_plan(question))
+            case QueryMigration():
+                return Answer(ok=True, result=self._foresight.migration(question))
             case QueryTimers():
                 return Answer(ok=True, result=self._timers(question))
             case QueryOrganization():

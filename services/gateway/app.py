@@ -35,7 +35,9 @@ from services.gateway.routes import (
     sequences,
     snippets,
     tasks,
+    templates,
     trials,
+    versions,
 )
 from services.gateway.shapes import Problem
 from shared.telemetry import histogram, telemetry_page
@@ -47,6 +49,8 @@ _MODULES = (
     organization,
     calendars,
     performance,
+    versions,
+    templates,
     sequences,
     snippets,
     trials,

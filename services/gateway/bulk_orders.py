@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +36,14 @@ class Targets(BaseModel):
 
 async def order_bulk(context: Context, kind: str, order: Mapping[str, Any], targets: Targets) -> Response:
     """202 with ``{"bulk_id", "count"}`` once the write side has every target. Raises Invalid."""
+    prepared = prepare(context, kind, order, targets)
+    return await context.once(prepared)
+
+
+def prepare(
+    context: Context, kind: str, order: Mapping[str, Any], targets: Targets
+) -> Callable[[str], Awaitable[Done]]:
+    """The same, to be carried out under a command's id. Raises Invalid at once when the order makes no sense."""
     target = BULK_KINDS[kind].target
     order = {name: value for name, value in order.items() if name != target}
     try:
@@ -56,7 +64,7 @@ async def order_bulk(context: Context, kind: str, order: Mapping[str, Any], targ
         answer = await commands.send(principal, BeginBulk(bulk_id=bulk_id, pages=page), f"{command_id}-begin")
         return Done({"bulk_id": str(bulk_id), "count": answer.result.get("count")}, answer.position, 202)
 
-    return await context.once(work)
+    return work
 
 
 def _chosen(context: Context, target: str, targets: Targets) -> tuple[str, dict[str, Any]]:

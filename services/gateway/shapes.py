@@ -573,6 +573,13 @@ class Items(Shape):
     items: list[dict[str, Any]]
 
 
+class Findings(Shape):
+    """Errors refuse a definition, warnings do not. A field reads ``steps.<step_id>.config.subject``."""
+
+    errors: list[ProblemError]
+    warnings: list[ProblemError]
+
+
 class Created(BaseModel):
     """The result of a change: ids of what it made or touched."""
 

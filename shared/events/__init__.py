@@ -13,6 +13,7 @@ from shared.events import (
     query,
     sequence,
     task,
+    template,
     why,
 )
 from shared.events.envelope import Envelope, from_cloud_event, to_cloud_event
@@ -58,6 +59,7 @@ __all__ = [
     "registered",
     "sequence",
     "task",
+    "template",
     "to_cloud_event",
     "upcast",
     "why",

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from shared.events.enrollment import (
     CancelEnrollment,
     Enroll,
+    MigrateEnrollment,
     PauseEnrollment,
     ResumeEnrollment,
     StartEnrollment,
@@ -45,6 +46,7 @@ BULK_KINDS: Mapping[str, BulkKind] = {
     "pause": BulkKind(PauseEnrollment, "enrollment_id"),
     "resume": BulkKind(ResumeEnrollment, "enrollment_id"),
     "cancel": BulkKind(CancelEnrollment, "enrollment_id"),
+    "migrate": BulkKind(MigrateEnrollment, "enrollment_id"),
     "undo_enroll": BulkKind(UndoEnrollment, "lead_id"),
 }
 

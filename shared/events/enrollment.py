@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.events.definition import Intent, StopSignal
+from shared.events.definition import Intent, StepId, StopSignal
 from shared.events.message import Command, Event, Fact, Instant, Pii
 from shared.events.why import Plan, QuotaSlot, TimerClass, Why
 
@@ -112,6 +112,18 @@ class StopForCompany(Command):
     signal: StopSignal
     do: Literal["pause", "exit"]
     company_hash: str
+
+
+class MigrateEnrollment(Command):
+    """Move an enrollment to another version of its sequence: to the same step, or to the one that ``moves`` names for
+    it. A step in flight finishes first. ``repeats``: a move may lead to a step that was done already, which is then
+    done again."""
+
+    TOPIC = "enrollment.migrate.v1"
+    enrollment_id: UUID
+    version: int = Field(ge=1)
+    moves: dict[StepId, StepId] = Field(default={}, max_length=500)
+    repeats: bool = False
 
 
 class ResolveDispatch(Command):
@@ -553,6 +565,41 @@ class CompanyStopAsked(Event):
     signal: StopSignal
     do: Literal["pause", "exit"]
     company_hash: str
+
+
+class MigrationAwaited(Event):
+    """The enrollment moves to another version as soon as the step in flight is answered."""
+
+    TOPIC = "enrollment.migration_awaited.v1"
+    to_version: int
+    execution: int
+    step_id: str
+    moves: dict[str, str] = {}
+    repeats: bool = False
+
+
+class EnrollmentMigrated(Event):
+    """It goes on in another version. ``from_step`` is where it stood, ``to_step`` where it goes on (None: nothing is
+    left); ``plan`` is None while it is paused at a place that both versions have, or pending. ``held``: it is paused,
+    so the plan waits. ``repeats``: the step was done before and is to be done again."""
+
+    TOPIC = "enrollment.migrated.v1"
+    from_version: int
+    to_version: int
+    from_step: str | None
+    to_step: str | None
+    why: Why
+    plan: Plan | None
+    held: bool = False
+    repeats: bool = False
+
+
+class MigrationDropped(Event):
+    """The awaited move does not happen: the enrollment stays in its version."""
+
+    TOPIC = "enrollment.migration_dropped.v1"
+    to_version: int
+    why: Why
 
 
 class EnrollmentCompleted(Event):

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from shared.events.definition import SequenceDefinition, StepId
-from shared.events.enrollment import SignalKind
+from shared.events.enrollment import MigrateEnrollment, SignalKind
 from shared.events.lead import LeadBody
 from shared.events.message import Command, Instant, Value
 
@@ -88,6 +88,48 @@ class QueryPreview(Command):
     lead: LeadBody | None = None
     version: int | None = None
     definition: SequenceDefinition | None = None
+
+
+class QueryDefinitionCheck(Command):
+    """Is this definition, as it was sent, fit to be saved? Result ``{"errors", "warnings"}``, each
+    ``{"field", "problem"}``."""
+
+    TOPIC = "query.definition_check.v1"
+    organization_id: str
+    definition: dict[str, Any]
+
+
+class GroupInside(Value):
+    """Enrollments that stand alike: at ``step_id`` of ``version`` (None: before the first), or behind it once it is
+    ``concluded``; ``done`` are the steps that took effect."""
+
+    version: int
+    step_id: str | None
+    concluded: bool = False
+    done: list[str] = []
+    count: int
+
+
+class QueryMigrationPlan(Command):
+    """What becomes of those inside when they move to ``version`` (None: to the draft). Result ``{"version", "errors",
+    "moves", "stays", "steps": [{"version", "step_id", "count", "goes", "to_step", "why"}]}``."""
+
+    TOPIC = "query.migration_plan.v1"
+    organization_id: str
+    sequence_id: UUID
+    version: int | None = None
+    moves: dict[str, str] = {}
+    repeats: bool = False
+    groups: list[GroupInside] = Field(max_length=10_000)
+
+
+class QueryMigration(Command):
+    """What an order to migrate would do to one enrollment now. Result ``{"event", "from_step", "to_step", "plan",
+    "why"}``; ``event`` is None when it stays as it is."""
+
+    TOPIC = "query.migration.v1"
+    organization_id: str
+    order: MigrateEnrollment
 
 
 class QueryTimers(Command):

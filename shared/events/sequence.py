@@ -7,11 +7,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.events.definition import SequenceDefinition
+from shared.events.definition import SequenceDefinition, StepId
 from shared.events.message import Command, Event, Instant
 from shared.events.variants import Measure
 from shared.events.why import Why
 
+Inside = Literal["stay", "follow", "move"]
 SequenceStatus = Literal["draft", "pending", "approved", "rejected", "active", "paused", "archived"]
 
 
@@ -59,10 +60,13 @@ class RejectSequence(Command):
 
 class ActivateSequence(Command):
     """Freeze the approved draft as the next version, or take a paused sequence up again when its draft has nothing
-    new."""
+    new. ``inside``, ``moves`` and ``repeats`` say what becomes of those inside (see SequencePublished)."""
 
     TOPIC = "sequence.activate.v1"
     sequence_id: UUID
+    inside: Inside = "stay"
+    moves: dict[StepId, StepId] = Field(default={}, max_length=500)
+    repeats: bool = False
 
 
 class DeactivateSequence(Command):
@@ -126,11 +130,17 @@ class SequenceRejected(Event):
 
 
 class SequencePublished(Event):
-    """The draft became version ``version`` (1, 2, …), frozen for ever, and the sequence is active."""
+    """The draft became version ``version`` (1, 2, …), frozen for ever, and the sequence is active.
+
+    ``inside``: those in earlier versions ``stay`` there, ``follow`` to the same step of this one, or ``move`` as
+    ``moves`` (old step to new step) says; with ``repeats`` even to what they have done."""
 
     TOPIC = "sequence.published.v1"
     version: int
     definition: SequenceDefinition
+    inside: Inside = "stay"
+    moves: dict[str, str] = {}
+    repeats: bool = False
 
 
 class SequenceAssignedToFunnels(Event):

@@ -16,7 +16,7 @@ HITS: dict[str, str] = {"open": "opened", "click": "clicked", "reply": "replied"
 #: Fields of a message that are forms of one body: a variant that gives one of them replaces all.
 BODIES = frozenset({"html", "text", "template"})
 #: What is the same for all variants, because windows, limits and blockers are looked at before one is drawn.
-FIXED = frozenset({"channel", "sender"})
+FIXED = frozenset({"channel", "sender", "start"})
 
 
 class Variant(Value):

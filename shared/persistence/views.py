@@ -27,6 +27,7 @@ VIEW_NAMES = (
     "organizations",
     "sequences",
     "sequence_versions",
+    "templates",
     "leads",
     "enrollments",
     "messages",

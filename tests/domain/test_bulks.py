@@ -133,6 +133,7 @@ def test_every_kind_makes_a_command_for_its_target(kind: str) -> None:
     orders: dict[str, dict[str, Any]] = {
         "enroll": {"sequence_id": str(SEQUENCE)},
         "undo_enroll": {"sequence_id": str(SEQUENCE), "bulk_id": str(BULK)},
+        "migrate": {"version": 2},
     }
     command = command_of(kind, orders.get(kind, {}), LEADS[0])
     assert getattr(command, BULK_KINDS[kind].target) == LEADS[0]

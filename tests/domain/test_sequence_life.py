@@ -43,6 +43,7 @@ from shared.events.sequence import (
     SequenceSubmitted,
     SubmitSequence,
 )
+from shared.events.template import RemoveTemplate, SaveTemplate, TemplateSaved
 from tests.domain.scenario import Scenario, definition, email
 
 NEW = UUID(int=77)
@@ -167,6 +168,17 @@ def test_without_a_sender_a_draft_is_saved_with_a_warning_and_not_published() ->
     scenario.when(DraftSequence(sequence_id=COPY, definition=ONE))
     assert scenario.decision is not None
     assert scenario.decision.result["warnings"] == [missing]
+
+
+def test_a_sequence_is_kept_as_a_template_of_the_organization() -> None:
+    scenario = at("active, edited")
+    order = SaveTemplate(template_id=COPY, sequence_id=NEW, name="Ours")
+    scenario.when(order)
+    assert scenario.event(TemplateSaved).definition == TWO.model_copy(update={"name": "Ours"})
+    scenario.when(order).nothing()
+    scenario.when(SaveTemplate(template_id=COPY, sequence_id=COPY)).refused(UnknownTarget)
+    gone = RemoveTemplate(template_id=COPY)
+    scenario.when(gone).then("TemplateRemoved").when(gone).refused(UnknownTarget)
 
 
 class SequenceMachine(RuleBasedStateMachine):

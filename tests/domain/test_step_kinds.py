@@ -217,6 +217,33 @@ def test_an_appointment_can_be_at_a_date_of_the_lead() -> None:
     assert scenario.event(StepDue).starts_at.isoformat() == "2026-12-01T09:00:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [({}, "no_date"), ({"demo_on": "soon"}, "no_date"), ({"demo_on": "2026-11-01"}, "past_appointment")],
+)
+def test_nobody_is_invited_to_an_appointment_without_a_date_or_past(fields: dict[str, str], rule: str) -> None:
+    start = {"amount": 9, "unit": "hours", "from": "field", "field": "demo_on"}
+    lead = {"email": "a@b.example", "custom_fields": fields}
+    skipped = Scenario([step("appointment", start=start)], lead=lead).wake().event(StepSkipped)
+    assert (skipped.why.rule, skipped.why.inputs) == (rule, {"field": "demo_on"})
+
+
+@pytest.mark.parametrize(
+    ("start", "field"), [({"from": "field"}, "field"), ({"from": "field", "field": "status"}, "field")]
+)
+def test_when_an_appointment_begins_is_checked(start: dict[str, Any], field: str) -> None:
+    made = definition([step("appointment", start=start)])
+    scenario = Scenario().when(DraftSequence(sequence_id=derived_id("start", str(start)), definition=made))
+    assert scenario.error is not None
+    assert [each["field"] for each in scenario.error.errors] == [f"steps.appointment.config.start.{field}"]
+
+
+def test_the_variants_of_an_invitation_begin_at_the_same_time() -> None:
+    variants = [{"variant_id": "a"}, {"variant_id": "b", "config": {"start": {"amount": 9, "unit": "days"}}}]
+    with pytest.raises(ValidationError, match="is the same for all variants"):
+        Step.model_validate({**step("appointment"), "variants": variants})
+
+
 # --- calls of other systems -------------------------------------------------------------------------------------------
 
 NIGHT = {"windows": [{"days": ["sun"], "start": "03:00", "end": "04:00"}], "limits": {"per_day": 1}}

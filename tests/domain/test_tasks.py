@@ -18,11 +18,13 @@ from services.enrollment.domain.errors import (
     InvalidOutcome,
     NotADraft,
     NotATask,
+    NothingToAdvance,
     TaskClosed,
     UnknownTarget,
 )
 from services.enrollment.domain.task import Content, Task
 from shared.events.enrollment import (
+    AdvanceEnrollment,
     CancelEnrollment,
     EnrollmentExited,
     EnrollmentResumed,
@@ -237,6 +239,11 @@ def test_a_pause_holds_the_overdue_rule_back() -> None:
     scenario.nothing()
     resume(scenario)
     assert scenario.wake().event(EnrollmentExited).reason == "overdue"
+
+
+def test_an_overdue_rule_is_no_wait_that_could_be_passed_over() -> None:
+    scenario = Scenario([step("task", overdue="exit", **OVERDUE)])
+    scenario.when(AdvanceEnrollment(enrollment_id=scenario.enrollment_id, skip="wait")).refused(NothingToAdvance)
 
 
 # --- drafts -----------------------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ IDS = Ids(
         "calendar": "organization",
         "name": "leads",
         "job_id": "j1",
+        "template_id": UUID(int=99),
         "bulk_id": UUID(int=11),
         "funnel_id": "webinar",
         "form_key": "k" * 22,

@@ -57,7 +57,7 @@ def advance(work: Work, command: AdvanceEnrollment) -> None:
 
 
 def _hasten(work: Work, scene: Scene, state: Enrollment, plan: Plan, node: Node, *, force_window: bool) -> None:
-    if plan.at is None:
+    if plan.at is None or state.task_id is not None:
         raise NothingToAdvance(f"the step waits for {plan.blocked_on}")
     if plan.at <= work.now:
         return

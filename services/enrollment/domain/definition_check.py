@@ -18,6 +18,7 @@ from services.enrollment.domain.reach import missing_sender
 from services.enrollment.domain.snippets import Snippet, faults
 from services.enrollment.domain.windows import UTC_ZONE, Hours, days_off, hours_of, next_open, zone_named
 from shared.events.definition import (
+    AppointmentConfig,
     Condition,
     ConditionConfig,
     Delay,
@@ -145,12 +146,17 @@ def _ids(steps: Sequence[Step]) -> Iterator[Finding]:
 
 
 def _delay(step: Step) -> Iterator[Finding]:
-    where = f"steps.{step.step_id}.delay"
-    if step.delay.from_ == "field" and not step.delay.field:
+    yield from _wrong_delay(f"steps.{step.step_id}.delay", step.delay)
+    if isinstance(step.config, AppointmentConfig):
+        yield from _wrong_delay(f"steps.{step.step_id}.config.start", step.config.start)
+
+
+def _wrong_delay(where: str, delay: Delay) -> Iterator[Finding]:
+    if delay.from_ == "field" and not delay.field:
         yield finding(f"{where}.field", "must name the field that the delay counts from")
-    if step.delay.from_ == "field" and step.delay.field and is_known(step.delay.field):
-        yield finding(f"{where}.field", f"{step.delay.field} holds no date: name a custom field")
-    if abs(_minutes(step.delay)) > LONGEST_DELAY_MINUTES:
+    if delay.from_ == "field" and delay.field and is_known(delay.field):
+        yield finding(f"{where}.field", f"{delay.field} holds no date: name a custom field")
+    if abs(_minutes(delay)) > LONGEST_DELAY_MINUTES:
         yield finding(f"{where}.amount", "is longer than two years")
 
 

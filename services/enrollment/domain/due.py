@@ -13,9 +13,11 @@ from services.enrollment.domain import brake
 from services.enrollment.domain.at_once import reach_goal, set_fields, take_effect
 from services.enrollment.domain.conditions import evaluate
 from services.enrollment.domain.enrollment import Enrollment, Status
+from services.enrollment.domain.enrollment_history import TRACELESS_RULES
 from services.enrollment.domain.flow import PERSON_KINDS, Node
 from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
+from services.enrollment.domain.migrating import take_effect as take_effect_of_migration
 from services.enrollment.domain.person_steps import hand_over
 from services.enrollment.domain.planning import (
     ADVANCED,
@@ -41,6 +43,7 @@ from shared.ids import dispatch_id
 #: A due step is stale this long after it was due, or when its window ends: it is then planned again.
 VALIDITY = timedelta(hours=1)
 INACTIVE = Why(rule="inactive")
+ALREADY_DONE = Why(rule="already_done")
 
 
 def take_due(work: Work, state: Enrollment) -> Enrollment:
@@ -65,7 +68,8 @@ def run_on(work: Work, state: Enrollment, *, messages: bool = False) -> Enrollme
         node = scene.version.nodes.get(plan.step_id)
         if node is None or _blocker(work, scene, state, node) is not None:
             break
-        if node.step.active and sends(state, node) and not (messages and plan.timer_class == TimerClass.FOLLOW_UP):
+        passed_over = not node.step.active or state.passes_over(plan.step_id)
+        if not passed_over and sends(state, node) and not (messages and plan.timer_class == TimerClass.FOLLOW_UP):
             break
         # Every round concludes a step further down a flow without loops.
         state = _decide(work, state)
@@ -78,6 +82,8 @@ def go_on(work: Work, state: Enrollment, *, messages: bool = False) -> None:
     """
     if state.status != Status.ACTIVE:
         return
+    if state.migration is not None:
+        state = take_effect_of_migration(work, state)
     if state.plan is None and state.in_flight is None:
         complete(work, state)
     else:
@@ -110,19 +116,35 @@ def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enro
     """
     if not node.step.active:
         return _skip(work, scene, state, node, INACTIVE)
+    if state.passes_over(node.step.step_id):
+        return _skip(work, scene, state, node, ALREADY_DONE)
     if node.reaches_lead and (why := _barrier(work, scene, state, node)) is not None:
-        rule = scene.version.settings.stop_rule("unsubscribe")
-        if why.rule == UNSUBSCRIBED and rule is not None and rule.do == "exit":
+        rule = scene.version.settings.stop_rule("unsubscribe") if why.rule == UNSUBSCRIBED else None
+        if rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, why)
         return _skip(work, scene, state, node, why)
-    delay = node.step.delay
-    if delay.amount < 0 and delay.field is not None and date_field(scene.lead, delay.field, scene.zone) is None:
-        return _skip(work, scene, state, node, Why(rule="no_date", inputs={"field": delay.field}))
+    if (why := _no_date(scene, node)) is not None:
+        return _skip(work, scene, state, node, why)
     if node.entry is not None:
         verdict = evaluate(node.entry, scene, state)
         if not verdict.holds:
             return _skip(work, scene, state, node, Why(rule="condition", inputs=verdict.inputs))
     return _stop_rules(work, scene, state)
+
+
+def _no_date(scene: Scene, node: Node) -> Why | None:
+    """The lead has no such date: nothing to be early for, no appointment to invite to, or one that is past."""
+    delay, config = node.step.delay, node.step.config
+    start = config.start if isinstance(config, AppointmentConfig) else None
+    for counted in (delay if delay.amount < 0 else None, start):
+        field = counted.field if counted is not None and counted.from_ == "field" else None
+        if field is not None and date_field(scene.lead, field, scene.zone) is None:
+            return Why(rule="no_date", inputs={"field": field})
+    if start is not None and start.from_ == "field":
+        begins = delayed(start, previous=scene.work.now, started=scene.work.now, scene=scene)
+        if begins <= scene.work.now:
+            return Why(rule="past_appointment", inputs={"field": start.field})
+    return None
 
 
 def _barrier(work: Work, scene: Scene, state: Enrollment, node: Node) -> Why | None:
@@ -150,8 +172,10 @@ def _stop_rules(work: Work, scene: Scene, state: Enrollment) -> Enrollment | Non
     if lead is None:
         return None
     for signal, moment in (("conversion", lead.won_at), ("meeting_booked", lead.met_at)):
+        if moment is None or moment <= state.started_at:
+            continue
         rule = settings.stop_rule(signal)
-        if moment is not None and moment > state.started_at and rule is not None and rule.do == "exit":
+        if rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, Why(rule=signal, inputs={"at": moment.isoformat()}))
     return None
 
@@ -232,7 +256,7 @@ def _postpone(work: Work, state: Enrollment, plan: Plan) -> Enrollment:
 
 
 def _skip(work: Work, scene: Scene, state: Enrollment, node: Node, why: Why) -> Enrollment:
-    moment = state.previous_at if why.rule == "inactive" else work.now
+    moment = state.previous_at if why.rule in TRACELESS_RULES else work.now
     plan = plan_after(scene, state, node.step.step_id, moment=moment)
     state = work.on_enrollment(
         state,

@@ -85,6 +85,15 @@ class Execution:
         return {"sender": self.sender, "variant": self.variant, "content": self.content}
 
 
+class Migration(NamedTuple):
+    """A move to another version that waits for the answer to ``step_id``, which is in flight."""
+
+    version: int
+    step_id: str
+    moves: tuple[tuple[str, str], ...]
+    repeats: bool
+
+
 class Approved(NamedTuple):
     """The draft that a person approved for a step."""
 
@@ -126,6 +135,8 @@ class Enrollment:
     how often a person's step was put off to be tried again. ``previous_at`` is what a delay from the previous step
     counts from. ``last_execution`` is the highest number given. ``bulk_id`` names the bulk that opened it.
     ``start_at`` is when a pending one begins; None: by hand.
+    ``done`` holds the steps that took effect, or may have; once ``migrated`` to another version, none of them is done
+    again.
     """
 
     id: UUID
@@ -153,10 +164,17 @@ class Enrollment:
     company_asked: frozenset[str] = frozenset()  #: signals for which the company's other leads were stopped
     bulk_id: UUID | None = None
     start_at: datetime | None = None
+    done: frozenset[str] = frozenset()
+    migrated: bool = False
+    migration: Migration | None = None
 
     @property
     def is_open(self) -> bool:
         return self.status not in {Status.COMPLETED, Status.EXITED}
+
+    def passes_over(self, step_id: str) -> bool:
+        """Was this step done in another version?"""
+        return self.migrated and step_id in self.done
 
     @property
     def next_attempt(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -15,11 +14,13 @@ from services.enrollment.domain.enrollment import (
     Execution,
     Fate,
     InFlight,
+    Migration,
     Status,
     Try,
     reaches,
     stands_at,
 )
+from services.enrollment.domain.frozen import replace
 from shared.events.enrollment import (
     CompanyStopAsked,
     EngagementNoted,
@@ -27,10 +28,13 @@ from shared.events.enrollment import (
     EnrollmentAdvanced,
     EnrollmentCompleted,
     EnrollmentExited,
+    EnrollmentMigrated,
     EnrollmentPaused,
     EnrollmentReplanned,
     EnrollmentResumed,
     EnrollmentStarted,
+    MigrationAwaited,
+    MigrationDropped,
     StartRefused,
     StepApproved,
     StepDeferred,
@@ -54,6 +58,8 @@ from shared.events.why import Plan
 
 #: Channels whose message ids make a thread; the null channel stands in for e-mail.
 MAIL_CHANNELS = frozenset({"email", "null"})
+#: Rules of a skip that leaves no trace in time: the next delay counts from the last step done.
+TRACELESS_RULES = frozenset({"inactive", "already_done"})
 
 
 def _with(state: Enrollment, number: int, **changes: Any) -> dict[int, Execution]:
@@ -136,6 +142,14 @@ def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
     )
 
 
+#: Kinds of steps that leave nothing behind: in another version they may come again.
+_TRACELESS = frozenset({"condition", "wait"})
+
+
+def _with_done(state: Enrollment, step_id: str) -> Enrollment:
+    return state if step_id in state.done else replace(state, done=state.done | {step_id})
+
+
 def _sent(state: Enrollment, event: StepSent, _at: datetime) -> Enrollment:
     left_behind = event.plan is None and not stands_at(state, event.execution)
     executions = _with(state, event.execution, fate=Fate.SENT, sent_at=event.sent_at)
@@ -143,6 +157,7 @@ def _sent(state: Enrollment, event: StepSent, _at: datetime) -> Enrollment:
     if event.channel in MAIL_CHANNELS and event.message_id and event.message_id not in thread:
         thread = (*thread, event.message_id)
     known: dict[str, Any] = {"executions": executions, "thread": thread, "sent": state.sent + reaches(event.channel)}
+    state = _with_done(state, event.step_id)
     if left_behind:
         return replace(state, **known)  # a late answer for a step that the enrollment has left behind
     return _concluded(state, event.step_id, event.plan, event.sent_at, **known)
@@ -190,6 +205,7 @@ def _failed(state: Enrollment, event: StepFailed, at: datetime) -> Enrollment:
     state = replace(state, executions=_with(state, event.execution, fate=Fate.FAILED, tries=tries))
     state = _concluded(state, event.step_id, event.plan, at)
     again = event.plan is None and event.reason not in NEVER_REPEATED
+    state = state if event.reason not in NEVER_REPEATED else _with_done(state, event.step_id)
     return replace(state, again=again, approved=approved if again else None)
 
 
@@ -216,7 +232,7 @@ def _stopped(state: Enrollment, event: StepStopped, _at: datetime) -> Enrollment
 
 def _in_doubt(state: Enrollment, event: StepInDoubt, at: datetime) -> Enrollment:
     state = replace(state, executions=_with(state, event.execution, fate=Fate.IN_DOUBT))
-    return _concluded(state, event.step_id, event.plan, at)
+    return _concluded(_with_done(state, event.step_id), event.step_id, event.plan, at)
 
 
 def _settled(state: Enrollment, event: StepSettled, _at: datetime) -> Enrollment:
@@ -224,7 +240,9 @@ def _settled(state: Enrollment, event: StepSettled, _at: datetime) -> Enrollment
         known = state.executions.get(event.execution)
         counts = known is not None and known.fate != Fate.SENT and reaches(event.channel)
         sent = state.sent + (1 if counts else 0)
+        state = _with_done(state, event.step_id)
         return replace(state, executions=_with(state, event.execution, fate=Fate.SENT), sent=sent)
+    state = replace(state, done=state.done - {event.step_id})
     held = state.plan is None and state.after == event.step_id and state.last_execution == event.execution
     return replace(state, executions=_with(state, event.execution, fate=Fate.NOT_SENT), again=held)
 
@@ -238,12 +256,12 @@ def _rang(state: Enrollment, event: WatchdogRang, _at: datetime) -> Enrollment:
 
 
 def _skipped(state: Enrollment, event: StepSkipped, at: datetime) -> Enrollment:
-    # A step that was passed over leaves no trace in time: the next delay counts from the last step done.
-    moment = at if event.why.rule != "inactive" else state.previous_at
+    moment = at if event.why.rule not in TRACELESS_RULES else state.previous_at
     return _concluded(state, event.step_id, event.plan, moment)
 
 
 def _taken(state: Enrollment, event: StepTaken, at: datetime) -> Enrollment:
+    state = state if event.kind in _TRACELESS else _with_done(state, event.step_id)
     return _concluded(state, event.step_id, event.plan, at, arm=event.arm)
 
 
@@ -253,6 +271,7 @@ def _handed(state: Enrollment, event: StepHandedToPerson, _at: datetime) -> Enro
 
 def _done(state: Enrollment, event: StepDoneByPerson, at: datetime) -> Enrollment:
     repeats = state.repeats + 1 if event.plan is not None and event.plan.step_id == event.step_id else 0
+    state = state if repeats else _with_done(state, event.step_id)
     return replace(_concluded(state, event.step_id, event.plan, at), repeats=repeats)
 
 
@@ -261,6 +280,7 @@ def _approved(state: Enrollment, event: StepApproved, _at: datetime) -> Enrollme
 
 
 def _overdue(state: Enrollment, event: StepOverdue, at: datetime) -> Enrollment:
+    state = _with_done(state, event.step_id)
     return _concluded(state, event.step_id, event.plan, at)
 
 
@@ -300,6 +320,36 @@ def _company_asked(state: Enrollment, event: CompanyStopAsked, _at: datetime) ->
     return replace(state, company_asked=state.company_asked | {event.signal})
 
 
+def _migration_awaited(state: Enrollment, event: MigrationAwaited, _at: datetime) -> Enrollment:
+    moves = tuple(sorted(event.moves.items()))
+    return replace(state, migration=Migration(event.to_version, event.step_id, moves, event.repeats))
+
+
+def _migration_dropped(state: Enrollment, _event: MigrationDropped, _at: datetime) -> Enrollment:
+    return replace(state, migration=None)
+
+
+def _migrated(state: Enrollment, event: EnrollmentMigrated, _at: datetime) -> Enrollment:
+    """What belongs to a step goes with it only where it is the same step."""
+    paused = state.status == Status.PAUSED
+    plan = _without_slots(event.plan) if paused else event.plan
+    stays = state.plan is not None and plan is not None and plan.step_id == state.plan.step_id
+    approved = state.approved
+    return replace(
+        state,
+        version=event.to_version,
+        plan=plan,
+        migration=None,
+        migrated=True,
+        done=state.done - {event.to_step} if event.repeats and event.to_step is not None else state.done,
+        again=state.again and (plan is None or plan.step_id == state.after),
+        approved=approved if plan is None or (approved is not None and approved.step_id == plan.step_id) else None,
+        repeats=state.repeats if stays else 0,
+        faults=state.faults if stays else 0,
+        last_execution=state.last_execution if paused else _highest(state, plan),
+    )
+
+
 def _completed(state: Enrollment, _event: EnrollmentCompleted, _at: datetime) -> Enrollment:
     return replace(state, status=Status.COMPLETED, reason=None, plan=None, paused_until=None)
 
@@ -333,6 +383,9 @@ _APPLY: dict[type[Event], Callable[[Enrollment, Any, datetime], Enrollment]] = {
     EnrollmentPaused: _paused,
     CompanyStopAsked: _company_asked,
     EnrollmentResumed: _resumed,
+    MigrationAwaited: _migration_awaited,
+    MigrationDropped: _migration_dropped,
+    EnrollmentMigrated: _migrated,
     EnrollmentCompleted: _completed,
     EnrollmentExited: _exited,
 }

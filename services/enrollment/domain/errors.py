@@ -19,6 +19,9 @@ DomainError
 │   ├── SequenceNotApproved
 │   ├── SequenceArchivedAlready
 │   ├── NothingToSubmit
+│   ├── TooManyTemplates
+│   ├── MigrationRepeats
+│   ├── NoPlaceInVersion
 │   ├── MemberExists
 │   ├── BulkNotReady
 │   ├── BulkOver
@@ -34,6 +37,7 @@ DomainError
     ├── InvalidSnippet
     ├── InvalidSettings
     ├── BulkTooLarge
+    ├── InvalidMoves
     └── Unreachable
 """
 
@@ -194,6 +198,27 @@ class NothingToSubmit(Conflict):
     title = "There is no such draft"
 
 
+class TooManyTemplates(Conflict):
+    """The organization has as many templates as it may."""
+
+    code = "too_many_templates"
+    title = "Too many templates"
+
+
+class MigrationRepeats(Conflict):
+    """The move leads to a step that was done already."""
+
+    code = "migration_repeats"
+    title = "The step was done already"
+
+
+class NoPlaceInVersion(Conflict):
+    """The version has no step where the enrollment stands."""
+
+    code = "migration_no_place"
+    title = "There is no place in that version"
+
+
 class MemberExists(Conflict):
     """Another member has this e-mail address."""
 
@@ -298,6 +323,13 @@ class BulkTooLarge(Invalid):
 
     code = "bulk_too_large"
     title = "The bulk is too large"
+
+
+class InvalidMoves(Invalid):
+    """A move names a step that does not exist, or leads round in a circle."""
+
+    code = "invalid_moves"
+    title = "The moves do not make sense"
 
 
 class Unreachable(Invalid):

@@ -22,6 +22,8 @@ from services.enrollment.domain import (
     inbound,
     lead_facts,
     lead_orders,
+    migrating,
+    migration_orders,
     organization,
     outcomes,
     replanning,
@@ -29,6 +31,7 @@ from services.enrollment.domain import (
     signals,
     snippets,
     task_orders,
+    templates,
     watchdogs,
 )
 from services.enrollment.domain.definition_check import ContentFacts
@@ -48,6 +51,7 @@ from shared.events import lead as lead_events
 from shared.events import organization as organization_events
 from shared.events import sequence as sequence_events
 from shared.events import task as task_events
+from shared.events import template as template_events
 from shared.events.definition import SequenceDefinition
 from shared.events.envelope import Envelope
 from shared.events.message import Event
@@ -111,6 +115,7 @@ def handle(envelope: Envelope, world: World, facts: Mapping[str, ContentFacts] |
     if work.crossings:
         enrolling.match_crossings(work)
     if work.before:
+        migrating.after_changes(work)
         replanning.after_changes(work)
     brake.watch(work)
     return Decision(
@@ -149,6 +154,7 @@ _PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
     enrollment_events.PauseEnrollment: enrollment_orders.pause,
     enrollment_events.ResumeEnrollment: enrollment_orders.take_up,
     enrollment_events.CancelEnrollment: enrollment_orders.cancel,
+    enrollment_events.MigrateEnrollment: migration_orders.migrate,
     enrollment_events.AdvanceEnrollment: advancing.advance,
     enrollment_events.StopForCompany: lead_facts.stop_for_company,
     enrollment_events.WakeTimer: watchdogs.wake,
@@ -323,7 +329,7 @@ def _reject(order: Order, command: sequence_events.RejectSequence) -> None:
 @_handles(sequence_events.ActivateSequence)
 def _activate(order: Order, command: sequence_events.ActivateSequence) -> None:
     state = order.work.sequence(command.sequence_id)
-    events = list(sequence.activate(state))
+    events = list(sequence.activate(state, inside=command.inside, moves=command.moves, repeats=command.repeats))
     if state.draft is not None:
         _check(order, state.draft, publishes=True)
     _record_sequence(order, state.id, iter(events))
@@ -386,6 +392,7 @@ _ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Ite
     organization_events.IssueApiKey: organization.issue_api_key,
     organization_events.RevokeApiKey: lambda state, command: organization.revoke_api_key(state, command.key_id),
     organization_events.SetCalendar: organization.set_calendar,
+    template_events.RemoveTemplate: lambda state, command: templates.remove(state.templates, command),
     organization_events.RemoveSnippet: lambda state, command: snippets.remove_snippet(state.snippets, command.name),
 }
 
@@ -403,6 +410,13 @@ _HANDLERS.update({cls.TOPIC: _organization_order(decide) for cls, decide in _ON_
 @_handles(organization_events.SetSender)
 def _set_sender(order: Order, command: organization_events.SetSender) -> None:
     _record_organization(order, organization.set_sender(order.work.organization(), command, order.work.now))
+
+
+@_handles(template_events.SaveTemplate)
+def _save_template(order: Order, command: template_events.SaveTemplate) -> None:
+    source = order.work.sequence(command.sequence_id)
+    _record_organization(order, templates.save(order.work.organization().templates, source, command))
+    order.work.result["template_id"] = str(command.template_id)
 
 
 @_handles(organization_events.SetSnippet)

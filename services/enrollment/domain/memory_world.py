@@ -107,6 +107,8 @@ class MemoryWorld:
         return self.identities.get((organization_id, kind, normalised))
 
     def suppression(self, organization_id: str, channel: str, address: str) -> str | None:
+        if not self.suppressions:
+            return None
         for form in (address, address.rpartition("@")[2]):
             reason = self.suppressions.get(
                 (organization_id, channel, self.address_hash(organization_id, channel, form))

@@ -10,6 +10,7 @@ from uuid import UUID
 from services.enrollment.domain.calendars import EVERYBODY, Calendar, calendar, of_sender
 from services.enrollment.domain.errors import InvalidSettings, LastAdmin, MemberExists, UnknownTarget
 from services.enrollment.domain.snippets import Snippet, snippets_after
+from services.enrollment.domain.templates import templates_after
 from services.enrollment.domain.windows import QUIET_CHANNELS, Hours, days_off, hours_around, zone_named
 from shared.events.definition import Brake, Limits, QuietHours, RampUp, Window
 from shared.events.message import Event
@@ -38,6 +39,7 @@ from shared.events.organization import (
     SnippetRemoved,
     SnippetSet,
 )
+from shared.events.template import TemplateRemoved, TemplateSaved
 from shared.events.why import Why
 
 #: What a signal adds to a lead's score where the organization says nothing else.
@@ -109,6 +111,7 @@ class Organization:
     senders: Mapping[str, SenderAccount] = field(default_factory=dict)
     suppressed: Mapping[tuple[str, str], str] = field(default_factory=dict)
     snippets: Mapping[str, Snippet] = field(default_factory=dict)
+    templates: frozenset[UUID] = frozenset()
 
     def sender_for(self, asked: str | None) -> SenderAccount | None:
         """The active sender a step asks for by name; without a name ``default``, else the first by name. None when
@@ -196,6 +199,13 @@ def _sender(state: Organization, event: SenderSet | SenderBraked | SenderRelease
     return replace(state, senders={**state.senders, account.sender_id: account})
 
 
+def _kept(state: Organization, event: SnippetSet | SnippetRemoved | TemplateSaved | TemplateRemoved) -> Organization:
+    """What is kept to be used again."""
+    if isinstance(event, SnippetSet | SnippetRemoved):
+        return replace(state, snippets=snippets_after(state.snippets, event))
+    return replace(state, templates=templates_after(state.templates, event))
+
+
 def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
     """The state after an event. An event it does not know leaves it as it is."""
     match event:
@@ -217,8 +227,8 @@ def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
             state = _revoked(state, event)
         case SenderSet() | SenderBraked() | SenderReleased():
             state = _sender(state, event)
-        case SnippetSet() | SnippetRemoved():
-            state = replace(state, snippets=snippets_after(state.snippets, event))
+        case SnippetSet() | SnippetRemoved() | TemplateSaved() | TemplateRemoved():
+            state = _kept(state, event)
         case AddressSuppressed():
             state = replace(state, suppressed={**state.suppressed, (event.channel, event.address_hash): event.reason})
         case AddressUnsuppressed():

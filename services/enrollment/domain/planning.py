@@ -138,9 +138,9 @@ def plan_after(
 
 
 def plan_step(scene: Scene, state: Enrollment, node: Node, *, execution: int, previous: datetime) -> Plan:
-    """A step after its own delay. An inactive one is passed over without waiting."""
+    """A step after its own delay. An inactive one, or one done in another version, is passed over without waiting."""
     now = scene.work.now
-    if not node.step.active:
+    if not node.step.active or state.passes_over(node.step.step_id):
         return Plan(
             step_id=node.step.step_id, execution=execution, at=now, due_at=now, timer_class=_class(state), why=AT_ONCE
         )
@@ -309,8 +309,9 @@ def next_plan(scene: Scene, state: Enrollment) -> Plan | None:
         )
     open_execution = state.executions.get(state.last_execution)
     if open_execution is not None and open_execution.fate == "deferred":
-        node = scene.version.nodes[open_execution.step_id]
-        return plan_at(scene, state, node, execution=open_execution.number, due=scene.work.now)
+        node = scene.version.nodes.get(open_execution.step_id)
+        if node is not None:
+            return plan_at(scene, state, node, execution=open_execution.number, due=scene.work.now)
     return plan_after(scene, state, state.after, arm=state.arm, moment=state.previous_at)
 
 

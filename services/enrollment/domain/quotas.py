@@ -90,17 +90,24 @@ def allowance(ramp: RampUp, full: int, days: int) -> int:
     return min(full, int(allowed))
 
 
+def limits_something(limits: Limits) -> bool:
+    return limits.per_day is not None or limits.per_minute is not None
+
+
 def limits_of(version: Version, organization: Organization | None, node: Node) -> list[Limit]:
     """Every limit that a message of this step counts against: of sequence, organization and sender. Days come before
     minutes.
     """
+    sender = organization.sender_for(node.sender) if organization is not None else None
+    everything = (version.settings, organization, sender)
+    if not any(each is not None and limits_something(each.limits) for each in everything):
+        return []
     found: list[Limit] = []
     zone = first_zone(organization.timezone if organization is not None else None)
     _add(found, f"sequence:{version.sequence_id}", version.settings.limits, zone)
     if organization is not None:
         _add(found, "organization", organization.limits, zone, shared=True)
-        sender = organization.sender_for(node.sender)
-        if sender is not None and (sender.limits.per_day is not None or sender.limits.per_minute is not None):
+        if sender is not None and limits_something(sender.limits):
             ramp_day = day_of(sender.ramp_from, zone) if sender.ramp_from is not None else 0
             ramp = sender.ramp_up if sender.ramp_from is not None else None
             _add(found, f"sender:{sender.sender_id}", sender.limits, zone, shared=True, ramp=ramp, ramp_day=ramp_day)

@@ -14,15 +14,19 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from services.enrollment.domain.errors import (
+    InvalidMoves,
     NothingToSubmit,
     SequenceArchivedAlready,
     SequenceExists,
     SequenceNotActive,
     SequenceNotApproved,
 )
+from services.enrollment.domain.flow import compile_version
+from services.enrollment.domain.places import wrong_moves
 from shared.events.definition import SequenceDefinition
 from shared.events.message import Event
 from shared.events.sequence import (
+    Inside,
     SequenceApproved,
     SequenceArchived,
     SequenceAssignedToFunnels,
@@ -218,8 +222,10 @@ def reject(state: Sequence, feedback: str) -> Iterator[Event]:
     yield SequenceRejected(feedback=feedback)
 
 
-def activate(state: Sequence) -> Iterator[Event]:
-    """Raises SequenceNotApproved or SequenceArchivedAlready."""
+def activate(
+    state: Sequence, *, inside: Inside = "stay", moves: Mapping[str, str] | None = None, repeats: bool = False
+) -> Iterator[Event]:
+    """Raises SequenceNotApproved, SequenceArchivedAlready or InvalidMoves."""
     _not_archived(state)
     if state.draft is None:
         if state.life == "paused":
@@ -227,7 +233,21 @@ def activate(state: Sequence) -> Iterator[Event]:
         return
     if state.draft_status != "approved":
         raise SequenceNotApproved(f"the draft is {state.draft_status}")
-    yield SequencePublished(version=state.version + 1, definition=state.draft)
+    if inside == "stay" or state.published is None:
+        yield SequencePublished(version=state.version + 1, definition=state.draft)
+        return
+    moves = dict(moves or {}) if inside == "move" else {}
+    wrong = wrong_moves(
+        compile_version(state.id, state.version, state.published),
+        compile_version(state.id, state.version + 1, state.draft),
+        moves,
+        repeats=repeats,
+    )
+    if wrong:
+        raise InvalidMoves("; ".join(f"{each['field']} {each['problem']}" for each in wrong), errors=wrong)
+    yield SequencePublished(
+        version=state.version + 1, definition=state.draft, inside=inside, moves=moves, repeats=repeats
+    )
 
 
 def deactivate(state: Sequence) -> Iterator[Event]:

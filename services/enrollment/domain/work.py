@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from services.enrollment.domain.bulk import Bulk
@@ -102,7 +102,8 @@ class Work:
     # --- reading: another organization's aggregates do not exist ----------------------------------------------------
 
     def find_lead(self, lead_id: UUID) -> Lead | None:
-        return self._mine(cast("Lead | None", self.states.get(lead_id)) or self.world.lead(lead_id), lead_id)
+        known: Any = self.states.get(lead_id) if self.states else None
+        return self._mine(known or self.world.lead(lead_id), lead_id)
 
     def lead(self, lead_id: UUID) -> Lead:
         """Raises UnknownTarget."""
@@ -112,8 +113,8 @@ class Work:
         return state
 
     def find_enrollment(self, enrollment_id: UUID) -> Enrollment | None:
-        known = cast("Enrollment | None", self.states.get(enrollment_id)) or self.world.enrollment(enrollment_id)
-        return self._mine(known, enrollment_id)
+        known: Any = self.states.get(enrollment_id) if self.states else None
+        return self._mine(known or self.world.enrollment(enrollment_id), enrollment_id)
 
     def enrollment(self, enrollment_id: UUID) -> Enrollment:
         """Raises UnknownTarget."""
@@ -141,7 +142,8 @@ class Work:
         return self.engagement(engagement_id(enrollment_id, execution))
 
     def find_sequence(self, sequence_id: UUID) -> Sequence | None:
-        state = cast("Sequence | None", self.states.get(sequence_id)) or self.world.sequence(sequence_id)
+        known: Any = self.states.get(sequence_id) if self.states else None
+        state = known or self.world.sequence(sequence_id)
         return state if state is not None and state.organization_id == self.organization_id else None
 
     def sequence(self, sequence_id: UUID) -> Sequence:
@@ -175,8 +177,8 @@ class Work:
         return state
 
     def find_organization(self) -> Organization | None:
-        known = self.states.get(organization_aggregate(self.organization_id))
-        return cast("Organization | None", known) or self.world.organization(self.organization_id)
+        known: Any = self.states.get(organization_aggregate(self.organization_id)) if self.states else None
+        return known or self.world.organization(self.organization_id)
 
     def organization(self) -> Organization:
         """Raises UnknownTarget."""

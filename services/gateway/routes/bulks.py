@@ -29,6 +29,7 @@ PERMISSION_OF_KIND = {
     "pause": "enrollments:write",
     "resume": "enrollments:write",
     "cancel": "enrollments:write",
+    "migrate": "sequences:approve",
     "tag": "leads:write",
 }
 

@@ -10,15 +10,17 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field, ValidationError
 
 from services.gateway import present
-from services.gateway.context import Context, may
+from services.gateway.bulk_orders import Targets, prepare
+from services.gateway.context import Context, Done, may
 from services.gateway.errors import Invalid, LeadsInside
 from services.gateway.lists import Listing, Paging, listed, sequences_called
-from services.gateway.shapes import Created, Document, Items, Sequence, SequencePage
+from services.gateway.shapes import Created, Findings, Sequence, SequencePage
 from shared.events import InvalidMessage, Message
 from shared.events import sequence as orders
 from shared.events.definition import Category, SequenceDefinition
 from shared.events.message import reasons_of
 from shared.events.outline import SequenceType
+from shared.events.query import QueryDefinitionCheck
 from shared.events.sequence import SequenceStatus
 from shared.events.step_ids import named_steps
 from shared.ids import derived_id
@@ -37,12 +39,6 @@ class Duplication(BaseModel):
     """``name`` left out: "Copy of …"."""
 
     name: str | None = Field(default=None, min_length=1, max_length=200)
-
-
-class ActivateSequence(BaseModel):
-    """``dry_run`` answers what would be published, and changes nothing."""
-
-    dry_run: bool = False
 
 
 @router.get("", response_model=SequencePage)
@@ -90,6 +86,14 @@ async def draft(
     )
 
 
+@router.post("/validate", response_model=Findings)
+async def validate(definition: dict[str, Any], context: Context = may("sequences:read")) -> dict[str, Any]:
+    """What saving this definition would be refused for, and what it would only be warned of. Saves nothing."""
+    organization_id = context.principal.organization_id
+    question = QueryDefinitionCheck(organization_id=organization_id, definition=definition)
+    return await context.parts.commands.ask(organization_id, question)
+
+
 @router.get("/{sequence_id}", response_model=Sequence)
 async def sequence(sequence_id: UUID, context: Context = may("sequences:read")) -> dict[str, Any]:
     """A sequence with its draft, else its running definition."""
@@ -134,16 +138,25 @@ async def delete(
     enrollments: Literal["finish", "exit"] | None = Query(default=None, description="What becomes of those inside."),
     context: Context = may("sequences:approve"),
 ) -> Response:
-    """Hides it and keeps it. While leads are inside, ``enrollments`` must say whether they finish or leave."""
+    """Hides it and keeps it. While leads are inside, ``enrollments`` must say whether they finish or leave; who leaves
+    does so by a bulk: the answer has its ``bulk_id``."""
     if enrollments is None:
         inside = {"sequence_id": str(sequence_id)}
         statuses = await present.statuses_of(context.parts.views, context.scope, inside, "sequence_id")
         count = sum(statuses.get(str(sequence_id), {}).values())
         if count:
             raise LeadsInside(count)
-    return await context.change(
-        lambda _: orders.DeleteSequence(sequence_id=sequence_id, enrollments=enrollments or "finish")
-    )
+    order = orders.DeleteSequence(sequence_id=sequence_id, enrollments=enrollments or "finish")
+    if enrollments != "exit":
+        return await context.change(lambda _: order)
+
+    async def work(command_id: str) -> Done:
+        answer = await context.parts.commands.send(context.principal, order, command_id)
+        targets = Targets(filter={"sequence_id": str(sequence_id)})
+        leaving = await prepare(context, "cancel", {"reason": "sequence_deleted"}, targets)(f"{command_id}-inside")
+        return Done({**answer.result, **leaving.body}, answer.position)
+
+    return await context.once(work)
 
 
 @router.post("/{sequence_id}/duplicate", response_model=Created, status_code=201)
@@ -183,34 +196,7 @@ async def reject(sequence_id: UUID, body: Rejection, context: Context = may("seq
     return await context.change(lambda _: orders.RejectSequence(sequence_id=sequence_id, feedback=body.feedback))
 
 
-@router.post("/{sequence_id}/activate", response_model=Created)
-async def activate(
-    sequence_id: UUID, body: ActivateSequence | None = None, context: Context = may("sequences:approve")
-) -> Any:
-    """Publishes the approved draft as the next version, or takes a paused sequence up again. Those inside stay in
-    theirs."""
-    if body is not None and body.dry_run:
-        found = await context.document("sequences", sequence_id, "sequence")
-        stats = (await present.stats_of_sequences(context.parts.views, context.scope, [found["_id"]]))[found["_id"]]
-        publishes = (found.get("version") or 0) + 1 if found.get("has_draft") else found.get("version")
-        return {"dry_run": True, "version": publishes, "stay": stats["active"] + stats["paused"]}
-    return await context.change(lambda _: orders.ActivateSequence(sequence_id=sequence_id))
-
-
 @router.post("/{sequence_id}/release", response_model=Created)
 async def release(sequence_id: UUID, context: Context = may("sequences:approve")) -> Response:
     """Lets it go on after it has stopped itself; what was counted until then counts no more."""
     return await context.change(lambda _: orders.ReleaseSequence(sequence_id=sequence_id))
-
-
-@router.get("/{sequence_id}/versions", response_model=Items)
-async def versions(sequence_id: UUID, context: Context = may("sequences:read")) -> dict[str, Any]:
-    """Published versions, newest first."""
-    found = await context.document("sequences", sequence_id, "sequence")
-    return {"items": sorted(found.get("versions") or [], key=lambda each: -int(each["version"]))}
-
-
-@router.get("/{sequence_id}/versions/{version}", response_model=Document)
-async def version(sequence_id: UUID, version: int, context: Context = may("sequences:read")) -> dict[str, Any]:
-    """A version as it was frozen."""
-    return present.shown(await context.document("sequence_versions", f"{sequence_id}-{version}", "version"))

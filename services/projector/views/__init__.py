@@ -13,6 +13,7 @@ from services.projector.views.organizations import Organizations
 from services.projector.views.sequences import Sequences, SequenceVersions
 from services.projector.views.statistics import Statistics
 from services.projector.views.tasks import Tasks
+from services.projector.views.templates import Templates
 from services.projector.views.timeline import Timeline
 from services.projector.views.view import View
 
@@ -23,6 +24,7 @@ ALL_VIEWS: tuple[View, ...] = (
     Organizations(),
     Sequences(),
     SequenceVersions(),
+    Templates(),
     Leads(),
     Enrollments(),
     Messages(),

@@ -70,6 +70,7 @@ class Enrollments(View):
                 "version": data["version"],
                 "status": "active" if data.get("plan") else "pending",
                 "reason": None,
+                "moving_to": None,
                 "by": data.get("by"),
                 "current_step": None,
                 "waiting_for": None if data.get("plan") else _waits_for_start(data.get("start_at")),
@@ -253,6 +254,24 @@ class Enrollments(View):
         )
         document.add_to_set("changes", [_change(event, "active")])
         _plan(document, event.data.get("plan"))
+
+    @on("enrollment.migration_awaited.v1")
+    def migration_awaited(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({"moving_to": event.data["to_version"]})
+
+    @on("enrollment.migration_dropped.v1")
+    def migration_dropped(self, event: Event, ops: Ops) -> None:
+        self.of_subject(event, ops).set({"moving_to": None})
+
+    @on("enrollment.migrated.v1")
+    def migrated(self, event: Event, ops: Ops) -> None:
+        document = self.of_subject(event, ops)
+        document.set({"version": event.data["to_version"], "moving_to": None})
+        plan = event.data.get("plan")
+        if not event.data["held"]:
+            _plan(document, plan)
+        elif plan is not None:
+            document.set({"current_step": plan["step_id"]})
 
     @on("enrollment.completed.v1")
     def completed(self, event: Event, ops: Ops) -> None:

@@ -61,6 +61,9 @@ ENROLLMENT = frozenset(
         "enrollment.conversion_attributed.v1",
         "enrollment.paused.v1",
         "enrollment.resumed.v1",
+        "enrollment.migration_awaited.v1",
+        "enrollment.migration_dropped.v1",
+        "enrollment.migrated.v1",
         "enrollment.completed.v1",
         "enrollment.exited.v1",
     }
@@ -113,6 +116,8 @@ ORGANIZATION = frozenset(
         "organization.sender_released.v1",
         "organization.snippet_set.v1",
         "organization.snippet_removed.v1",
+        "organization.template_saved.v1",
+        "organization.template_removed.v1",
         "organization.address_suppressed.v1",
         "organization.address_unsuppressed.v1",
     }

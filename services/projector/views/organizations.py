@@ -20,7 +20,16 @@ class Organizations(View):
     name = "organizations"
     version = 4
     indexes: ClassVar[tuple[Keys, ...]] = ((("member_emails", 1),), (("key_hashes", 1),))
-    ignored = BULK | FUNNEL | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE
+    ignored = (
+        BULK
+        | FUNNEL
+        | LEAD
+        | ENROLLMENT
+        | ENGAGEMENT
+        | TASK
+        | SEQUENCE
+        | {"organization.template_saved.v1", "organization.template_removed.v1"}
+    )
 
     @on("organization.founded.v1")
     def founded(self, event: Event, ops: Ops) -> None:

@@ -527,6 +527,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/enrollments/{enrollment_id}/migrate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Migrate One
+         * @description Moves one enrollment to a version; a step in flight finishes first.
+         */
+        post: operations["versions_migrate_one"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrollments/{enrollment_id}/pause": {
         parameters: {
             query?: never;
@@ -1692,6 +1712,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequence-templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Templates
+         * @description The product's templates, then the organization's own by name.
+         */
+        get: operations["templates_templates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequence-templates/{template_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Template
+         * @description A template with its definition.
+         */
+        get: operations["templates_template"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove
+         * @description Takes one of the organization's own templates away; sequences made from it stay.
+         */
+        delete: operations["templates_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequence-templates/{template_id}/use": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Use
+         * @description Makes a draft from a template.
+         */
+        post: operations["templates_use"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences": {
         parameters: {
             query?: never;
@@ -1710,6 +1794,46 @@ export interface paths {
          * @description Makes a sequence. With ``?activate=true`` an approver submits, approves and publishes in the same act.
          */
         post: operations["sequences_draft"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import
+         * @description Makes a draft from YAML as ``export`` writes it.
+         */
+        post: operations["templates_import_"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/validate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Validate
+         * @description What saving this definition would be refused for, and what it would only be warned of. Saves nothing.
+         */
+        post: operations["sequences_validate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1736,7 +1860,8 @@ export interface paths {
         post?: never;
         /**
          * Delete
-         * @description Hides it and keeps it. While leads are inside, ``enrollments`` must say whether they finish or leave.
+         * @description Hides it and keeps it. While leads are inside, ``enrollments`` must say whether they finish or leave; who leaves
+         *     does so by a bulk: the answer has its ``bulk_id``.
          */
         delete: operations["sequences_delete"];
         options?: never;
@@ -1759,10 +1884,10 @@ export interface paths {
         put?: never;
         /**
          * Activate
-         * @description Publishes the approved draft as the next version, or takes a paused sequence up again. Those inside stay in
-         *     theirs.
+         * @description Publishes the approved draft as the next version, or takes a paused sequence up again. Where those inside do not
+         *     stay, a bulk moves them: the answer has its ``bulk_id``.
          */
-        post: operations["sequences_activate"];
+        post: operations["versions_activate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1849,6 +1974,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequences/{sequence_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description What the sequence says now, its draft before its running version, as YAML.
+         */
+        get: operations["templates_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences/{sequence_id}/funnels": {
         parameters: {
             query?: never;
@@ -1863,6 +2008,26 @@ export interface paths {
         get: operations["funnels_funnels_of"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/{sequence_id}/migrate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Migrate
+         * @description Moves everybody inside to a version by a bulk, or with ``dry_run`` answers with the counted preview.
+         */
+        post: operations["versions_migrate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1943,6 +2108,26 @@ export interface paths {
          * @description Takes it back, paused or draft.
          */
         post: operations["sequences_restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/{sequence_id}/save-as-template": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Save
+         * @description Keeps what the sequence says now as a template of the organization.
+         */
+        post: operations["templates_save"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2062,7 +2247,7 @@ export interface paths {
          * Versions
          * @description Published versions, newest first.
          */
-        get: operations["sequences_versions"];
+        get: operations["versions_versions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2082,7 +2267,27 @@ export interface paths {
          * Version
          * @description A version as it was frozen.
          */
-        get: operations["sequences_version"];
+        get: operations["versions_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/{sequence_id}/versions/{version}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Difference
+         * @description What differs between two versions: steps added, removed, moved and changed, settings, trigger and the rest.
+         */
+        get: operations["versions_difference"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2296,15 +2501,35 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * ActivateSequence
-         * @description ``dry_run`` answers what would be published, and changes nothing.
+         * Activation
+         * @description ``inside``: those in earlier versions ``stay`` there, ``follow`` to the same step of the new one, or ``move`` as
+         *     ``moves`` (old step to new step) says; with ``repeats`` even to what they have done. ``dry_run`` answers with the
+         *     counted preview and changes nothing.
          */
-        ActivateSequence: {
+        Activation: {
             /**
              * Dry Run
              * @default false
              */
             dry_run: boolean;
+            /**
+             * Inside
+             * @default stay
+             * @enum {string}
+             */
+            inside: "stay" | "follow" | "move";
+            /**
+             * Moves
+             * @default {}
+             */
+            moves: {
+                [key: string]: string;
+            };
+            /**
+             * Repeats
+             * @default false
+             */
+            repeats: boolean;
         };
         /**
          * Activity
@@ -3373,6 +3598,16 @@ export interface components {
             temperature?: string | null;
         };
         /**
+         * Findings
+         * @description Errors refuse a definition, warnings do not. A field reads ``steps.<step_id>.config.subject``.
+         */
+        Findings: {
+            /** Errors */
+            errors: components["schemas"]["ProblemError"][];
+            /** Warnings */
+            warnings: components["schemas"]["ProblemError"][];
+        };
+        /**
          * FunnelChange
          * @description Absent fields stay; ``fallback`` null takes the fallback sequence away.
          */
@@ -3685,6 +3920,32 @@ export interface components {
             /** Role */
             role?: ("admin" | "coach" | "operator" | "viewer") | null;
         };
+        /**
+         * Migration
+         * @description To ``version``, at the same step or where ``moves`` leads. ``repeats``: a move may lead to what was done already.
+         *     ``dry_run`` answers with the preview and changes nothing.
+         */
+        Migration: {
+            /**
+             * Dry Run
+             * @default false
+             */
+            dry_run: boolean;
+            /**
+             * Moves
+             * @default {}
+             */
+            moves: {
+                [key: string]: string;
+            };
+            /**
+             * Repeats
+             * @default false
+             */
+            repeats: boolean;
+            /** Version */
+            version: number;
+        };
         /** NewApiKey */
         NewApiKey: {
             /** Name */
@@ -3708,7 +3969,7 @@ export interface components {
         NewBulk: {
             /**
              * Kind
-             * @description enroll, start, pause, resume, cancel, tag
+             * @description enroll, start, pause, resume, cancel, migrate, tag
              */
             kind: string;
             /**
@@ -3887,6 +4148,16 @@ export interface components {
             notes?: string | null;
             /** Title */
             title: string;
+        };
+        /**
+         * NewTemplate
+         * @description ``name`` and ``description`` left out: the sequence's.
+         */
+        NewTemplate: {
+            /** Description */
+            description?: string | null;
+            /** Name */
+            name?: string | null;
         };
         /** NextStep */
         NextStep: {
@@ -5774,6 +6045,14 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * Use
+         * @description ``name`` left out: the template's.
+         */
+        Use: {
+            /** Name */
+            name?: string | null;
+        };
+        /**
          * Variant
          * @description ``config`` holds what differs from the step's own; an ``html`` or ``text`` replaces both. ``weight`` is its share
          *     of the leads with fixed weights, 0 for none.
@@ -7283,6 +7562,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Items"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    versions_migrate_one: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                enrollment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Migration"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
                 };
             };
             /** @description A problem document (RFC 9457). */
@@ -9868,6 +10188,156 @@ export interface operations {
             };
         };
     };
+    templates_templates: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    templates_template: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                template_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    templates_remove: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                template_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    templates_use: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                template_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Use"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sequences_sequences: {
         parameters: {
             query?: {
@@ -9944,6 +10414,86 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    templates_import_: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/yaml": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sequences_validate: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Findings"];
                 };
             };
             /** @description A problem document (RFC 9457). */
@@ -10117,7 +10667,7 @@ export interface operations {
             };
         };
     };
-    sequences_activate: {
+    versions_activate: {
         parameters: {
             query?: {
                 /** @description Wait (at most 5 s) until the view has reached this position. */
@@ -10134,7 +10684,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["ActivateSequence"] | null;
+                "application/json": components["schemas"]["Activation"] | null;
             };
         };
         responses: {
@@ -10310,6 +10860,43 @@ export interface operations {
             };
         };
     };
+    templates_export: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/yaml": string;
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     funnels_funnels_of: {
         parameters: {
             query?: {
@@ -10334,6 +10921,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Items"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    versions_migrate: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Migration"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
                 };
             };
             /** @description A problem document (RFC 9457). */
@@ -10485,6 +11113,47 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    templates_save: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewTemplate"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10692,7 +11361,7 @@ export interface operations {
             };
         };
     };
-    sequences_versions: {
+    versions_versions: {
         parameters: {
             query?: {
                 /** @description Wait (at most 5 s) until the view has reached this position. */
@@ -10729,7 +11398,7 @@ export interface operations {
             };
         };
     };
-    sequences_version: {
+    versions_version: {
         parameters: {
             query?: {
                 /** @description Wait (at most 5 s) until the view has reached this position. */
@@ -10754,6 +11423,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    versions_difference: {
+        parameters: {
+            query?: {
+                /** @description Left out: the draft, else what runs. */
+                to?: number | "draft" | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
                 };
             };
             /** @description A problem document (RFC 9457). */

@@ -1,0 +1,49 @@
+"""Changed copies are those of the standard library."""
+
+from __future__ import annotations
+
+import dataclasses
+from uuid import UUID
+
+import pytest
+
+from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, Status
+from services.enrollment.domain.frozen import replace
+from tests.domain.scenario import T
+
+EXECUTION = Execution(1, "first", "email", UUID(int=3), 1, Fate.IN_FLIGHT)
+ENROLLMENT = Enrollment(
+    id=UUID(int=1),
+    organization_id="demo",
+    lead_id=UUID(int=2),
+    sequence_id=UUID(int=3),
+    version=1,
+    status=Status.ACTIVE,
+    started_at=T,
+    previous_at=T,
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "changes"),
+    [
+        (EXECUTION, {"fate": Fate.SENT, "sent_at": T}),
+        (EXECUTION, {}),
+        (ENROLLMENT, {"plan": None, "sent": 3, "thread": ("a",)}),
+    ],
+)
+def test_a_changed_copy_is_that_of_the_standard_library(
+    state: Enrollment | Execution, changes: dict[str, object]
+) -> None:
+    before = dataclasses.replace(state)
+    copy = replace(state, **changes)
+    assert copy == dataclasses.replace(state, **changes)  # type: ignore[arg-type]  # values of their fields
+    assert type(copy) is type(state)
+    assert state == before
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        vars(type(copy))["__setattr__"](copy, dataclasses.fields(copy)[0].name, "x")
+
+
+def test_a_field_that_there_is_not_is_refused() -> None:
+    with pytest.raises(KeyError):
+        replace(EXECUTION, nothing=1)
