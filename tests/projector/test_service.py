@@ -508,7 +508,7 @@ QUERIES: list[tuple[str, dict[str, Any], list[tuple[str, int]]]] = [
     ("messages", {"_id": {"$gte": "x-", "$lt": "x."}}, [("_id", 1)]),
     ("timeline", {"organization_id": "demo"}, [("position", -1)]),
     ("timeline", {"lead_id": "x"}, [("position", -1)]),
-    ("tasks", {"organization_id": "demo", "status": "open"}, [("due_at", 1)]),
+    ("tasks", {"organization_id": "demo", "status": "open", "draft": False}, [("due_at", 1)]),
     ("tasks", {"lead_id": "x"}, [("due_at", 1)]),
     ("sequences", {"organization_id": "demo", "status": "active"}, [("created_at", -1)]),
     ("sequence_versions", {"sequence_id": "x"}, [("version", -1)]),

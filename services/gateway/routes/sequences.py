@@ -14,7 +14,8 @@ from services.gateway.bulk_orders import Targets, prepare
 from services.gateway.context import Context, Done, may
 from services.gateway.errors import Invalid, LeadsInside
 from services.gateway.lists import Listing, Paging, listed, sequences_called
-from services.gateway.shapes import Created, Findings, Sequence, SequencePage
+from services.gateway.sequence_list import by_figure, categories, metrics, sorted_by_figure
+from services.gateway.shapes import Created, Findings, Items, Sequence, SequencePage
 from shared.events import InvalidMessage, Message
 from shared.events import sequence as orders
 from shared.events.definition import Category, SequenceDefinition
@@ -28,7 +29,7 @@ from shared.ids import derived_id
 router = APIRouter(prefix="/sequences", tags=["sequences"])
 
 DraftStatus = Literal["draft", "pending", "approved", "rejected"]
-LISTING = Listing("sequences", {"created_at": -1, "updated_at": -1, "name": 1}, "-created_at")
+LISTING = Listing("sequences", {"created_at": -1, "updated_at": -1, "name": 1, "status": 1}, "-created_at")
 
 
 class Rejection(BaseModel):
@@ -52,7 +53,9 @@ async def sequences(
     deleted: bool = Query(default=False),
     context: Context = may("sequences:read"),
 ) -> dict[str, Any]:
-    """Sequences with their figures. Archived ones only when asked for by status, deleted ones only as such."""
+    """Sequences with their figures. Archived ones only when asked for by status, deleted ones only as such. Sorted by
+    ``created_at``, ``updated_at``, ``name``, ``status``, ``leads``, or ``open_rate``, ``click_rate``, ``reply_rate``,
+    ``conversion_rate``."""
 
     async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         stats = await present.stats_of_sequences(context.parts.views, context.scope, [each["_id"] for each in found])
@@ -68,7 +71,23 @@ async def sequences(
         "type": kind,
         "creator": creator,
     }
+    figure = by_figure(asked)
+    if figure is not None:
+        given = {name: value for name, value in filters.items() if value is not None}
+        return await sorted_by_figure(context, asked, figure, [given, called, hidden, gone])
     return await listed(context, LISTING, asked, filters, show, called, hidden, gone)
+
+
+@router.get("/categories", response_model=Items)
+async def every_category(context: Context = may("sequences:read")) -> dict[str, Any]:
+    """Every category, with how many sequences it has."""
+    return {"items": await categories(context)}
+
+
+@router.get("/metrics", response_model=Created)
+async def over_all(context: Context = may("metrics:read")) -> dict[str, Any]:
+    """Sequences by status, type and category, how many wait for approval, and the rates over all of them."""
+    return await metrics(context)
 
 
 @router.post("", response_model=Created, status_code=201)

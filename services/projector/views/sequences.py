@@ -36,6 +36,7 @@ class Sequences(View):
         (("organization_id", 1), ("updated_at", -1), ("_id", 1)),
         (("organization_id", 1), ("name", 1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("created_at", -1)),
+        (("organization_id", 1), ("status", 1), ("_id", 1)),
         (("organization_id", 1), ("category", 1), ("created_at", -1)),
         (("organization_id", 1), ("type", 1), ("created_at", -1)),
         (("organization_id", 1), ("creator", 1), ("created_at", -1)),

@@ -1785,7 +1785,9 @@ export interface paths {
         };
         /**
          * Sequences
-         * @description Sequences with their figures. Archived ones only when asked for by status, deleted ones only as such.
+         * @description Sequences with their figures. Archived ones only when asked for by status, deleted ones only as such. Sorted by
+         *     ``created_at``, ``updated_at``, ``name``, ``status``, ``leads``, or ``open_rate``, ``click_rate``, ``reply_rate``,
+         *     ``conversion_rate``.
          */
         get: operations["sequences_sequences"];
         put?: never;
@@ -1794,6 +1796,26 @@ export interface paths {
          * @description Makes a sequence. With ``?activate=true`` an approver submits, approves and publishes in the same act.
          */
         post: operations["sequences_draft"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/categories": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every Category
+         * @description Every category, with how many sequences it has.
+         */
+        get: operations["sequences_every_category"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1814,6 +1836,26 @@ export interface paths {
          * @description Makes a draft from YAML as ``export`` writes it.
          */
         post: operations["templates_import_"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Over All
+         * @description Sequences by status, type and category, how many wait for approval, and the rates over all of them.
+         */
+        get: operations["sequences_over_all"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -10427,6 +10469,41 @@ export interface operations {
             };
         };
     };
+    sequences_every_category: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     templates_import_: {
         parameters: {
             query?: {
@@ -10448,6 +10525,41 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sequences_over_all: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
