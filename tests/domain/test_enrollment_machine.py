@@ -15,6 +15,7 @@ from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.evolving import evolve_any
 from services.enrollment.domain.quotas import bare, parsed, places_reserved, rows_for
 from services.enrollment.domain.rows import TIMER, Timer
+from shared.events.definition import DayOff, Window
 from shared.events.enrollment import (
     AdvanceEnrollment,
     CancelEnrollment,
@@ -38,9 +39,9 @@ from shared.events.enrollment import (
     StepStopRequested,
     WakeTimer,
 )
-from shared.events.lead import EraseLead, LeadAddressSuppressed, LeadReplied, LeadUnsubscribed
+from shared.events.lead import EditLead, EraseLead, LeadAddressSuppressed, LeadBody, LeadReplied, LeadUnsubscribed
 from shared.events.message import Message
-from shared.events.organization import SetSender
+from shared.events.organization import SetCalendar, SetOrganization, SetSender
 from shared.events.sequence import ActivateSequence, ArchiveSequence, DeactivateSequence
 from shared.events.task import CompleteTask, SkipTask
 from shared.events.why import TimerClass
@@ -205,6 +206,27 @@ class EnrollmentMachine(RuleBasedStateMachine):
     @rule(active=st.booleans())
     def sender_order(self, active: bool) -> None:
         self.send(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=active))
+
+    @rule(zone=st.sampled_from(["Europe/Berlin", "America/New_York", "Asia/Tokyo"]), consent=st.booleans())
+    def lead_changes(self, zone: str, consent: bool) -> None:
+        body = LeadBody.model_validate({"timezone": zone, "consent": {"email": consent}})
+        self.send(EditLead(lead_id=self.scenario.lead_id, lead=body))
+
+    @rule(days_away=st.sampled_from([1, 3, 90]))
+    def lead_is_away(self, days_away: int) -> None:
+        back = self.scenario.world.now.date() + timedelta(days=days_away)
+        if self.state.executions:
+            number = max(self.state.executions)
+            self.send(self.scenario.signal("replied", number, auto_reply=True, returns_on=back))
+
+    @rule(days_off=st.integers(0, 4), opens=st.sampled_from([None, "00:00", "19:00"]))
+    def rules_change(self, days_off: int, opens: str | None) -> None:
+        """Windows from 19:00 on never meet the sequence's own."""
+        today = self.scenario.world.now.date()
+        off = [DayOff(first=today, last=today + timedelta(days=days_off - 1))] if days_off else []
+        self.send(SetCalendar(calendar="organization", days_off=off))
+        windows = [] if opens is None else [Window(start=opens, end="23:00")]
+        self.send(SetOrganization(windows=windows))
 
     @precondition(lambda self: self.state.task_id is not None)
     @rule(order=st.sampled_from([CompleteTask, SkipTask]))
