@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from services.gateway import problems, webapp
 from services.gateway.context import PERMISSION_OF
+from services.gateway.description import describe
 from services.gateway.parts import Parts
 from services.gateway.routes import (
     activities,
@@ -39,7 +39,6 @@ from services.gateway.routes import (
     trials,
     versions,
 )
-from services.gateway.shapes import Problem
 from shared.telemetry import histogram, telemetry_page
 
 API = "/api/v1"
@@ -98,7 +97,7 @@ def create_app(parts: Parts | None, readiness: Callable[[], dict[str, bool]] = d
     problems.install(app)
     app.middleware("http")(_measured)
     app.add_middleware(problems.BodyLimit)
-    _describe(app)
+    describe(app, permissions(app))
     return app
 
 
@@ -117,28 +116,6 @@ def permissions(app: FastAPI) -> list[tuple[str, str, str | None]]:
 def _operation_id(route: APIRoute) -> str:
     """A name that stays: the area's module and the function."""
     return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.name}"
-
-
-def _describe(app: FastAPI) -> None:
-    """Adds the problem document to the schemas; validation errors are such documents too."""
-    make = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = make()
-            schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(schema.pop("$defs", {}))
-            schemas["Problem"] = schema
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            for path in document["paths"].values():
-                for operation in path.values():
-                    operation["responses"].pop("422", None)
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to change the document
 
 
 def _signs_of_life(readiness: Callable[[], dict[str, bool]]) -> APIRouter:

@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Activities
+         * What just happened in the organization, newest first
          * @description What just happened in the organization, newest first; ``q`` searches the lead.
          */
         get: operations["metrics_activities"];
@@ -32,13 +32,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Api Keys
+         * API keys, without their secrets
          * @description API keys, without their secrets.
          */
         get: operations["organization_api_keys"];
         put?: never;
         /**
-         * Issue Api Key
+         * Issues a key
          * @description Issues a key. ``key`` in the answer is shown this once.
          */
         post: operations["organization_issue_api_key"];
@@ -59,7 +59,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Revoke Api Key
+         * Revokes a key, at once
          * @description Revokes a key, at once.
          */
         delete: operations["organization_revoke_api_key"];
@@ -76,7 +76,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Audit
+         * Everything that members and API keys did, newest first, with their names
          * @description Everything that members and API keys did, newest first, with their names.
          */
         get: operations["audit_audit"];
@@ -96,7 +96,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Me
+         * Who is signed in, and what they may do
          * @description Who is signed in, and what they may do.
          */
         get: operations["auth_me"];
@@ -118,7 +118,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Refresh
+         * The next pair of tokens
          * @description The next pair of tokens; the refresh token is used up.
          */
         post: operations["auth_refresh"];
@@ -138,7 +138,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Token
+         * Signs a member in
          * @description Signs a member in. ``organization`` chooses when the same address is a member of several.
          */
         post: operations["auth_token"];
@@ -156,13 +156,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Bulks
+         * Bulks with their progress, newest first
          * @description Bulks with their progress, newest first.
          */
         get: operations["bulks_bulks"];
         put?: never;
         /**
-         * Order
+         * Orders something for many targets
          * @description Orders something for many targets; answers once the write side has them all.
          */
         post: operations["bulks_order"];
@@ -180,7 +180,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Bulk
+         * A bulk
          * @description A bulk: progress while it runs, then the report.
          */
         get: operations["bulks_bulk"];
@@ -202,7 +202,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cancel
+         * Leaves the targets that are still to come as they are
          * @description Leaves the targets that are still to come as they are.
          */
         post: operations["bulks_cancel"];
@@ -220,7 +220,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Refusals
+         * The targets that were refused, each with its reason, in order
          * @description The targets that were refused, each with its reason, in order.
          */
         get: operations["bulks_refusals"];
@@ -242,7 +242,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Undo
+         * Takes a bulk enrolment back by another bulk
          * @description Takes a bulk enrolment back by another bulk: enrollments that no message went out to are cancelled. Its
          *     refusals list what cannot be undone.
          */
@@ -261,7 +261,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Calendars
+         * Every calendar that has days off, by whose it is
          * @description Every calendar that has days off, by whose it is.
          */
         get: operations["calendars_calendars"];
@@ -282,13 +282,13 @@ export interface paths {
         };
         get?: never;
         /**
-         * Set Calendar
+         * Replaces a calendar
          * @description Replaces a calendar. What waits is planned again within five minutes of business time.
          */
         put: operations["calendars_set_calendar"];
         post?: never;
         /**
-         * Clear Calendar
+         * Nobody is off by this calendar any more
          * @description Nobody is off by this calendar any more.
          */
         delete: operations["calendars_clear_calendar"];
@@ -305,7 +305,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Drafts
+         * Messages that wait for approval, with their content, the one due first first
          * @description Messages that wait for approval, with their content, the one due first first; ``q`` searches the lead.
          */
         get: operations["drafts_drafts"];
@@ -325,7 +325,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Draft
+         * A draft with its content
          * @description A draft with its content.
          */
         get: operations["drafts_draft"];
@@ -335,7 +335,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Edit
+         * Changes what it says
          * @description Changes what it says; nothing goes out before it is approved.
          */
         patch: operations["drafts_edit"];
@@ -351,7 +351,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Approve
+         * Sends it as soon as windows and limits allow
          * @description Sends it as soon as windows and limits allow.
          */
         post: operations["drafts_approve"];
@@ -371,7 +371,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Reject
+         * Does not send it
          * @description Does not send it; the enrollment goes on with the next step, or ends.
          */
         post: operations["drafts_reject"];
@@ -389,13 +389,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Enrollments
+         * Enrollments, newest first
          * @description Enrollments, newest first; ``q`` searches the lead.
          */
         get: operations["enrollments_enrollments"];
         put?: never;
         /**
-         * Enroll
+         * Puts a lead into a sequence's active version
          * @description Puts a lead into a sequence's active version.
          */
         post: operations["enrollments_enroll"];
@@ -415,7 +415,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Enroll Many
+         * Puts many leads, or all that a filter finds, into a sequence's active version
          * @description Puts many leads, or all that a filter finds, into a sequence's active version; ``bulks/{bulk_id}`` tells the
          *     rest.
          */
@@ -434,7 +434,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Upcoming
+         * Sends that have a time, the next first
          * @description Sends that have a time, the next first; ``q`` searches the lead. What waits for a person, or is paused, has
          *     none.
          */
@@ -455,7 +455,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Enrollment
+         * An enrollment with its execution log
          * @description An enrollment with its execution log; with ``at`` or ``version`` as it was then, from the log itself.
          */
         get: operations["enrollments_enrollment"];
@@ -477,7 +477,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Advance
+         * Goes on by hand, where the sequence allows it
          * @description Goes on by hand, where the sequence allows it.
          */
         post: operations["enrollments_advance"];
@@ -497,7 +497,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Cancel
+         * Ends it for good
          * @description Ends it for good.
          */
         post: operations["enrollments_cancel"];
@@ -515,7 +515,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Events
+         * The enrollment's own events as CloudEvents, oldest first
          * @description The enrollment's own events as CloudEvents, oldest first.
          */
         get: operations["enrollments_events"];
@@ -537,7 +537,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Migrate One
+         * Moves one enrollment to a version
          * @description Moves one enrollment to a version; a step in flight finishes first.
          */
         post: operations["versions_migrate_one"];
@@ -557,7 +557,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Pause
+         * Holds it where it stands
          * @description Holds it where it stands; a step in flight is asked to stop.
          */
         post: operations["enrollments_pause"];
@@ -577,7 +577,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Restart
+         * Begins again from the first step, as a new enrollment
          * @description Begins again from the first step, as a new enrollment; an open one leaves.
          */
         post: operations["enrollments_restart"];
@@ -597,7 +597,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Resume
+         * Goes on after a pause
          * @description Goes on after a pause.
          */
         post: operations["enrollments_resume"];
@@ -617,7 +617,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Start
+         * Begins a pending enrollment
          * @description Begins a pending enrollment.
          */
         post: operations["enrollments_start"];
@@ -635,7 +635,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Executions
+         * Every message that was due and every step passed over, the last first
          * @description Every message that was due and every step passed over, the last first: its attempts, the provider's answer, the
          *     variant and why. ``q`` searches the lead. ``step_id`` and ``variant`` need their ``sequence_id``.
          */
@@ -656,13 +656,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Funnels
+         * Funnels by name
          * @description Funnels by name.
          */
         get: operations["funnels_funnels"];
         put?: never;
         /**
-         * Create
+         * Makes a funnel
          * @description Makes a funnel; one that exists gets the name.
          */
         post: operations["funnels_create"];
@@ -682,7 +682,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Assign
+         * The sequence takes leads of the funnel
          * @description The sequence takes leads of the funnel.
          */
         post: operations["funnels_assign"];
@@ -702,7 +702,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Assign Many
+         * Assigns, or takes away, many at once, all or none
          * @description Assigns, or takes away, many at once, all or none.
          */
         post: operations["funnels_assign_many"];
@@ -720,7 +720,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Drawn
+         * Funnels and sequences as nodes, assignments and fallbacks as edges
          * @description Funnels and sequences as nodes, assignments and fallbacks as edges.
          */
         get: operations["funnels_drawn"];
@@ -742,7 +742,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Unassign
+         * The sequence takes leads of the funnel no more
          * @description The sequence takes leads of the funnel no more.
          */
         post: operations["funnels_unassign"];
@@ -760,7 +760,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Funnel
+         * A funnel
          * @description A funnel.
          */
         get: operations["funnels_funnel"];
@@ -770,7 +770,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change
+         * Renames a funnel, switches automatic enrolment, chooses the sequence for leads that no other takes
          * @description Renames a funnel, switches automatic enrolment, chooses the sequence for leads that no other takes.
          */
         patch: operations["funnels_change"];
@@ -785,13 +785,13 @@ export interface paths {
         };
         get?: never;
         /**
-         * Open Form
+         * Opens the funnel's web form, or changes it
          * @description Opens the funnel's web form, or changes it. Pages post to ``/api/v1/forms/{form_key}``; the key is no secret.
          */
         put: operations["funnels_open_form"];
         post?: never;
         /**
-         * Close Form
+         * Closes the web form
          * @description Closes the web form: its key takes no more leads.
          */
         delete: operations["funnels_close_form"];
@@ -808,7 +808,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Job
+         * How far a job is, and its result
          * @description How far a job is, and its result.
          */
         get: operations["operations_job"];
@@ -828,13 +828,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Leads
+         * Leads, newest first
          * @description Leads, newest first; ``q`` finds the beginnings of names, companies, e-mails, phones and external ids.
          */
         get: operations["leads_leads"];
         put?: never;
         /**
-         * Create
+         * The same intake as a funnel's, with the answer waited for
          * @description The same intake as a funnel's, with the answer waited for.
          */
         post: operations["leads_create"];
@@ -852,7 +852,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Export
+         * Leads as a CSV file in the columns that an import reads
          * @description Leads as a CSV file in the columns that an import reads. A cell that a spreadsheet would take for a formula has
          *     an apostrophe in front.
          */
@@ -873,7 +873,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Pipeline
+         * A column per status with its count and first page
          * @description A column per status with its count and first page; ``GET leads?status=…&cursor=…`` goes on. Leads without a
          *     status are the column null, which ``GET leads?status=`` lists. Takes the filters of the list of leads.
          */
@@ -894,7 +894,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lead
+         * A lead
          * @description A lead.
          */
         get: operations["leads_lead"];
@@ -904,7 +904,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Edit
+         * Changes fields by hand
          * @description Changes fields by hand; absent ones stay. A consent given here lifts an unsubscribe.
          */
         patch: operations["leads_edit"];
@@ -920,7 +920,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Assign
+         * Makes an active member the lead's owner, or nobody
          * @description Makes an active member the lead's owner, or nobody.
          */
         post: operations["leads_assign"];
@@ -940,7 +940,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Log Call
+         * Logs a call
          * @description Logs a call. ``interested`` and ``not_interested`` are an answer: sequences that stop on a reply stop;
          *     ``meeting_booked`` books a meeting.
          */
@@ -961,7 +961,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Convert
+         * The lead converted
          * @description The lead converted: sequences that stop on a conversion stop.
          */
         post: operations["leads_convert"];
@@ -979,7 +979,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Data
+         * Everything that is held on a person, as JSON
          * @description Everything that is held on a person, as JSON: fields, enrollments, tasks, messages as they were sent, timeline,
          *     and the lead's events from the log in clear.
          */
@@ -1002,7 +1002,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Log Email
+         * Logs an e-mail that was written or received elsewhere
          * @description Logs an e-mail that was written or received elsewhere; nothing is sent.
          */
         post: operations["activities_log_email"];
@@ -1022,7 +1022,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Erase
+         * Forgets the person
          * @description Forgets the person; nothing brings the data back. ``GET leads/{id}/erasure`` tells how far it is.
          */
         post: operations["leads_erase"];
@@ -1040,7 +1040,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Erasure
+         * How far an erasure is
          * @description How far an erasure is: what is still held, place by place. The log gave up its part with the order itself.
          */
         get: operations["lead_data_erasure"];
@@ -1062,7 +1062,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Log Meeting
+         * Logs a meeting that is ahead or took place
          * @description Logs a meeting that is ahead or took place.
          */
         post: operations["activities_log_meeting"];
@@ -1082,7 +1082,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Log Note
+         * Keeps a note
          * @description Keeps a note.
          */
         post: operations["activities_log_note"];
@@ -1102,7 +1102,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Score
+         * Moves or sets the score, within 0 and 100
          * @description Moves or sets the score, within 0 and 100.
          */
         post: operations["leads_score"];
@@ -1122,7 +1122,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Tag
+         * Adds and removes tags
          * @description Adds and removes tags.
          */
         post: operations["leads_tag"];
@@ -1140,7 +1140,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Timeline
+         * What happened with the lead, newest first
          * @description What happened with the lead, newest first: messages, signals, tasks, calls, meetings, e-mails, notes, changes.
          */
         get: operations["leads_timeline"];
@@ -1160,7 +1160,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Mailbox
+         * Mails that the demo mailbox received, newest first
          * @description Mails that the demo mailbox received, newest first. ``q`` is an address, or the beginning of one.
          */
         get: operations["messages_mailbox"];
@@ -1180,7 +1180,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Mail
+         * One mail, with headers and both bodies
          * @description One mail, with headers and both bodies.
          */
         get: operations["messages_mail"];
@@ -1200,13 +1200,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Members
+         * Everybody who may sign in
          * @description Everybody who may sign in.
          */
         get: operations["organization_members"];
         put?: never;
         /**
-         * Add Member
+         * Adds a member, with a role that holds no more than the caller's
          * @description Adds a member, with a role that holds no more than the caller's.
          */
         post: operations["organization_add_member"];
@@ -1230,7 +1230,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Set Member
+         * Changes a member's role or password, or lets them sign in no more
          * @description Changes a member's role or password, or lets them sign in no more.
          */
         patch: operations["organization_set_member"];
@@ -1244,7 +1244,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Messages
+         * Messages, the last due first
          * @description Messages, the last due first; ``q`` searches the lead.
          */
         get: operations["messages_messages"];
@@ -1264,7 +1264,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * In Doubt
+         * Messages of which nobody knows whether they arrived
          * @description Messages of which nobody knows whether they arrived.
          */
         get: operations["messages_in_doubt"];
@@ -1284,7 +1284,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Message
+         * A message with its content as it was sent (`as_sent`; None before, and once the lead is erased)
          * @description A message with its content as it was sent (``as_sent``; None before, and once the lead is erased).
          */
         get: operations["messages_message"];
@@ -1306,7 +1306,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Resolve
+         * A person says what became of a send in doubt
          * @description A person says what became of a send in doubt.
          */
         post: operations["messages_resolve"];
@@ -1324,7 +1324,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Cohorts
+         * Those enrolled in each of the last weeks (Monday to Sunday, UTC), and what happened in each week since
          * @description Those enrolled in each of the last weeks (Monday to Sunday, UTC), and what happened in each week since.
          */
         get: operations["metrics_cohorts"];
@@ -1344,7 +1344,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Heatmap
+         * What was sent, opened, clicked and replied in each hour of the week, in the organization's zone, over the last days
          * @description What was sent, opened, clicked and replied in each hour of the week, in the organization's zone, over the last
          *     days.
          */
@@ -1365,7 +1365,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Overview
+         * Today (the organization's day), totals, and rates since the beginning
          * @description Today (the organization's day), totals, and rates since the beginning.
          */
         get: operations["metrics_overview"];
@@ -1385,7 +1385,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Timeseries
+         * Figures of every hour or day (the organization's) from `from` to `to`, oldest first. Without times: the last 30
          * @description Figures of every hour or day (the organization's) from ``from`` to ``to``, oldest first. Without times: the last
          *     30.
          */
@@ -1406,7 +1406,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Notifications
+         * What the caller should hear of, newest first
          * @description What the caller should hear of, newest first: replies, due tasks, approvals wanted, rejected sequences, limits
          *     reached, sending that fails, enrollments on hold.
          */
@@ -1429,7 +1429,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Read
+         * Marks notifications as read, for the caller alone
          * @description Marks notifications as read, for the caller alone.
          */
         post: operations["notifications_read"];
@@ -1447,7 +1447,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Unread
+         * How many the caller has not read yet
          * @description How many the caller has not read yet.
          */
         get: operations["notifications_unread"];
@@ -1467,7 +1467,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Dead Letters
+         * Messages that were given up, newest first, each with the beginning of its body and its `size` in bytes
          * @description Messages that were given up, newest first, each with the beginning of its body and its ``size`` in bytes.
          */
         get: operations["operations_dead_letters"];
@@ -1487,14 +1487,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Dead Letter
+         * A dead letter with its whole body as text
          * @description A dead letter with its whole body as text.
          */
         get: operations["operations_dead_letter"];
         put?: never;
         post?: never;
         /**
-         * Drop
+         * Gone for good
          * @description Gone for good.
          */
         delete: operations["operations_drop"];
@@ -1513,7 +1513,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Requeue
+         * Back to where it came from, with the same id
          * @description Back to where it came from, with the same id.
          */
         post: operations["operations_requeue"];
@@ -1531,7 +1531,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Queues
+         * Messages waiting and consumers, by queue
          * @description Messages waiting and consumers, by queue.
          */
         get: operations["operations_queues"];
@@ -1551,9 +1551,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Timers
-         * @description How many timers wait, are due (by class, and of how many organizations) or are blocked: of all organizations, and
-         *     of the caller's.
+         * How many timers wait, are due, or are blocked
+         * @description How many timers wait, are due, or are blocked.
          */
         get: operations["operations_timers"];
         put?: never;
@@ -1572,7 +1571,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Views
+         * Every view
          * @description Every view: how far it is, whether it is being rebuilt or broken.
          */
         get: operations["operations_views"];
@@ -1594,7 +1593,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Rebuild
+         * Builds the view again from the log while traffic runs
          * @description Builds the view again from the log while traffic runs.
          */
         post: operations["operations_rebuild"];
@@ -1614,7 +1613,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Verify
+         * Compares the view with a fresh replay
          * @description Compares the view with a fresh replay.
          */
         post: operations["operations_verify"];
@@ -1632,7 +1631,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Organization
+         * Settings of the organization
          * @description Settings of the organization.
          */
         get: operations["organization_organization"];
@@ -1642,7 +1641,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Set Organization
+         * Changes settings
          * @description Changes settings; absent ones stay.
          */
         patch: operations["organization_set_organization"];
@@ -1656,13 +1655,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Senders
+         * Senders by id
          * @description Senders by id.
          */
         get: operations["organization_senders"];
         put?: never;
         /**
-         * Add Sender
+         * Makes a sender
          * @description Makes a sender; one with this id is replaced.
          */
         post: operations["organization_add_sender"];
@@ -1681,7 +1680,7 @@ export interface paths {
         };
         get?: never;
         /**
-         * Set Sender
+         * Makes or changes a sender
          * @description Makes or changes a sender.
          */
         put: operations["organization_set_sender"];
@@ -1702,7 +1701,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Release Sender
+         * Lets it go on after it has stopped itself
          * @description Lets it go on after it has stopped itself; what was counted until then counts no more.
          */
         post: operations["organization_release_sender"];
@@ -1720,7 +1719,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Templates
+         * The product's templates, then the organization's own by name
          * @description The product's templates, then the organization's own by name.
          */
         get: operations["templates_templates"];
@@ -1740,14 +1739,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Template
+         * A template with its definition
          * @description A template with its definition.
          */
         get: operations["templates_template"];
         put?: never;
         post?: never;
         /**
-         * Remove
+         * Takes one of the organization's own templates away
          * @description Takes one of the organization's own templates away; sequences made from it stay.
          */
         delete: operations["templates_remove"];
@@ -1766,7 +1765,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Use
+         * Makes a draft from a template
          * @description Makes a draft from a template.
          */
         post: operations["templates_use"];
@@ -1784,7 +1783,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Sequences
+         * Sequences with their figures
          * @description Sequences with their figures. Archived ones only when asked for by status, deleted ones only as such. Sorted by
          *     ``created_at``, ``updated_at``, ``name``, ``status``, ``leads``, or ``open_rate``, ``click_rate``, ``reply_rate``,
          *     ``conversion_rate``.
@@ -1792,7 +1791,7 @@ export interface paths {
         get: operations["sequences_sequences"];
         put?: never;
         /**
-         * Draft
+         * Makes a sequence
          * @description Makes a sequence. With ``?activate=true`` an approver submits, approves and publishes in the same act.
          */
         post: operations["sequences_draft"];
@@ -1810,7 +1809,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Every Category
+         * Every category, with how many sequences it has
          * @description Every category, with how many sequences it has.
          */
         get: operations["sequences_every_category"];
@@ -1832,7 +1831,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Import
+         * Makes a draft from YAML as `export` writes it
          * @description Makes a draft from YAML as ``export`` writes it.
          */
         post: operations["templates_import_"];
@@ -1850,7 +1849,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Over All
+         * Sequences by status, type and category, how many wait for approval, and the rates over all of them
          * @description Sequences by status, type and category, how many wait for approval, and the rates over all of them.
          */
         get: operations["sequences_over_all"];
@@ -1872,7 +1871,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Validate
+         * What saving this definition would be refused for, and what it would only be warned of
          * @description What saving this definition would be refused for, and what it would only be warned of. Saves nothing.
          */
         post: operations["sequences_validate"];
@@ -1890,18 +1889,18 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Sequence
+         * A sequence with its draft, else its running definition
          * @description A sequence with its draft, else its running definition.
          */
         get: operations["sequences_sequence"];
         /**
-         * Replace
+         * Replaces the draft
          * @description Replaces the draft; a running version stays as it is.
          */
         put: operations["sequences_replace"];
         post?: never;
         /**
-         * Delete
+         * Hides it and keeps it
          * @description Hides it and keeps it. While leads are inside, ``enrollments`` must say whether they finish or leave; who leaves
          *     does so by a bulk: the answer has its ``bulk_id``.
          */
@@ -1909,7 +1908,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Edit
+         * Changes top-level fields of the draft (`settings` and `trigger` are merged); absent ones stay
          * @description Changes top-level fields of the draft (``settings`` and ``trigger`` are merged); absent ones stay.
          */
         patch: operations["sequences_edit"];
@@ -1925,7 +1924,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Activate
+         * Publishes the approved draft as the next version, or takes a paused sequence up again
          * @description Publishes the approved draft as the next version, or takes a paused sequence up again. Where those inside do not
          *     stay, a bulk moves them: the answer has its ``bulk_id``.
          */
@@ -1946,7 +1945,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Approve
+         * Approves the submitted draft
          * @description Approves the submitted draft.
          */
         post: operations["sequences_approve"];
@@ -1966,7 +1965,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Archive
+         * Ends it
          * @description Ends it; it is kept.
          */
         post: operations["sequences_archive"];
@@ -1986,7 +1985,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Deactivate
+         * Pauses it for everybody
          * @description Pauses it for everybody.
          */
         post: operations["sequences_deactivate"];
@@ -2006,7 +2005,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Duplicate
+         * Makes a new draft from what the sequence says now
          * @description Makes a new draft from what the sequence says now.
          */
         post: operations["sequences_duplicate"];
@@ -2024,7 +2023,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Export
+         * What the sequence says now, its draft before its running version, as YAML
          * @description What the sequence says now, its draft before its running version, as YAML.
          */
         get: operations["templates_export"];
@@ -2044,7 +2043,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Funnels Of
+         * The funnels whose leads a sequence takes
          * @description The funnels whose leads a sequence takes; none: it takes leads of any.
          */
         get: operations["funnels_funnels_of"];
@@ -2066,7 +2065,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Migrate
+         * Moves everybody inside to a version by a bulk, or with `dry_run` answers with the counted preview
          * @description Moves everybody inside to a version by a bulk, or with ``dry_run`` answers with the counted preview.
          */
         post: operations["versions_migrate"];
@@ -2086,7 +2085,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Preview
+         * One message as the lead would read it
          * @description One message as the lead would read it.
          */
         post: operations["trials_preview"];
@@ -2106,7 +2105,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Reject
+         * Gives the draft back with feedback
          * @description Gives the draft back with feedback.
          */
         post: operations["sequences_reject"];
@@ -2126,7 +2125,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Release
+         * Lets it go on after it has stopped itself
          * @description Lets it go on after it has stopped itself; what was counted until then counts no more.
          */
         post: operations["sequences_release"];
@@ -2146,7 +2145,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Restore
+         * Takes it back, paused or draft
          * @description Takes it back, paused or draft.
          */
         post: operations["sequences_restore"];
@@ -2166,7 +2165,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Save
+         * Keeps what the sequence says now as a template of the organization
          * @description Keeps what the sequence says now as a template of the organization.
          */
         post: operations["templates_save"];
@@ -2184,7 +2183,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Stats
+         * Figures of the sequence, and by sender
          * @description Figures of the sequence, and by sender. A conversion is owed to the message clicked last in the 30 days before
          *     it, else opened last, else sent last. What machines opened and clicked stands apart and counts for nothing.
          */
@@ -2205,7 +2204,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Step Stats
+         * Figures by step, in the order of the definition
          * @description Figures by step, in the order of the definition; steps of earlier versions come last.
          */
         get: operations["performance_step_stats"];
@@ -2227,7 +2226,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Submit
+         * Hands the draft to an approver
          * @description Hands the draft to an approver.
          */
         post: operations["sequences_submit"];
@@ -2247,7 +2246,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Dry Run
+         * What one lead would get
          * @description What one lead would get: every step with its time, content and reason. Nothing is sent.
          */
         post: operations["trials_dry_run"];
@@ -2265,7 +2264,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Variants
+         * Steps with variants
          * @description Steps with variants: figures, the 95 % credible interval of the measure's share, the probability of being the
          *     best, and the winner where one has met the rule.
          */
@@ -2286,7 +2285,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Versions
+         * Published versions, newest first
          * @description Published versions, newest first.
          */
         get: operations["versions_versions"];
@@ -2306,7 +2305,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Version
+         * A version as it was frozen
          * @description A version as it was frozen.
          */
         get: operations["versions_version"];
@@ -2326,7 +2325,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Difference
+         * What differs between two versions
          * @description What differs between two versions: steps added, removed, moved and changed, settings, trigger and the rest.
          */
         get: operations["versions_difference"];
@@ -2346,13 +2345,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Snippets
+         * Every snippet, by name
          * @description Every snippet, by name.
          */
         get: operations["snippets_snippets"];
         put?: never;
         /**
-         * Create
+         * Makes a snippet
          * @description Makes a snippet. Messages that name it show what it says when they are sent.
          */
         post: operations["snippets_create"];
@@ -2373,14 +2372,14 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Delete
+         * Removes it
          * @description Removes it. Steps that still name it are held, and say so, until it is there again.
          */
         delete: operations["snippets_delete"];
         options?: never;
         head?: never;
         /**
-         * Edit
+         * Changes what it says, for every message that is still to be sent
          * @description Changes what it says, for every message that is still to be sent.
          */
         patch: operations["snippets_edit"];
@@ -2394,18 +2393,18 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Suppressions
+         * Suppressed addresses
          * @description Suppressed addresses: only their hashes are kept.
          */
         get: operations["organization_suppressions"];
         put?: never;
         /**
-         * Suppress
+         * Nothing more goes to this address
          * @description Nothing more goes to this address.
          */
         post: operations["organization_suppress"];
         /**
-         * Unsuppress
+         * Lifts a suppression made by hand
          * @description Lifts a suppression made by hand.
          */
         delete: operations["organization_unsuppress"];
@@ -2422,13 +2421,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Tasks
+         * The inbox
          * @description The inbox: tasks, the one due first first; ``q`` searches the lead. Drafts have a list of their own.
          */
         get: operations["tasks_tasks"];
         put?: never;
         /**
-         * Create
+         * Makes a task by hand
          * @description Makes a task by hand.
          */
         post: operations["tasks_create"];
@@ -2448,7 +2447,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Assign
+         * Somebody else's, or nobody's
          * @description Somebody else's, or nobody's.
          */
         post: operations["tasks_assign"];
@@ -2468,7 +2467,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Complete
+         * Done
          * @description Done; an enrollment that waits for it goes on, or tries the call again.
          */
         post: operations["tasks_complete"];
@@ -2488,7 +2487,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Skip
+         * Not done, and not needed
          * @description Not done, and not needed.
          */
         post: operations["tasks_skip"];
@@ -2508,7 +2507,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Snooze
+         * Due later
          * @description Due later.
          */
         post: operations["tasks_snooze"];
@@ -2526,7 +2525,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Webhook Secret
+         * What a receiver verifies our webhooks with, after Standard Webhooks
          * @description What a receiver verifies our webhooks with, after Standard Webhooks.
          */
         get: operations["organization_webhook_secret"];
@@ -6415,7 +6414,188 @@ export interface components {
             assignee: string | null;
         };
     };
-    responses: never;
+    responses: {
+        /** @description The request cannot be read. */
+        Refusal400: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "bad_cursor",
+                 *       "detail": "The request cannot be read.",
+                 *       "errors": [],
+                 *       "status": 400,
+                 *       "title": "Bad request",
+                 *       "type": "urn:tendril:problem:bad_cursor"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description No token or key, or one that does not hold any more. */
+        Refusal401: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "not_signed_in",
+                 *       "detail": "No token or key, or one that does not hold any more.",
+                 *       "errors": [],
+                 *       "status": 401,
+                 *       "title": "Not signed in",
+                 *       "type": "urn:tendril:problem:not_signed_in"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Signed in, but without the permission this needs. */
+        Refusal403: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "forbidden",
+                 *       "detail": "Signed in, but without the permission this needs.",
+                 *       "errors": [],
+                 *       "status": 403,
+                 *       "title": "Not allowed",
+                 *       "type": "urn:tendril:problem:forbidden"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description There is no such thing in this organization. */
+        Refusal404: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "not_found",
+                 *       "detail": "There is no such thing in this organization.",
+                 *       "errors": [],
+                 *       "status": 404,
+                 *       "title": "Not found",
+                 *       "type": "urn:tendril:problem:not_found"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The state does not allow it, or the view is behind `min_position`. */
+        Refusal409: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "conflict",
+                 *       "detail": "The state does not allow it, or the view is behind `min_position`.",
+                 *       "errors": [],
+                 *       "status": 409,
+                 *       "title": "Conflict",
+                 *       "type": "urn:tendril:problem:conflict"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The body is longer than 1 MiB. */
+        Refusal413: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "too_large",
+                 *       "detail": "The body is longer than 1 MiB.",
+                 *       "errors": [],
+                 *       "status": 413,
+                 *       "title": "Content Too Large",
+                 *       "type": "urn:tendril:problem:too_large"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description A field does not hold; `errors` names each. */
+        Refusal422: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "invalid",
+                 *       "detail": "A field does not hold; `errors` names each.",
+                 *       "errors": [
+                 *         {
+                 *           "field": "email",
+                 *           "problem": "must be an e-mail address"
+                 *         }
+                 *       ],
+                 *       "status": 422,
+                 *       "title": "Invalid",
+                 *       "type": "urn:tendril:problem:invalid"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too many tries; `Retry-After` says when to come again. */
+        Refusal429: {
+            headers: {
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "too_many",
+                 *       "detail": "Too many tries; `Retry-After` says when to come again.",
+                 *       "errors": [],
+                 *       "status": 429,
+                 *       "title": "Too many requests",
+                 *       "type": "urn:tendril:problem:too_many"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The broker or a database is away; see `Retry-After`. */
+        Refusal503: {
+            headers: {
+                /** @description Seconds to wait. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "broker_away",
+                 *       "detail": "The broker or a database is away; see `Retry-After`.",
+                 *       "errors": [],
+                 *       "status": 503,
+                 *       "title": "Temporarily unavailable",
+                 *       "type": "urn:tendril:problem:broker_away"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -6454,6 +6634,13 @@ export interface operations {
                     "application/json": components["schemas"]["ActivityPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6489,6 +6676,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6515,6 +6709,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "crm",
+                 *       "role": "operator",
+                 *       "scopes": [
+                 *         "leads:read",
+                 *         "leads:write"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewApiKey"];
             };
         };
@@ -6528,6 +6732,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6565,6 +6777,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6617,6 +6836,13 @@ export interface operations {
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6646,6 +6872,8 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
+            401: components["responses"]["Refusal401"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6666,6 +6894,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "refresh_token": "example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["RefreshRequest"];
             };
         };
@@ -6679,6 +6912,12 @@ export interface operations {
                     "application/json": components["schemas"]["TokenPair"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            429: components["responses"]["Refusal429"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6699,6 +6938,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse",
+                 *       "username": "ada@example.com"
+                 *     }
+                 */
                 "application/x-www-form-urlencoded": components["schemas"]["Body_auth_token"];
             };
         };
@@ -6712,6 +6957,12 @@ export interface operations {
                     "application/json": components["schemas"]["TokenPair"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            429: components["responses"]["Refusal429"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6756,6 +7007,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6782,6 +7040,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "kind": "pause",
+                 *       "targets": {
+                 *         "filter": {
+                 *           "sequence_id": "0f8fad5b-d9cb-469f-a165-70867728950e"
+                 *         }
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewBulk"];
             };
         };
@@ -6795,6 +7063,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6832,6 +7108,13 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6869,6 +7152,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6913,6 +7203,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6941,6 +7238,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "also_sent": true
+                 *     }
+                 */
                 "application/json": components["schemas"]["Undo"] | null;
             };
         };
@@ -6954,6 +7256,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -6989,6 +7299,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7018,6 +7335,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "holidays": "DE"
+                 *     }
+                 */
                 "application/json": components["schemas"]["CalendarChange"];
             };
         };
@@ -7031,6 +7353,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7069,6 +7399,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7119,6 +7456,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7156,6 +7500,13 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7184,6 +7535,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "subject": "Hello"
+                 *     }
+                 */
                 "application/json": components["schemas"]["DraftEdit"];
             };
         };
@@ -7197,6 +7553,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7234,6 +7598,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7262,6 +7633,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "reason": "example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["DraftRejection"];
             };
         };
@@ -7275,6 +7651,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7320,6 +7704,13 @@ export interface operations {
                     "application/json": components["schemas"]["EnrollmentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7346,6 +7737,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "lead_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+                 *       "sequence_id": "0f8fad5b-d9cb-469f-a165-70867728950e"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewEnrollment"];
             };
         };
@@ -7359,6 +7756,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7385,6 +7790,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "filter": {
+                 *         "tag": "vip"
+                 *       },
+                 *       "sequence_id": "0f8fad5b-d9cb-469f-a165-70867728950e"
+                 *     }
+                 */
                 "application/json": components["schemas"]["BulkEnrollment"];
             };
         };
@@ -7398,6 +7811,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7444,6 +7865,13 @@ export interface operations {
                     "application/json": components["schemas"]["UpcomingPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7485,6 +7913,13 @@ export interface operations {
                     "application/json": components["schemas"]["Enrollment"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7513,6 +7948,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "skip": "wait"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Advance"] | null;
             };
         };
@@ -7526,6 +7966,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7554,6 +8002,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "reason": "example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Cancellation"] | null;
             };
         };
@@ -7567,6 +8020,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7606,6 +8067,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7634,6 +8102,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "version": 1
+                 *     }
+                 */
                 "application/json": components["schemas"]["Migration"];
             };
         };
@@ -7647,6 +8120,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7675,6 +8156,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "until": "2026-12-01T10:00:00Z"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Pause"] | null;
             };
         };
@@ -7688,6 +8174,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7725,6 +8219,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7762,6 +8263,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7799,6 +8307,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7851,6 +8366,13 @@ export interface operations {
                     "application/json": components["schemas"]["ExecutionPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7895,6 +8417,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7921,6 +8450,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "funnel_id": "example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewFunnel"];
             };
         };
@@ -7934,6 +8468,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7960,6 +8502,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "funnel_id": "example",
+                 *       "sequence_id": "0f8fad5b-d9cb-469f-a165-70867728950e"
+                 *     }
+                 */
                 "application/json": components["schemas"]["services__gateway__routes__funnels__Assignment"];
             };
         };
@@ -7973,6 +8521,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -7999,6 +8555,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "funnel_ids": [
+                 *         "example"
+                 *       ],
+                 *       "sequence_ids": [
+                 *         "0f8fad5b-d9cb-469f-a165-70867728950e"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["BulkAssignment"];
             };
         };
@@ -8012,6 +8578,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8047,6 +8621,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8073,6 +8654,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "funnel_id": "example",
+                 *       "sequence_id": "0f8fad5b-d9cb-469f-a165-70867728950e"
+                 *     }
+                 */
                 "application/json": components["schemas"]["services__gateway__routes__funnels__Assignment"];
             };
         };
@@ -8086,6 +8673,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8123,6 +8718,13 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8151,6 +8753,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "Example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["FunnelChange"];
             };
         };
@@ -8164,6 +8771,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8192,6 +8807,13 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "origins": [
+                 *         "https://www.example.com"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewForm"] | null;
             };
         };
@@ -8205,6 +8827,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8242,6 +8872,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8279,6 +8916,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8334,6 +8978,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8360,6 +9011,19 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "funnel_id": "spring-webinar",
+                 *       "lead": {
+                 *         "consent": {
+                 *           "email": true
+                 *         },
+                 *         "email": "ada@example.com",
+                 *         "first_name": "Ada",
+                 *         "score": 42
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewLead"];
             };
         };
@@ -8373,6 +9037,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8416,6 +9088,13 @@ export interface operations {
                     "text/csv": string;
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8471,6 +9150,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8508,6 +9194,13 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8536,6 +9229,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "phone": "+4915112345678",
+                 *       "status": "Qualified",
+                 *       "timezone": "Europe/Berlin"
+                 *     }
+                 */
                 "application/json": components["schemas"]["LeadBody"];
             };
         };
@@ -8549,6 +9249,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8577,6 +9285,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "owner": "0f8fad5b-d9cb-469f-a165-70867728950e"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Ownership"];
             };
         };
@@ -8590,6 +9303,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8618,6 +9339,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "duration_seconds": 240,
+                 *       "note": "Wants a quote",
+                 *       "outcome": "interested"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Call"];
             };
         };
@@ -8631,6 +9359,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8659,6 +9395,12 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "currency": "EUR",
+                 *       "value": 1200
+                 *     }
+                 */
                 "application/json": components["schemas"]["Conversion"] | null;
             };
         };
@@ -8672,6 +9414,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8709,6 +9459,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8737,6 +9494,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "body": "Yes, please",
+                 *       "direction": "inbound",
+                 *       "subject": "Re: your offer",
+                 *       "to": [
+                 *         "coach@example.com"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["Email"];
             };
         };
@@ -8750,6 +9517,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8787,6 +9562,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8824,6 +9606,13 @@ export interface operations {
                     "application/json": components["schemas"]["ErasureState"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8852,6 +9641,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "at": "2026-12-01T10:00:00Z",
+                 *       "attendees": [
+                 *         "Ada Byron"
+                 *       ],
+                 *       "duration_minutes": 30,
+                 *       "place": "Office"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Meeting"];
             };
         };
@@ -8865,6 +9664,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8893,6 +9700,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "metadata": {
+                 *         "crm_id": 991
+                 *       },
+                 *       "text": "Likes tea"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewNote"];
             };
         };
@@ -8906,6 +9721,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8934,6 +9757,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "add": 10,
+                 *       "why": "met at the fair"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Score"];
             };
         };
@@ -8947,6 +9776,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -8975,6 +9812,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "add": [
+                 *         "vip"
+                 *       ],
+                 *       "remove": [
+                 *         "new"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["Tags"];
             };
         };
@@ -8988,6 +9835,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9037,6 +9892,13 @@ export interface operations {
                     "application/json": components["schemas"]["ActivityPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9080,6 +9942,13 @@ export interface operations {
                     "application/json": components["schemas"]["MailboxPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9117,6 +9986,13 @@ export interface operations {
                     "application/json": components["schemas"]["MailboxMessage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9152,6 +10028,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9178,6 +10061,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "email": "ada@example.com",
+                 *       "role": "admin"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewMember"];
             };
         };
@@ -9191,6 +10080,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9219,6 +10116,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "role": "coach"
+                 *     }
+                 */
                 "application/json": components["schemas"]["MemberChange"];
             };
         };
@@ -9232,6 +10134,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9278,6 +10188,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9320,6 +10237,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9358,6 +10282,13 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9387,6 +10318,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "outcome": "sent"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Resolution"];
             };
         };
@@ -9400,6 +10336,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9437,6 +10381,13 @@ export interface operations {
                     "application/json": components["schemas"]["Cohorts"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9474,6 +10425,13 @@ export interface operations {
                     "application/json": components["schemas"]["Heatmap"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9509,6 +10467,13 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9548,6 +10513,13 @@ export interface operations {
                     "application/json": components["schemas"]["Timeseries"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9586,6 +10558,13 @@ export interface operations {
                     "application/json": components["schemas"]["NotificationPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9612,6 +10591,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "through": "2026-11-20T09:00:00Z"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Reading"];
             };
         };
@@ -9625,6 +10609,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9660,6 +10652,13 @@ export interface operations {
                     "application/json": components["schemas"]["Unread"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9703,6 +10702,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9740,6 +10746,13 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9777,6 +10790,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9814,6 +10834,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9849,6 +10876,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9884,6 +10918,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9919,6 +10960,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9956,6 +11004,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9993,6 +11048,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10028,6 +11090,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10054,6 +11123,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "postal_address": "Example Ltd, 1 Main Street, Berlin",
+                 *       "timezone": "Europe/Berlin"
+                 *     }
+                 */
                 "application/json": components["schemas"]["OrganizationChange"];
             };
         };
@@ -10067,6 +11142,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10102,6 +11185,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10128,6 +11218,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "email": "ada@example.com",
+                 *       "name": "Example",
+                 *       "sender_id": "example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewSender"];
             };
         };
@@ -10141,6 +11238,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10169,6 +11274,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "email": "ada@example.com",
+                 *       "name": "Example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SenderChange"];
             };
         };
@@ -10182,6 +11293,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10219,6 +11338,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10254,6 +11380,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10291,6 +11424,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10328,6 +11468,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10356,6 +11503,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "Example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Use"] | null;
             };
         };
@@ -10369,6 +11521,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10418,6 +11578,13 @@ export interface operations {
                     "application/json": components["schemas"]["SequencePage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10445,6 +11612,45 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "audience": "webinar visitors",
+                 *       "category": "nurture",
+                 *       "name": "Webinar follow-up",
+                 *       "settings": {
+                 *         "skip_weekends": true,
+                 *         "stop_on": [
+                 *           "reply",
+                 *           "meeting_booked",
+                 *           "conversion",
+                 *           "unsubscribe",
+                 *           "bounce"
+                 *         ]
+                 *       },
+                 *       "steps": [
+                 *         {
+                 *           "config": {
+                 *             "html": "<p>Look at <a href=\"https://example.com/a\">this</a>.</p>",
+                 *             "subject": "Hi {{ first_name | default: 'there' }}"
+                 *           },
+                 *           "kind": "email",
+                 *           "name": "Welcome",
+                 *           "step_id": "welcome"
+                 *         },
+                 *         {
+                 *           "config": {
+                 *             "title": "Call {{ first_name | default: 'the lead' }}"
+                 *           },
+                 *           "delay": {
+                 *             "amount": 2,
+                 *             "unit": "days"
+                 *           },
+                 *           "kind": "call",
+                 *           "step_id": "call"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["SequenceDefinition"];
             };
         };
@@ -10458,6 +11664,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10493,6 +11707,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10519,6 +11740,7 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /** @example example */
                 "application/yaml": string;
             };
         };
@@ -10532,6 +11754,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10567,6 +11797,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10593,6 +11830,7 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /** @example {} */
                 "application/json": {
                     [key: string]: unknown;
                 };
@@ -10608,6 +11846,14 @@ export interface operations {
                     "application/json": components["schemas"]["Findings"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10645,6 +11891,13 @@ export interface operations {
                     "application/json": components["schemas"]["Sequence"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10673,6 +11926,45 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "audience": "webinar visitors",
+                 *       "category": "nurture",
+                 *       "name": "Webinar follow-up",
+                 *       "settings": {
+                 *         "skip_weekends": true,
+                 *         "stop_on": [
+                 *           "reply",
+                 *           "meeting_booked",
+                 *           "conversion",
+                 *           "unsubscribe",
+                 *           "bounce"
+                 *         ]
+                 *       },
+                 *       "steps": [
+                 *         {
+                 *           "config": {
+                 *             "html": "<p>Look at <a href=\"https://example.com/a\">this</a>.</p>",
+                 *             "subject": "Hi {{ first_name | default: 'there' }}"
+                 *           },
+                 *           "kind": "email",
+                 *           "name": "Welcome",
+                 *           "step_id": "welcome"
+                 *         },
+                 *         {
+                 *           "config": {
+                 *             "title": "Call {{ first_name | default: 'the lead' }}"
+                 *           },
+                 *           "delay": {
+                 *             "amount": 2,
+                 *             "unit": "days"
+                 *           },
+                 *           "kind": "call",
+                 *           "step_id": "call"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["SequenceDefinition"];
             };
         };
@@ -10686,6 +11978,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10725,6 +12025,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10753,6 +12060,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "Webinar follow-up, shorter"
+                 *     }
+                 */
                 "application/json": {
                     [key: string]: unknown;
                 };
@@ -10768,6 +12080,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10796,6 +12116,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "inside": "stay"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Activation"] | null;
             };
         };
@@ -10809,6 +12134,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10846,6 +12179,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10883,6 +12223,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10920,6 +12267,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10948,6 +12302,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "Example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Duplication"] | null;
             };
         };
@@ -10961,6 +12320,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -10998,6 +12365,13 @@ export interface operations {
                     "application/yaml": string;
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11035,6 +12409,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11063,6 +12444,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "version": 1
+                 *     }
+                 */
                 "application/json": components["schemas"]["Migration"];
             };
         };
@@ -11076,6 +12462,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11104,6 +12498,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "lead": {
+                 *         "email": "ada@example.com"
+                 *       },
+                 *       "step_id": "welcome"
+                 *     }
+                 */
                 "application/json": components["schemas"]["OneMessage"];
             };
         };
@@ -11117,6 +12519,14 @@ export interface operations {
                     "application/json": components["schemas"]["Preview"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11145,6 +12555,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "feedback": "Shorten the second mail."
+                 *     }
+                 */
                 "application/json": components["schemas"]["Rejection"];
             };
         };
@@ -11158,6 +12573,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11195,6 +12618,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11232,6 +12662,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11260,6 +12697,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "Example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewTemplate"] | null;
             };
         };
@@ -11273,6 +12715,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11310,6 +12760,13 @@ export interface operations {
                     "application/json": components["schemas"]["SequencePerformance"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11347,6 +12804,13 @@ export interface operations {
                     "application/json": components["schemas"]["StepStatsList"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11384,6 +12848,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11412,6 +12883,19 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "lead": {
+                 *         "email": "ada@example.com"
+                 *       },
+                 *       "signals": [
+                 *         {
+                 *           "signal": "opened",
+                 *           "step": "welcome"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["Trial"];
             };
         };
@@ -11425,6 +12909,14 @@ export interface operations {
                     "application/json": components["schemas"]["DryRun"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11462,6 +12954,13 @@ export interface operations {
                     "application/json": components["schemas"]["VariantStatsList"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11499,6 +12998,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11537,6 +13043,13 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11577,6 +13090,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11612,6 +13132,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11638,6 +13165,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "address",
+                 *       "text": "Example Ltd, 1 Main Street, Berlin"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewSnippet"];
             };
         };
@@ -11651,6 +13184,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11689,6 +13230,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11718,6 +13266,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "text": "Hello Ada"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SnippetChange"];
             };
         };
@@ -11731,6 +13284,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11766,6 +13327,13 @@ export interface operations {
                     "application/json": components["schemas"]["Items"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11792,6 +13360,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "address": "@example.org",
+                 *       "channel": "email"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Suppression"];
             };
         };
@@ -11805,6 +13379,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11842,6 +13424,13 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11893,6 +13482,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11919,6 +13515,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "due_at": "2026-12-01T10:00:00Z",
+                 *       "lead_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+                 *       "title": "Call Ada"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewTask"];
             };
         };
@@ -11932,6 +13535,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -11960,6 +13571,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "assignee": "example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["services__gateway__routes__tasks__Assignment"];
             };
         };
@@ -11973,6 +13589,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -12001,6 +13625,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "outcome": "example"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Completion"] | null;
             };
         };
@@ -12014,6 +13643,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -12042,6 +13679,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "note": "Wants a quote"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Note"] | null;
             };
         };
@@ -12055,6 +13697,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -12083,6 +13733,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "until": "2026-12-01T10:00:00Z"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Snooze"];
             };
         };
@@ -12096,6 +13751,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -12131,6 +13794,13 @@ export interface operations {
                     "application/json": components["schemas"]["WebhookSecret"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
