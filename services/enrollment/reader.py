@@ -4,6 +4,7 @@ in the past."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -34,6 +35,7 @@ from shared.events.query import (
     QueryPreview,
     QueryTimers,
 )
+from shared.events.why import TimerClass
 from shared.messaging.consumers import Delivery
 from shared.messaging.errors import DependencyAway
 from shared.persistence.eventstore import EventStore, StoreUnavailable
@@ -88,7 +90,7 @@ class Reader:
             case QueryMigration():
                 return Answer(ok=True, result=self._foresight.migration(question))
             case QueryTimers():
-                return Answer(ok=True, result=self._timers())
+                return Answer(ok=True, result=self._timers(question))
             case QueryOrganization():
                 return self._organization(question)
             case _:
@@ -138,16 +140,37 @@ class Reader:
             return NOTHING
         return fold(each for each in events if at is None or each.time <= at)
 
-    def _timers(self) -> dict[str, Any]:
+    def _timers(self, question: QueryTimers) -> dict[str, Any]:
         next_due = self._store.timers_next_due()
         oldest = next_due.business and self._clock.to_wall_seconds(self._clock.now() - next_due.business)
-        return {**self._store.timers_count(), "oldest_due_seconds": oldest or 0.0}
+        due = self._store.timers_due_count(self._clock.now(), machine_now=self._clock.wall())
+        organization_id = question.organization_id
+        one = {} if organization_id is None else {"organization": self._timers_of(organization_id, due)}
+        return {
+            **self._store.timers_count(),
+            "due": sum(due.values()),
+            "due_by_class": _by_class(due),
+            "due_organizations": len({organization for organization, _ in due}),
+            "oldest_due_seconds": oldest or 0.0,
+            **one,
+        }
+
+    def _timers_of(self, organization_id: str, due: Mapping[tuple[str, TimerClass], int]) -> dict[str, Any]:
+        mine = {key: count for key, count in due.items() if key[0] == organization_id}
+        return {**self._store.timers_count(organization_id), "due_by_class": _by_class(mine)}
 
     def _organization(self, question: QueryOrganization) -> Answer:
         known = self._states.get(organization_aggregate(question.organization_id))
         if known.state is None:
             return Answer(ok=True, result={"found": False, "members": 0})
         return Answer(ok=True, result={"found": True, "members": len(known.state.members)})
+
+
+def _by_class(due: Mapping[tuple[str, TimerClass], int]) -> dict[str, int]:
+    counted = {str(each): 0 for each in TimerClass}
+    for (_, timer_class), count in due.items():
+        counted[str(timer_class)] += count
+    return counted
 
 
 def _refusal(code: str, title: str, detail: str, status: int) -> Answer:

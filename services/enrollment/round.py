@@ -19,7 +19,7 @@ from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.work import Change
 from services.enrollment.effects import effects_of
 from services.enrollment.states import States
-from services.enrollment.telemetry import COMMANDS
+from services.enrollment.telemetry import COMMANDS, QUOTA_WAITS
 from shared.events.envelope import Envelope
 from shared.events.message import Message
 from shared.events.organization import SetSnippet
@@ -118,6 +118,10 @@ class Round:
         versions = {change.id: world.version_of(change.id) for change in decision.changes}
         for change in decision.changes:
             versions[change.id] += 1
+            plan = getattr(change.event, "plan", None)
+            if plan is not None and plan.why.rule == "quota":
+                scope = str(plan.why.inputs.get("scope", "")).partition(":")[0]
+                QUOTA_WAITS.labels(scope, str(plan.why.inputs.get("unit", ""))).inc()
             self.envelopes.append(self._stamp(change, versions[change.id], envelope))
         effects = effects_of(decision, world, self._store)
         world.accept(decision)

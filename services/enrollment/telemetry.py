@@ -15,6 +15,9 @@ TIMER_LAG = histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
 )
 TIMERS_WOKEN = counter("timers_woken_total", "Timers given to the committer", ["timer_class"])
+QUOTA_WAITS = counter(
+    "quota_waits_total", "Messages planned later than asked because a limit was used up", ["scope", "unit"]
+)
 RELAY_POSITION = gauge("relay_position", "Highest position below which everything is published")
 RELAY_BEHIND = gauge("relay_behind_events", "Events in the log that are not yet published")
 RELAY_ALARMS = counter(

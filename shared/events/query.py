@@ -133,9 +133,12 @@ class QueryMigration(Command):
 
 
 class QueryTimers(Command):
-    """Counts of timers; result ``{"waiting", "due", "blocked", "oldest_due_seconds"}``."""
+    """Counts of timers; result ``{"waiting", "blocked", "due", "due_by_class", "due_organizations",
+    "oldest_due_seconds", "organization": {"waiting", "blocked", "due_by_class"}}``. ``due_organizations`` says how many
+    have due timers; the last is about one organization, and left out without it."""
 
     TOPIC = "query.timers.v1"
+    organization_id: str | None = None
 
 
 class QueryOrganization(Command):

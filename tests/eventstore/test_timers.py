@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from shared.events.why import TimerClass
 from shared.ids import new_id
-from shared.persistence.eventstore import Effects, EventStore, NextDue, TimerRow, TimerWake
+from shared.persistence.eventstore import Effects, EventStore, NextDue, TimerKey, TimerRow, TimerWake
 from tests.eventstore.builders import NOW, timer
 
 LATER = NOW + timedelta(days=1)
@@ -130,3 +130,31 @@ def test_what_waits_is_woken_before_its_time_but_never_later(store: EventStore) 
     assert len(set(moments.values())) > 40
     untouched = store.timers_of([row.aggregate_id for row in others])
     assert [untouched[row.aggregate_id] for row in others] == [[row] for row in others]
+
+
+def test_a_storm_is_counted_by_organization_and_class(store: EventStore) -> None:
+    add(store, *many(4, organization_id="a"), *many(2, TimerClass.FIRST_TOUCH, "b"), *many(3, TimerClass.WATCHDOG, "b"))
+    add(store, timer(new_id(), blocked_on="pause", organization_id="a"), timer(new_id(), 10_000, organization_id="a"))
+    assert store.timers_due_count(NOW + timedelta(seconds=2), machine_now=NOW) == {
+        ("a", TimerClass.FOLLOW_UP): 3,
+        ("b", TimerClass.FIRST_TOUCH): 2,
+        ("b", TimerClass.WATCHDOG): 1,
+    }
+    assert store.timers_due_count(NOW - timedelta(seconds=1)) == {}
+
+
+def test_a_storm_loses_no_timer_and_gives_no_organization_more_than_its_share(store: EventStore) -> None:
+    waiting = many(300, organization_id="big") + many(40, organization_id="small")
+    waiting += many(60, TimerClass.FIRST_TOUCH, "big") + many(20, TimerClass.FIRST_TOUCH, "small")
+    add(store, *waiting)
+    taken: list[TimerRow] = []
+    small_left = 40
+    while page := store.timers_due(LATER, 32):
+        follow_ups = Counter(row.organization_id for row in page if row.timer_class is TimerClass.FOLLOW_UP)
+        fair = min(small_left, sum(follow_ups.values()) // 2)
+        assert follow_ups["small"] >= fair
+        small_left -= follow_ups["small"]
+        taken += page
+        store.append([], Effects(timers_gone=[TimerKey(row.aggregate_id, row.name) for row in page]))
+    assert len(taken) == len(waiting)
+    assert {row.aggregate_id for row in taken} == {row.aggregate_id for row in waiting}

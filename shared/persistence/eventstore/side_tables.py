@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
+from shared.events.why import TimerClass
 from shared.persistence.eventstore.batch import known_messages, used_places
 from shared.persistence.eventstore.effects import (
     CatalogueRow,
@@ -19,7 +20,7 @@ from shared.persistence.eventstore.effects import (
     TimerRow,
 )
 from shared.persistence.eventstore.recorder import Recorder
-from shared.persistence.eventstore.timers import DueTimers, NextDue, next_due, timers_of
+from shared.persistence.eventstore.timers import DueTimers, NextDue, due_counts, next_due, timers_of
 
 _IDENTITIES = (
     "SELECT k.a, k.b, k.c, t.lead_id FROM {keys} "
@@ -87,6 +88,13 @@ class SideTables:
             rows = session.rows(f"SELECT count(due_at), count(*) FROM timers{where}", params)  # noqa: S608
         waiting, everything = rows[0]
         return {"waiting": waiting, "blocked": everything - waiting}
+
+    def timers_due_count(
+        self, now: datetime, *, machine_now: datetime | None = None
+    ) -> dict[tuple[str, TimerClass], int]:
+        """How many timers are due, by organization and class; those without due timers are left out."""
+        with self._recorder.reading() as session:
+            return due_counts(session, now, machine_now or now)
 
     def timers_of(self, aggregate_ids: Sequence[UUID]) -> dict[UUID, list[TimerRow]]:
         """The timers of aggregates, by name; [] for one without."""

@@ -122,6 +122,18 @@ def next_due(session: Session) -> NextDue:
     return NextDue(moment_of(min(business)) if business else None, None if machine is None else moment_of(machine))
 
 
+def due_counts(session: Session, business_now: datetime, machine_now: datetime) -> dict[tuple[str, TimerClass], int]:
+    """How many timers are due, by organization and class; those without due timers are left out."""
+    found = {}
+    for number, timer_class in _CLASSES.items():
+        due_by = micros(machine_now if timer_class is TimerClass.WATCHDOG else business_now)
+        for organization_id, first in session.rows(_ORGANIZATIONS, (number,) * 3):
+            if first <= due_by:
+                found[organization_id, timer_class] = session.rows(_DUE, (number, organization_id, due_by))[0][0]
+    return found
+
+
+_DUE = "SELECT count(*) FROM timers WHERE class = ? AND organization_id = ? AND due_at IS NOT NULL AND due_at <= ?"
 _TIMERS_OF = (
     "SELECT t.aggregate_id, t.name, t.organization_id, t.class, t.due_at, t.blocked_on, t.execution, t.attempt "
     "FROM {keys} LEFT JOIN timers AS t ON t.aggregate_id = k.a ORDER BY t.aggregate_id, t.name"

@@ -1551,8 +1551,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * How many timers wait, are due, or are blocked
-         * @description How many timers wait, are due, or are blocked.
+         * How many timers wait, are due (by class, and of how many organizations) or are blocked: of all organizations, and of the caller's
+         * @description How many timers wait, are due (by class, and of how many organizations) or are blocked: of all organizations, and
+         *     of the caller's.
          */
         get: operations["operations_timers"];
         put?: never;
