@@ -12,6 +12,7 @@ from services.gateway.idempotency import Idempotency
 from services.gateway.notifications import Notifications
 from services.gateway.queues import Queues
 from services.gateway.signin import SignIn
+from services.gateway.tries import Tries
 from shared.clock import Clock
 from shared.persistence.figures import Figures
 from shared.persistence.mongo import Database
@@ -35,5 +36,6 @@ class Parts:
     notifications: Notifications
     queues: Queues
     webhook_secret: Callable[[str], str]
+    form_tries: Tries
     database: Database
     ledger: Database

@@ -27,6 +27,7 @@ from services.gateway.notifications import Notifications
 from services.gateway.parts import Parts
 from services.gateway.queues import Queues
 from services.gateway.signin import SignIn
+from services.gateway.tries import Tries
 from shared.clock import Clock
 from shared.messaging.publisher import Publisher
 from shared.messaging.requests import Requester
@@ -142,6 +143,7 @@ class GatewayService:
         await self.parts.sign_in.prepare()
         await self.parts.idempotency.prepare()
         await self.parts.dead_letters.prepare()
+        await self.parts.form_tries.prepare()
         mails = self.parts.database.collection("mailbox")
         await mails.create_index([("organization_id", 1), ("at", -1), ("_id", 1)])
         await mails.create_index([("lead_id", 1), ("at", -1)])
@@ -172,6 +174,7 @@ async def build(settings: Settings, clock: Clock, **overrides: Any) -> GatewaySe
         notifications=Notifications(database, views, clock),
         queues=Queues(url, settings.partitions),
         webhook_secret=partial(secret_of, settings.secret_key_list[0]),
+        form_tries=Tries(database, clock, "form_tries"),
         database=database,
         ledger=mongo.database(f"{prefix}_ledger"),
     )
