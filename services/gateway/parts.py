@@ -9,6 +9,7 @@ from services.gateway.commands import Commands
 from services.gateway.deadletters import DeadLetters
 from services.gateway.directory import Directory
 from services.gateway.idempotency import Idempotency
+from services.gateway.imports import Imports
 from services.gateway.notifications import Notifications
 from services.gateway.queues import Queues
 from services.gateway.signin import SignIn
@@ -37,5 +38,6 @@ class Parts:
     queues: Queues
     webhook_secret: Callable[[str], str]
     form_tries: Tries
+    imports: Imports
     database: Database
     ledger: Database

@@ -12,7 +12,7 @@ from tests.gateway.test_funnels import FUNNEL
 
 KEY = "k" * 22
 PATH = f"/api/v1/forms/{KEY}"
-FORM = {"form_key": KEY, "origins": [], "redirect_to": None}
+FORM: dict[str, Any] = {"form_key": KEY, "origins": [], "redirect_to": None}
 
 
 async def funnel(gateway: Gateway, **form: Any) -> None:
