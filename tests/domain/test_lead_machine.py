@@ -226,7 +226,7 @@ class People(RuleBasedStateMachine):
 
 
 TestPeople = People.TestCase
-TestPeople.settings = settings(stateful_step_count=25)
+TestPeople.settings = settings(stateful_step_count=25, deadline=None)
 
 
 @st.composite
@@ -266,6 +266,7 @@ def person(messages: list[InboundLead]) -> tuple[Any, ...]:
     )
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(said=facts(), data=st.data())
 def test_what_is_known_of_a_person_does_not_depend_on_the_order_of_messages(
     said: list[InboundLead], data: st.DataObject
