@@ -4092,7 +4092,7 @@ export interface components {
         NewBulk: {
             /**
              * Kind
-             * @description enroll, start, pause, resume, cancel, migrate, tag
+             * @description enroll, start, pause, resume, cancel, migrate, advance, restart, tag, score, assign
              */
             kind: string;
             /**
