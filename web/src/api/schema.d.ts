@@ -658,7 +658,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Post
+         * Takes a lead from the funnel's web form, form-encoded or JSON
          * @description Takes a lead from the funnel's web form, form-encoded or JSON. ``email`` or ``phone`` is required; unknown
          *     fields are kept as custom fields. A browser that posts a form is sent to the form's page of thanks.
          */
@@ -896,7 +896,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Import
+         * Imports leads from a CSV file with a header line
          * @description Imports leads from a CSV file with a header line. Encoding and delimiter are found; columns that the mapping
          *     does not name are taken as the preview suggests. ``leads/imports/{id}`` shows progress and, by line, bad rows.
          */
@@ -915,7 +915,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Imports
+         * Imports, newest first
          * @description Imports, newest first.
          */
         get: operations["imports_imports"];
@@ -935,7 +935,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * One
+         * An import
          * @description An import: progress while it runs, then the report.
          */
         get: operations["imports_one"];
@@ -8477,12 +8477,15 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /** @example {} */
                 "application/json": {
                     [key: string]: unknown;
                 };
+                /** @example {} */
                 "application/x-www-form-urlencoded": {
                     [key: string]: unknown;
                 };
+                /** @example {} */
                 "multipart/form-data": {
                     [key: string]: unknown;
                 };
@@ -8498,6 +8501,10 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9252,12 +9259,18 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "file": "example"
+                 *     }
+                 */
                 "multipart/form-data": {
                     /** Format: binary */
                     file: string;
                     /** @description JSON: column to field. */
                     mapping?: string;
                 };
+                /** @example example */
                 "text/csv": string;
             };
         };
@@ -9271,6 +9284,14 @@ export interface operations {
                     "application/json": components["schemas"]["Created"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9313,6 +9334,13 @@ export interface operations {
                     "application/json": components["schemas"]["DocumentPage"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
@@ -9350,6 +9378,13 @@ export interface operations {
                     "application/json": components["schemas"]["Document"];
                 };
             };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
                 headers: {
