@@ -9,9 +9,11 @@ from services.gateway.commands import Commands
 from services.gateway.deadletters import DeadLetters
 from services.gateway.directory import Directory
 from services.gateway.idempotency import Idempotency
+from services.gateway.imports import Imports
 from services.gateway.notifications import Notifications
 from services.gateway.queues import Queues
 from services.gateway.signin import SignIn
+from services.gateway.tries import Tries
 from shared.clock import Clock
 from shared.persistence.figures import Figures
 from shared.persistence.mongo import Database
@@ -35,5 +37,7 @@ class Parts:
     notifications: Notifications
     queues: Queues
     webhook_secret: Callable[[str], str]
+    form_tries: Tries
+    imports: Imports
     database: Database
     ledger: Database

@@ -23,6 +23,9 @@ from shared.persistence.views import BadCursor, UnknownView, ViewBehind
 
 MEDIA_TYPE = "application/problem+json"
 MAX_BODY_BYTES = 1 << 20
+#: Files are read as a stream, so they may be larger.
+MAX_FILE_BYTES = 64 << 20
+FILE_PATHS = frozenset({"/api/v1/leads/import"})
 
 _log = structlog.get_logger(__name__)
 
@@ -139,9 +142,10 @@ def field_of(location: tuple[int | str, ...]) -> str:
 class BodyLimit:
     """Refuses bodies beyond the limit with 413, whether or not their length is announced."""
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES, file_limit: int = MAX_FILE_BYTES) -> None:
         self._app = app
         self._limit = limit
+        self._file_limit = file_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -149,8 +153,9 @@ class BodyLimit:
             return
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"")
+        limit = self._file_limit if announced and scope["path"] in FILE_PATHS else self._limit
         if announced:
-            too_long = not announced.isdigit() or int(announced) > self._limit
+            too_long = not announced.isdigit() or int(announced) > limit
             gathered: Message | None = None
         elif b"transfer-encoding" in headers:
             gathered = await self._gather(receive)
@@ -158,7 +163,7 @@ class BodyLimit:
         else:
             too_long, gathered = False, None
         if too_long:
-            answer = problem(413, "too_large", "Content Too Large", f"a body may have {self._limit} bytes")
+            answer = problem(413, "too_large", "Content Too Large", f"a body may have {limit} bytes")
             await answer(scope, receive, send)
             return
         await self._app(scope, receive if gathered is None else _replay(gathered, receive), send)

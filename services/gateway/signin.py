@@ -20,9 +20,10 @@ from pwdlib.exceptions import PwdlibError
 
 from services.gateway.access import Principal
 from services.gateway.directory import Directory, hash_secret
-from services.gateway.errors import NotSignedIn, TooMany
+from services.gateway.errors import NotSignedIn
+from services.gateway.tries import Tries
 from shared.clock import Clock
-from shared.persistence.mongo import Database, is_duplicate_key
+from shared.persistence.mongo import Database
 
 ACCESS_SECONDS = 15 * 60
 REFRESH_DAYS = 30
@@ -62,7 +63,7 @@ class SignIn:
         if not secret_keys:
             raise ValueError("at least one secret key is needed")
         self._refresh = database.collection("refresh_tokens")
-        self._tries = database.collection("sign_in_tries", majority=False)
+        self._tries = Tries(database, clock, "sign_in_tries")
         self._directory = directory
         self._clock = clock
         self._keys = dict(map(_signing_key, secret_keys))
@@ -75,7 +76,7 @@ class SignIn:
         """Makes the indexes."""
         await self._refresh.create_index([("expires_at", 1)], expireAfterSeconds=0)
         await self._refresh.create_index([("family", 1)])
-        await self._tries.create_index([("expires_at", 1)], expireAfterSeconds=0)
+        await self._tries.prepare()
 
     async def hash_password(self, password: str) -> str:
         """argon2id; takes a while, in a thread."""
@@ -84,12 +85,12 @@ class SignIn:
     async def with_password(self, email: str, password: str, organization_id: str | None, caller: str) -> TokenPair:
         """Raises NotSignedIn, TooMany."""
         address_key = f"address:{hash_secret(email.strip().casefold())}"
-        await self._count_try(address_key, TRIES_PER_ADDRESS)
-        await self._count_try(f"caller:{caller}", TRIES_PER_CALLER)
+        await self._tries.count(address_key, TRIES_PER_ADDRESS, WINDOW_SECONDS)
+        await self._tries.count(f"caller:{caller}", TRIES_PER_CALLER, WINDOW_SECONDS)
         candidates = await self._directory.candidates(email, organization_id)
         for principal, password_hash in candidates:
             if await self._matches(password, password_hash):
-                await self._tries.delete_one({"_id": address_key})
+                await self._tries.forget(address_key)
                 return await self._issue(principal, family=secrets.token_hex(16))
         if not candidates:
             await self._matches(password, self._nobody)
@@ -168,27 +169,6 @@ class SignIn:
             return await asyncio.to_thread(self._passwords.verify, password, password_hash)
         except PwdlibError:
             return False
-
-    async def _count_try(self, key: str, limit: int) -> None:
-        """Counts before it checks, so that tries at the same time count too. Raises TooMany."""
-        now = self._clock.wall()
-        window = timedelta(seconds=WINDOW_SECONDS)
-        try:
-            document = await self._tries.find_one_and_update(
-                {"_id": key, "expires_at": {"$gt": now}},
-                {"$inc": {"count": 1}, "$setOnInsert": {"expires_at": now + window}},
-                upsert=True,
-            )
-        except Exception as error:
-            if not is_duplicate_key(error):
-                raise
-            # The window is over, or another gateway just opened one.
-            await self._tries.update_one(
-                {"_id": key, "expires_at": {"$lte": now}}, {"$set": {"count": 0, "expires_at": now + window}}
-            )
-            document = await self._tries.find_one_and_update({"_id": key}, {"$inc": {"count": 1}}, return_after=True)
-        if document is not None and document["count"] > limit:
-            raise TooMany(max(1, round((document["expires_at"] - now).total_seconds())))
 
 
 def _signing_key(secret: str) -> tuple[str, OctKey]:

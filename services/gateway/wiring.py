@@ -22,11 +22,13 @@ from services.gateway.deadletters import DeadLetters
 from services.gateway.directory import Directory
 from services.gateway.erasure import Erasure
 from services.gateway.idempotency import Idempotency
+from services.gateway.imports import Imports
 from services.gateway.live import Live
 from services.gateway.notifications import Notifications
 from services.gateway.parts import Parts
 from services.gateway.queues import Queues
 from services.gateway.signin import SignIn
+from services.gateway.tries import Tries
 from shared.clock import Clock
 from shared.messaging.publisher import Publisher
 from shared.messaging.requests import Requester
@@ -120,6 +122,7 @@ class GatewayService:
             self._server.should_exit = True
             with suppress(asyncio.TimeoutError, SystemExit):
                 await asyncio.wait_for(self._serving, 2 * GRACE_SECONDS)
+        await self.parts.imports.close()
         await self.parts.dead_letters.close()
         await self.requester.close()
         await self.publisher.close()
@@ -142,6 +145,8 @@ class GatewayService:
         await self.parts.sign_in.prepare()
         await self.parts.idempotency.prepare()
         await self.parts.dead_letters.prepare()
+        await self.parts.form_tries.prepare()
+        await self.parts.imports.prepare()
         mails = self.parts.database.collection("mailbox")
         await mails.create_index([("organization_id", 1), ("at", -1), ("_id", 1)])
         await mails.create_index([("lead_id", 1), ("at", -1)])
@@ -172,6 +177,8 @@ async def build(settings: Settings, clock: Clock, **overrides: Any) -> GatewaySe
         notifications=Notifications(database, views, clock),
         queues=Queues(url, settings.partitions),
         webhook_secret=partial(secret_of, settings.secret_key_list[0]),
+        imports=Imports(database, publisher, clock),
+        form_tries=Tries(database, clock, "form_tries"),
         database=database,
         ledger=mongo.database(f"{prefix}_ledger"),
     )

@@ -13,16 +13,18 @@ from uuid import UUID
 from pydantic import Field, ValidationError, model_validator
 
 from shared.events.enrollment import (
+    AdvanceEnrollment,
     CancelEnrollment,
     Enroll,
     MigrateEnrollment,
     PauseEnrollment,
+    RestartEnrollment,
     ResumeEnrollment,
     StartEnrollment,
     UndoEnrollment,
 )
 from shared.events.errors import InvalidMessage
-from shared.events.lead import TagLead
+from shared.events.lead import AssignLead, ScoreLead, TagLead
 from shared.events.message import Command, Event, Value, reasons_of
 
 #: Targets in one page of a bulk: a page is one event.
@@ -42,11 +44,15 @@ class BulkKind(NamedTuple):
 BULK_KINDS: Mapping[str, BulkKind] = {
     "enroll": BulkKind(Enroll, "lead_id"),
     "tag": BulkKind(TagLead, "lead_id"),
+    "score": BulkKind(ScoreLead, "lead_id"),
+    "assign": BulkKind(AssignLead, "lead_id"),
     "start": BulkKind(StartEnrollment, "enrollment_id"),
     "pause": BulkKind(PauseEnrollment, "enrollment_id"),
     "resume": BulkKind(ResumeEnrollment, "enrollment_id"),
     "cancel": BulkKind(CancelEnrollment, "enrollment_id"),
     "migrate": BulkKind(MigrateEnrollment, "enrollment_id"),
+    "advance": BulkKind(AdvanceEnrollment, "enrollment_id"),
+    "restart": BulkKind(RestartEnrollment, "enrollment_id"),
     "undo_enroll": BulkKind(UndoEnrollment, "lead_id"),
 }
 

@@ -206,6 +206,7 @@ class LeadCaptured(Event):
     status: str | None = None
     temperature: str | None = None
     score: int = 0
+    score_given: bool = False  #: tells a score of 0 from none
     tags: list[str] = []
     consent: dict[str, bool] = {}
     occurred_at: Instant

@@ -132,6 +132,7 @@ def test_the_clerk_finds_a_bulk_exactly_while_it_runs() -> None:
 def test_every_kind_makes_a_command_for_its_target(kind: str) -> None:
     orders: dict[str, dict[str, Any]] = {
         "enroll": {"sequence_id": str(SEQUENCE)},
+        "assign": {"owner": None},
         "undo_enroll": {"sequence_id": str(SEQUENCE), "bulk_id": str(BULK)},
         "migrate": {"version": 2},
     }

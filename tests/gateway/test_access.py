@@ -25,7 +25,7 @@ from tests.gateway.conftest import (
     lead_document,
 )
 
-OPEN = {"/api/v1/auth/token", "/api/v1/auth/refresh"}
+OPEN = {"/api/v1/auth/token", "/api/v1/auth/refresh", "/api/v1/forms/{form_key}"}
 FOR_ALL = {"/api/v1/auth/me"}
 MESSAGE = f"{ENROLLMENT}-1"
 LETTER = "l" * 32

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.lead_csv import COLUMNS, guarded, lines, row_of, unguarded
+from shared.lead_file import format_of, rows_of, suggested
 from shared.persistence.erasure import receipts
 from shared.persistence.mongo import connect
 from shared.persistence.views import ViewReader
 from shared.settings import load_settings
 from tendril.cli.lead_data import _export, _followed
-from tendril.cli.leads import rows_of
 
 LEAD, OTHER = UUID(int=1), UUID(int=2)
 
@@ -49,7 +49,8 @@ def test_what_was_exported_can_be_imported(tmp_path: Path) -> None:
     file.write_text(lines([COLUMNS, row_of(document())]), encoding="utf-8", newline="")
     cells = next(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
     assert (cells["phone"], cells["first_name"]) == ("'+4915112345678", "'=HYPERLINK(1)")
-    [row] = rows_of(file, "demo", "again")
+    form = format_of(file.read_bytes())
+    [row] = rows_of(file, form, suggested(form.columns), "demo", "again")
     assert row.body is not None
     assert row.body["lead"] == {
         "email": "ada@example.com",

@@ -199,6 +199,7 @@ def _capture(work: Work, lead_id: UUID, funnel_id: str | None, body: LeadBody, a
         **{name: getattr(body, name) for name in FIELDS},
         custom_fields=dict(body.custom_fields) if body.custom_fields else None,
         score=body.score or 0,
+        score_given=body.score is not None,
         tags=list(dict.fromkeys(body.tags or [])),
         consent={str(channel): given for channel, given in (body.consent or {}).items()},
         occurred_at=at,

@@ -118,7 +118,7 @@ def _captured(state: Lead, event: LeadCaptured, _at: datetime) -> Lead:
     custom = dict(event.custom_fields or {})
     since = event.occurred_at
     stamps = {name: since for name, value in values.items() if value is not None}
-    if event.score:  # none given reads 0: any later word about it counts
+    if event.score or event.score_given:  # none given reads 0: any word about it counts
         stamps["score"] = since
     stamps.update({f"custom.{name}": since for name in custom})
     stamps.update({f"consent.{channel}": since for channel in event.consent})

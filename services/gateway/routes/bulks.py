@@ -30,7 +30,11 @@ PERMISSION_OF_KIND = {
     "resume": "enrollments:write",
     "cancel": "enrollments:write",
     "migrate": "sequences:approve",
+    "advance": "enrollments:write",
+    "restart": "enrollments:write",
     "tag": "leads:write",
+    "score": "leads:write",
+    "assign": "leads:write",
 }
 
 
