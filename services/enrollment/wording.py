@@ -22,6 +22,10 @@ SENTENCES: Mapping[str, str] = {
     "call_again": "The call came out as {outcome} and is tried again ({tries_left} left).",
     "restarted": "The enrollment was started again from here.",
     "lead_changed": "It was planned again, because the lead has changed.",
+    "never_open": "Its sending hours never come.",
+    "no_date": "The date it counts from is missing.",
+    "out_of_office": "The lead is out of office.",
+    "rules_changed": "It was planned again, because the organization's rules have changed.",
     # which variant
     "variant_kept": "The step had this variant before.",
     "variant_winner": "The variant {variant} has won.",
