@@ -15,6 +15,7 @@ from services.gateway.signin import SignIn
 from shared.clock import Clock
 from shared.persistence.figures import Figures
 from shared.persistence.mongo import Database
+from shared.persistence.trial_jobs import TrialJobs
 from shared.persistence.views import ViewReader
 
 
@@ -35,5 +36,6 @@ class Parts:
     notifications: Notifications
     queues: Queues
     webhook_secret: Callable[[str], str]
+    trials: TrialJobs
     database: Database
     ledger: Database

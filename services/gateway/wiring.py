@@ -32,6 +32,7 @@ from shared.messaging.publisher import Publisher
 from shared.messaging.requests import Requester
 from shared.persistence.figures import Figures
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
+from shared.persistence.trial_jobs import TrialJobs
 from shared.persistence.views import ViewReader
 from shared.settings import Settings
 from shared.webhook_signing import secret_of
@@ -142,6 +143,7 @@ class GatewayService:
         await self.parts.sign_in.prepare()
         await self.parts.idempotency.prepare()
         await self.parts.dead_letters.prepare()
+        await self.parts.trials.prepare()
         mails = self.parts.database.collection("mailbox")
         await mails.create_index([("organization_id", 1), ("at", -1), ("_id", 1)])
         await mails.create_index([("lead_id", 1), ("at", -1)])
@@ -172,6 +174,7 @@ async def build(settings: Settings, clock: Clock, **overrides: Any) -> GatewaySe
         notifications=Notifications(database, views, clock),
         queues=Queues(url, settings.partitions),
         webhook_secret=partial(secret_of, settings.secret_key_list[0]),
+        trials=TrialJobs(mongo, prefix),
         database=database,
         ledger=mongo.database(f"{prefix}_ledger"),
     )
