@@ -130,6 +130,8 @@ class QueryMigration(Command):
     TOPIC = "query.migration.v1"
     organization_id: str
     order: MigrateEnrollment
+
+
 class Rates(Value):
     """Shares of sent messages that are opened, clicked and replied to. Who clicks has opened."""
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.gateway.context import Context, Done, may
 from services.gateway.errors import BadRequest, NotFound
+from services.gateway.shapes import Created
 from services.gateway.trial_shapes import Job, JobBegun, JobRows
 from shared.events.definition import SequenceDefinition
 from shared.events.message import Instant, Message
@@ -133,10 +134,18 @@ async def backtest(sequence_id: UUID, body: Backtest, context: Context = may("se
     return await _begin(context, "backtest", {"sequence_id": str(sequence_id), **asked}, targets, question)
 
 
-@router.get("/jobs/{job_id}", response_model=Job)
+@router.get("/jobs/{job_id}", response_model=Created, responses={200: {"model": Job}})
 async def job(job_id: str, context: Context = may("sequences:read")) -> dict[str, Any]:
-    """A forecast or backtest: how far it is, and its result once it is done."""
-    return _shown(await _job(context, job_id))
+    """How far a job is, and its result: a forecast, a backtest, or (for who may see operations) what a view is put
+    to."""
+    try:
+        return _shown(await _job(context, job_id))
+    except NotFound:
+        seen = "operations:read" in context.principal.permissions
+        found = await context.parts.views.job(job_id) if seen else None
+        if found is None:
+            raise
+        return found
 
 
 @router.get("/jobs/{job_id}/leads", response_model=JobRows)
