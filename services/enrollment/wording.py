@@ -27,6 +27,9 @@ SENTENCES: Mapping[str, str] = {
     "out_of_office": "The lead is out of office.",
     "rules_changed": "It was planned again, because the organization's rules have changed.",
     "best_hour": "It waits for the hour at which leads like this one read.",
+    "already_done": "The lead has had this step already.",
+    "by_order": "Somebody ordered it.",
+    "past_appointment": "The appointment is over.",
     # which variant
     "variant_kept": "The step had this variant before.",
     "variant_winner": "The variant {variant} has won.",
@@ -61,6 +64,7 @@ SENTENCES: Mapping[str, str] = {
     "bounce": "The message bounced.",
     "complained": "The lead complained about a message.",
     "unsubscribe": "The lead unsubscribed from {channel}.",
+    "company": "Somebody of the same company did what stops the sequence.",
     "conversion": "The lead converted.",
     "goal": "The lead reached the sequence's goal.",
     "meeting_booked": "The lead booked a meeting.",
