@@ -17,6 +17,7 @@ from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.foresight import Foresight
 from services.enrollment.round import problem_of
 from services.enrollment.states import NOTHING, Known, States, fold
+from services.enrollment.trial_runner import TrialRunner
 from services.enrollment.trials import Trials
 from shared.clock import Clock
 from shared.events.envelope import to_cloud_event
@@ -33,12 +34,15 @@ from shared.events.query import (
     QueryMigrationPlan,
     QueryOrganization,
     QueryPreview,
+    QueryStartBacktest,
+    QueryStartForecast,
     QueryTimers,
 )
 from shared.events.why import TimerClass
 from shared.messaging.consumers import Delivery
 from shared.messaging.errors import DependencyAway
 from shared.persistence.eventstore import EventStore, StoreUnavailable
+from shared.settings import SettingsError
 
 log = structlog.get_logger()
 
@@ -49,20 +53,31 @@ PAGES_PER_ANSWER = 20
 class Reader:
     """Stateless; any number may run."""
 
-    def __init__(self, store: EventStore, states: States, clock: Clock) -> None:
+    def __init__(self, store: EventStore, states: States, clock: Clock, runner: TrialRunner) -> None:
         self._store = store
         self._states = states
         self._clock = clock
+        self._runner = runner
         self._trials = Trials(store, states, clock)
         self._foresight = Foresight(store, states, clock)
 
     async def handle(self, delivery: Delivery) -> None:
         for envelope in delivery.envelopes:
+            if isinstance(envelope.message, QueryStartForecast | QueryStartBacktest):
+                await delivery.reply(self._begin(envelope.message))
+                continue
             try:
                 answer = await asyncio.to_thread(self.answer, envelope.message)
             except StoreUnavailable as error:
                 raise DependencyAway("event store") from error
             await delivery.reply(answer)
+
+    def _begin(self, question: QueryStartForecast | QueryStartBacktest) -> Answer:
+        try:
+            self._runner.start(question)
+        except SettingsError as error:
+            return _refusal("no_jobs", "No jobs here", str(error), 503)
+        return Answer(ok=True, result={"job_id": question.job_id})
 
     def answer(self, question: Message) -> Answer:
         """Runs in a thread: reads only."""

@@ -53,7 +53,7 @@ class Trials:
             self._lead(question.organization_id, question.lead_id, question.lead),
             question.from_ or self._clock.now(),
             signals,
-            around=surroundings(self._store),
+            around=surroundings(self._store, question.organization_id),
             content=TrialContent(self._store),
         )
         return run.as_answer()
@@ -61,7 +61,7 @@ class Trials:
     def preview(self, question: QueryPreview) -> dict[str, Any]:
         """One step's content for a lead. Raises DomainError."""
         subject = self.subject(question.organization_id, question.sequence_id, question.version, question.definition)
-        world = SimulatedWorld(self._clock.now(), around=surroundings(self._store))
+        world = SimulatedWorld(self._clock.now(), around=surroundings(self._store, question.organization_id))
         world.hold(subject.organization)
         lead = enter(world, subject, self._lead(question.organization_id, question.lead_id, question.lead))
         version = world.publish(subject.organization.id, subject.sequence_id, subject.version, subject.definition)
@@ -121,14 +121,15 @@ class Trials:
                 raise InvalidDefinition(detail, errors=errors)
             return Subject(organization, sequence_id, UNPUBLISHED, definition)
         if version is not None:
-            return Subject(organization, sequence_id, version, self._version(sequence_id, version))
+            return Subject(organization, sequence_id, version, self.version(sequence_id, version))
         if sequence.draft is not None:
             return Subject(organization, sequence_id, UNPUBLISHED, sequence.draft)
         if sequence.published is None:
             raise UnknownTarget("definition of sequence", sequence_id)
         return Subject(organization, sequence_id, sequence.version, sequence.published)
 
-    def _version(self, sequence_id: UUID, version: int) -> SequenceDefinition:
+    def version(self, sequence_id: UUID, version: int) -> SequenceDefinition:
+        """A published version. Raises UnknownTarget."""
         for envelope in self._store.load(sequence_id):
             event = envelope.message
             if isinstance(event, SequencePublished) and event.version == version:
@@ -144,9 +145,10 @@ class Trials:
         return lead
 
 
-def surroundings(store: EventStore) -> Surroundings:
+def surroundings(store: EventStore, organization_id: str) -> Surroundings:
     """What the store knows around a simulation."""
-    return Surroundings(partial(_suppression, store), partial(_quota_used, store))
+    active = sum(1 for row in store.catalogue(organization_id) if row.status == "active")
+    return Surroundings(partial(_suppression, store), partial(_quota_used, store), active)
 
 
 def _suppression(store: EventStore, organization_id: str, channel: str, address: str) -> str | None:

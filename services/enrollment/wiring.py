@@ -21,6 +21,7 @@ from services.enrollment.reader import Reader
 from services.enrollment.relay import Relay
 from services.enrollment.scheduler import Scheduler
 from services.enrollment.states import States
+from services.enrollment.trial_runner import TrialRunner
 from shared.clock import Clock
 from shared.messaging.consumers import Consumers, Subscription
 from shared.messaging.publisher import Publisher
@@ -49,6 +50,7 @@ class EnrollmentService:
     consumers: Consumers | None
     clerk: Clerk | None
     watch: ChannelWatch
+    runner: TrialRunner
 
     async def start(self) -> None:
         await self.publisher.start()
@@ -63,6 +65,7 @@ class EnrollmentService:
         """Takes nothing new, finishes what runs, then lets go of the store."""
         if self.consumers is not None:
             await self.consumers.close()
+        await self.runner.close()
         if self.clerk is not None:
             await self.clerk.close()
         await self.committer.close()
@@ -109,11 +112,14 @@ async def build(
             relay.wake()
 
         committer.on_commit = wake
+    runner = TrialRunner(settings, clock)
     subscriptions: list[Subscription] = []
     if "commands" in chosen:
         subscriptions += Intake(committer, publisher).subscriptions()
     if "reader" in chosen:
-        subscriptions.append(Subscription("enrollment.queries", QUERY_PREFETCH, Reader(store, states, clock).handle))
+        subscriptions.append(
+            Subscription("enrollment.queries", QUERY_PREFETCH, Reader(store, states, clock, runner).handle)
+        )
     consumers = None
     if subscriptions:
         consumers = Consumers(
@@ -125,7 +131,7 @@ async def build(
             now=clock.now,
             partitions=settings.partitions,
         )
-    return EnrollmentService(store, publisher, committer, consumers, clerk, watch)
+    return EnrollmentService(store, publisher, committer, consumers, clerk, watch, runner)
 
 
 async def available(store: EventStore) -> bool:

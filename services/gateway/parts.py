@@ -17,6 +17,7 @@ from services.gateway.tries import Tries
 from shared.clock import Clock
 from shared.persistence.figures import Figures
 from shared.persistence.mongo import Database
+from shared.persistence.trial_jobs import TrialJobs
 from shared.persistence.views import ViewReader
 
 
@@ -39,5 +40,6 @@ class Parts:
     webhook_secret: Callable[[str], str]
     form_tries: Tries
     imports: Imports
+    trials: TrialJobs
     database: Database
     ledger: Database

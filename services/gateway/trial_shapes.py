@@ -43,3 +43,27 @@ class Preview(Shape):
     content: dict[str, Any] | None
     problem: str | None
     missing: list[str]
+
+
+class JobBegun(Shape):
+    job_id: str
+
+
+class Job(Shape):
+    """``done`` of ``total`` leads. ``problem`` says why a failed one failed; an interrupted one can be asked again."""
+
+    id: str
+    kind: Literal["forecast", "backtest"]
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    asked: dict[str, Any]
+    done: int
+    total: int
+    made_at: datetime
+    ended_at: datetime | None
+    result: dict[str, Any] | None
+    problem: Any
+
+
+class JobRows(Shape):
+    items: list[dict[str, Any]]
+    next_cursor: str | None

@@ -34,6 +34,7 @@ from shared.messaging.publisher import Publisher
 from shared.messaging.requests import Requester
 from shared.persistence.figures import Figures
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
+from shared.persistence.trial_jobs import TrialJobs
 from shared.persistence.views import ViewReader
 from shared.settings import Settings
 from shared.webhook_signing import secret_of
@@ -147,6 +148,7 @@ class GatewayService:
         await self.parts.dead_letters.prepare()
         await self.parts.form_tries.prepare()
         await self.parts.imports.prepare()
+        await self.parts.trials.prepare()
         mails = self.parts.database.collection("mailbox")
         await mails.create_index([("organization_id", 1), ("at", -1), ("_id", 1)])
         await mails.create_index([("lead_id", 1), ("at", -1)])
@@ -179,6 +181,7 @@ async def build(settings: Settings, clock: Clock, **overrides: Any) -> GatewaySe
         webhook_secret=partial(secret_of, settings.secret_key_list[0]),
         imports=Imports(database, publisher, clock),
         form_tries=Tries(database, clock, "form_tries"),
+        trials=TrialJobs(mongo, prefix),
         database=database,
         ledger=mongo.database(f"{prefix}_ledger"),
     )

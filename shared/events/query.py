@@ -132,6 +132,41 @@ class QueryMigration(Command):
     order: MigrateEnrollment
 
 
+class Rates(Value):
+    """Shares of sent messages that are opened, clicked and replied to. Who clicks has opened."""
+
+    open: float = Field(default=0.4, ge=0, le=1)
+    click: float = Field(default=0.1, ge=0, le=1)
+    reply: float = Field(default=0.02, ge=0, le=1)
+
+
+class QueryStartForecast(Command):
+    """Begin a forecast that the gateway has put down as a job: of ``size`` made-up leads, or of the leads named there
+    when it is None. ``from_`` None: now."""
+
+    TOPIC = "query.start_forecast.v1"
+    organization_id: str
+    job_id: str
+    sequence_id: UUID
+    version: int | None = None
+    definition: SequenceDefinition | None = None
+    size: int | None = None
+    from_: Instant | None = None
+    seed: int = 0
+    rates: Rates = Rates()
+
+
+class QueryStartBacktest(Command):
+    """Begin a backtest of the past enrollments that the gateway has put down with the job."""
+
+    TOPIC = "query.start_backtest.v1"
+    organization_id: str
+    job_id: str
+    sequence_id: UUID
+    version: int | None = None
+    definition: SequenceDefinition | None = None
+
+
 class QueryTimers(Command):
     """Counts of timers; result ``{"waiting", "blocked", "due", "due_by_class", "due_organizations",
     "oldest_due_seconds", "organization": {"waiting", "blocked", "due_by_class"}}``. ``due_organizations`` says how many

@@ -41,6 +41,7 @@ class Bench:
         self.publisher = publisher
         self.requester = requester
         self.connection = connection
+        self.prefix = ""
         self.steps: list[Envelope] = []
         self.stops: list[Envelope] = []
         self.arrived = asyncio.Event()
@@ -153,11 +154,17 @@ def sent(step: Envelope) -> Outcome | None:
 
 @contextlib.asynccontextmanager
 async def running_service(
-    home: Path, amqp_url: str, *, event_store: str | None = None, clock: Clock | None = None
+    home: Path,
+    amqp_url: str,
+    *,
+    event_store: str | None = None,
+    clock: Clock | None = None,
+    mongo_url: str | None = None,
 ) -> AsyncIterator[Bench]:
     settings = load_settings(
         {},
         amqp_url=amqp_url,
+        mongo_url=mongo_url,
         home=home,
         event_store=event_store or f"sqlite:///{home / 'tendril.db'}",
         master_key=base64.b64encode(b"k" * 32).decode(),
@@ -170,6 +177,7 @@ async def running_service(
     await requester.start()
     connection = await aio_pika.connect(amqp_url)
     bench = Bench(service, publisher, requester, connection)
+    bench.prefix = settings.database_prefix
     try:
         await bench.done(FoundOrganization(name="Demo"))
         await bench.done(SetSender(sender_id="default", name="Coach", email="coach@demo.example", limits=Limits()))

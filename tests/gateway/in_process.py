@@ -184,6 +184,19 @@ class Requester:
         return self.domain.answer(envelope)
 
 
+class Trials:
+    """No job of anybody's."""
+
+    async def add(self, *_: Any) -> None:
+        """Keeps nothing."""
+
+    async def get(self, *_: Any) -> None:
+        """There is none."""
+
+    async def cancel(self, *_: Any) -> bool:
+        return False
+
+
 class InProcess:
     """``http`` asks as whoever's key is in the headers (``asked_by``)."""
 
@@ -207,6 +220,7 @@ class InProcess:
             dead_letters=cast("Any", DeadLetters()),
             notifications=Notifications(cast("Any", own), cast("Any", views), clock),
             queues=cast("Any", Queues()),
+            trials=cast("Any", Trials()),
             webhook_secret=lambda _: "secret",
             database=cast("Any", own),
             ledger=cast("Any", Database()),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.events.query import Answer, QueryDryRun
-from tests.gateway.conftest import LEAD, SEQUENCE, Gateway
+from shared.events.query import Answer, QueryDryRun, QueryStartBacktest, QueryStartForecast
+from tests.gateway.conftest import ENROLLMENT, LEAD, NOW, SEQUENCE, Gateway, enrollment_document, lead_document
 
 
 async def test_a_dry_run_is_asked_of_the_write_side_and_names_wrong_fields(gateway: Gateway) -> None:
@@ -33,3 +33,61 @@ async def test_a_dry_run_is_asked_of_the_write_side_and_names_wrong_fields(gatew
         refused = await gateway.http.post(route, json=wrong, headers=gateway.key())
         assert refused.status_code == 422
         assert refused.json()["errors"][0]["field"] == field, refused.text
+
+
+async def begun(gateway: Gateway, what: str, body: dict[str, Any]) -> Any:
+    return await gateway.http.post(f"/api/v1/sequences/{SEQUENCE}/{what}", json=body, headers=gateway.key())
+
+
+async def test_a_forecast_is_put_down_as_a_job_and_can_be_cancelled(gateway: Gateway) -> None:
+    await gateway.put("sequences", {"_id": str(SEQUENCE), "name": "S", "created_at": NOW, "status": "active"})
+    await gateway.put("leads", *(lead_document(number, status="New") for number in range(3)))
+    answer = await begun(gateway, "simulate", {"cohort": {"filter": {"status": "New"}}, "seed": 5})
+    assert answer.status_code == 202
+    job_id = answer.json()["job_id"]
+    question = gateway.write_side.seen[-1].message
+    assert isinstance(question, QueryStartForecast)
+    assert (question.job_id, question.size, question.seed) == (job_id, None, 5)
+    assert len(await gateway.service.parts.trials.targets(job_id)) == 3
+    url = f"/api/v1/jobs/{job_id}"
+    shown = (await gateway.http.get(url, headers=gateway.key())).json()
+    assert (shown["kind"], shown["state"], shown["asked"]["seed"]) == ("forecast", "queued", 5)
+    for method in ("GET", "DELETE"):
+        assert (await gateway.http.request(method, url, headers=gateway.key("other"))).status_code == 404
+    assert (await gateway.http.delete(url, headers=gateway.key())).status_code == 204
+    assert (await gateway.http.get(url, headers=gateway.key())).json()["state"] == "cancelled"
+
+
+async def test_a_backtest_names_the_enrollments_of_its_time_and_pages_what_it_found(gateway: Gateway) -> None:
+    await gateway.put("sequences", {"_id": str(SEQUENCE), "name": "S", "created_at": NOW, "status": "active"})
+    await gateway.put("enrollments", enrollment_document(sequence_id=str(SEQUENCE), started_at=NOW))
+    body = {"version": 1, "enrolled_from": NOW.isoformat()}
+    job_id = (await begun(gateway, "backtest", body)).json()["job_id"]
+    assert isinstance(gateway.write_side.seen[-1].message, QueryStartBacktest)
+    trials = gateway.service.parts.trials
+    assert await trials.targets(job_id) == [str(ENROLLMENT)]
+    await trials.keep_rows(job_id, 0, [{"n": number} for number in range(5)], NOW)
+    seen, cursor = [], None
+    while True:
+        asked = {"limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = (await gateway.http.get(f"/api/v1/jobs/{job_id}/leads", params=asked, headers=gateway.key())).json()
+        seen += [each["n"] for each in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == [0, 1, 2, 3, 4]
+
+
+async def test_what_cannot_be_run_is_refused_before_it_is_put_down(gateway: Gateway) -> None:
+    await gateway.put("sequences", {"_id": str(SEQUENCE), "name": "S", "created_at": NOW, "status": "active"})
+    for what, body, status in (
+        ("simulate", {"cohort": {}}, 422),
+        ("simulate", {"cohort": {"size": 0}}, 422),
+        ("simulate", {"cohort": {"size": 5}, "rates": {"open": 2}}, 422),
+        ("simulate", {"cohort": {"filter": {"status": "Nobody"}}}, 400),
+        ("backtest", {}, 422),
+        ("backtest", {"version": 1, "enrolled_from": "2030-01-01T00:00:00Z"}, 400),
+    ):
+        answer = await begun(gateway, what, body)
+        assert (answer.status_code, bool(answer.json()["errors"])) == (status, True), answer.text
+    assert gateway.write_side.seen == []

@@ -61,6 +61,7 @@ class MemoryWorld:
         self.companies: dict[UUID, tuple[str, str]] = {}
         self.company_stops: list[CompanyToStop] = []
         self.consumed = True
+        self.weight = 1  #: how many equal leads a decision that is applied stands for
         self.served: frozenset[str] = frozenset(Channel)
         self.filled = fill
         self._versions: dict[tuple[UUID, int], Version] = {}
@@ -227,11 +228,13 @@ class MemoryWorld:
         for wake in rows.woken:
             self._wake_waiting(wake)
         for organization_id, scope, slot in rows.quotas_given_back:
-            self.quotas[organization_id, scope, slot] = max(0, self.quotas.get((organization_id, scope, slot), 0) - 1)
+            self.quotas[organization_id, scope, slot] = max(
+                0, self.quotas.get((organization_id, scope, slot), 0) - self.weight
+            )
             self.full_slots.free(organization_id, scope, *parsed(slot))
         for take in rows.quotas:
             quota_key = (take.organization_id, take.scope, take.slot)
-            self.quotas[quota_key] = self.quotas.get(quota_key, 0) + 1
+            self.quotas[quota_key] = self.quotas.get(quota_key, 0) + self.weight
             assert self.quotas[quota_key] <= take.limit, f"{quota_key} is over its limit"
         for claim in rows.claims:
             self.identities[claim.organization_id, claim.kind, claim.normalised] = claim.lead_id
@@ -256,7 +259,7 @@ class MemoryWorld:
     def _count(self, figures: Iterable[Figure]) -> None:
         for figure in figures:
             counts = self.counted.setdefault((figure.organization_id, figure.kind), {})
-            counts[figure.key] = counts.get(figure.key, 0) + figure.add
+            counts[figure.key] = counts.get(figure.key, 0) + figure.add * self.weight
 
     def _state(self, aggregate_id: UUID, cls: type[T]) -> T | None:
         state = self.states.get(aggregate_id)

@@ -16,9 +16,10 @@ from services.enrollment.simulation.simulator import Later
 from services.enrollment.simulation.world import SimulatedWorld
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import Outcome, RecordSent, RecordStopped, StepDue, StepSent, StepStopRequested
+from shared.events.kinds import StepKind
 from shared.events.lead import LeadBody, LeadConverted, MeetingBooked
 from shared.events.message import Message
-from shared.events.task import CompleteTask, TaskOpened
+from shared.events.task import ApproveDraft, CompleteTask, TaskOpened
 
 #: Signals that belong to a lead and to no step.
 OF_A_LEAD: dict[str, type[MeetingBooked | LeadConverted]] = {
@@ -79,7 +80,7 @@ class Script:
             case StepStopRequested() as stop:
                 yield Later(world.now, stopped(change.id, stop))
             case TaskOpened() as task if task.enrollment_id is not None:
-                yield Later(max(task.due_at, world.now), CompleteTask(task_id=change.id))
+                yield Later(max(task.due_at, world.now), done(change.id, world))
             case StepSent() as step:
                 for played in self._signals:
                     if played.step == step.step_id:
@@ -95,6 +96,16 @@ def sent(enrollment_id: UUID, due: StepDue, now: datetime) -> RecordSent:
         dispatch_id=due.dispatch_id,
         sent_at=now,
     )
+
+
+def done(task_id: UUID, world: SimulatedWorld) -> Message:
+    """A person did it: a draft is approved as it stands, a call was answered."""
+    task = world.task(task_id)
+    if task is not None and task.is_draft:
+        return ApproveDraft(task_id=task_id)
+    if task is not None and task.kind == StepKind.CALL:
+        return CompleteTask(task_id=task_id, outcome="connected")
+    return CompleteTask(task_id=task_id)
 
 
 def stopped(enrollment_id: UUID, stop: StepStopRequested) -> RecordStopped:

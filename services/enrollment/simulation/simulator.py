@@ -64,14 +64,16 @@ class Simulator:
         else:
             self._put(later.at, later)
 
-    def run(self, until: datetime) -> None:
-        """Until nothing is left to come at ``until`` or before."""
-        while True:
+    def run(self, until: datetime, *, at_most: int | None = None) -> bool:
+        """Until nothing is left to come at ``until`` or before, or ``at_most`` things were done; is anything left?"""
+        done = 0
+        while at_most is None or done < at_most:
+            done += 1
             if self._at_once:
                 self.take(self._at_once.popleft())
                 continue
             if not self._agenda or self._agenda[0][0] > until:
-                return
+                return False
             at, _, what = heappop(self._agenda)
             if isinstance(what, Later):
                 self.world.move_to(at)
@@ -79,6 +81,7 @@ class Simulator:
             elif self.world.timers.get((what.aggregate_id, what.name)) == what:
                 self.world.move_to(at)
                 self.take(Later(at, wake_order(what)))
+        return True
 
     def take(self, later: Later) -> Decision | None:
         """Decides one message now; None when it is refused."""

@@ -27,6 +27,7 @@ class Surroundings:
 
     suppression: Callable[[str, str, str], str | None] = _no_suppression
     quota_used: Callable[[str, str, str], int] = _unused
+    active_sequences: int = 1  #: how many sequences of the organization share its limits
 
 
 class SimulatedWorld(MemoryWorld):
@@ -51,6 +52,9 @@ class SimulatedWorld(MemoryWorld):
         if used is None:
             used = self.quotas[key] = self._around.quota_used(*key)
         return used
+
+    def active_sequences(self, organization_id: str) -> int:
+        return max(self._around.active_sequences, super().active_sequences(organization_id))
 
     def move_to(self, moment: datetime) -> None:
         """Time passes, by both clocks; it never goes back."""

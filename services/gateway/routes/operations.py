@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Response
 
 from services.gateway.context import Context, Done, may
 from services.gateway.deadletters import text_of
-from services.gateway.errors import NotFound
 from services.gateway.lists import Listing, Paging, paged
 from services.gateway.shapes import Created, Document, DocumentPage, Items
 from shared.events.query import QueryTimers
@@ -53,15 +52,6 @@ async def _job(context: Context, kind: Any, name: str) -> Response:
         return Done({"job_id": await context.parts.views.request_job(kind, name)}, status=202)
 
     return await context.once(work)
-
-
-@router.get("/jobs/{job_id}", response_model=Created)
-async def job(job_id: str, context: Context = may("operations:read")) -> dict[str, Any]:
-    """How far a job is, and its result."""
-    found = await context.parts.views.job(job_id)
-    if found is None:
-        raise NotFound("job")
-    return found
 
 
 @router.get("/ops/dead-letters", response_model=DocumentPage)

@@ -92,17 +92,21 @@ class SqliteRecorder(SQLiteApplicationRecorder):
 
     datastore: Datastore
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """``read_only`` reads beside the process that holds the store; it must exist."""
         self.wakeup = Wakeup()
         self._together = Together(self._reading)
         self._path = path
-        self._lock_file = lock_file(path)
+        self._lock_file = -1 if read_only else lock_file(path)
         try:
             super().__init__(Datastore(path))
+            if read_only:
+                return
             with translated():
                 self.create_table()
         except BaseException:
-            os.close(self._lock_file)
+            if self._lock_file >= 0:
+                os.close(self._lock_file)
             raise
 
     def construct_create_table_statements(self) -> list[str]:

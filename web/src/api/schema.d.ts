@@ -830,9 +830,34 @@ export interface paths {
         };
         /**
          * How far a job is, and its result
-         * @description How far a job is, and its result.
+         * @description How far a job is, and its result: a forecast, a backtest, or (for who may see operations) what a view is put
+         *     to.
          */
-        get: operations["operations_job"];
+        get: operations["jobs_job"];
+        put?: never;
+        post?: never;
+        /**
+         * Stops it
+         * @description Stops it; one that is over stays as it is.
+         */
+        delete: operations["jobs_cancel"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job_id}/leads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lead by lead, what a backtest found to differ
+         * @description Lead by lead, what a backtest found to differ.
+         */
+        get: operations["jobs_leads"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2058,6 +2083,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequences/{sequence_id}/backtest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Plays past enrollments through another definition
+         * @description Plays past enrollments through another definition: who would have got what, and when.
+         */
+        post: operations["jobs_backtest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences/{sequence_id}/deactivate": {
         parameters: {
             query?: never;
@@ -2252,6 +2297,26 @@ export interface paths {
          * @description Keeps what the sequence says now as a template of the organization.
          */
         post: operations["templates_save"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sequences/{sequence_id}/simulate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Forecasts a cohort, day by day
+         * @description Forecasts a cohort, day by day: sends by channel, limits that bind, ends. Nothing is sent.
+         */
+        post: operations["jobs_simulate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2842,6 +2907,20 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * Backtest
+         * @description The changed ``definition``, or a published ``version``, against those who entered from ``enrolled_from`` (inside)
+         *     to ``enrolled_to`` (outside).
+         */
+        Backtest: {
+            definition?: components["schemas"]["SequenceDefinition"] | null;
+            /** Enrolled From */
+            enrolled_from?: string | null;
+            /** Enrolled To */
+            enrolled_to?: string | null;
+            /** Version */
+            version?: number | null;
+        };
+        /**
          * Badge
          * @description Suggested by a model, and why.
          */
@@ -3057,9 +3136,18 @@ export interface components {
         Channel: "email" | "sms" | "whatsapp" | "webhook" | "null";
         /**
          * Cohort
+         * @description ``size`` made-up leads, or the known ones that ``filter`` finds (``{}``: everybody).
+         */
+        "Cohort-Input": {
+            filter?: components["schemas"]["CohortFilter"] | null;
+            /** Size */
+            size?: number | null;
+        };
+        /**
+         * Cohort
          * @description Those enrolled in the week that begins on the Monday ``began``.
          */
-        Cohort: {
+        "Cohort-Output": {
             /**
              * Began
              * Format: date
@@ -3069,6 +3157,20 @@ export interface components {
             enrolled: number;
             /** Weeks */
             weeks: components["schemas"]["CohortWeek"][];
+        };
+        /**
+         * CohortFilter
+         * @description Known leads that have all of these.
+         */
+        CohortFilter: {
+            /** Funnel Id */
+            funnel_id?: string | null;
+            /** Source */
+            source?: string | null;
+            /** Status */
+            status?: string | null;
+            /** Tag */
+            tag?: string | null;
         };
         /**
          * CohortWeek
@@ -3121,7 +3223,7 @@ export interface components {
         /** Cohorts */
         Cohorts: {
             /** Items */
-            items: components["schemas"]["Cohort"][];
+            items: components["schemas"]["Cohort-Output"][];
         };
         /**
          * Completion
@@ -3261,7 +3363,7 @@ export interface components {
              *       "unsubscribe": 0
              *     }
              */
-            rates: components["schemas"]["Rates"];
+            rates: components["schemas"]["Rates-Output"];
             /**
              * Replied
              * @default 0
@@ -3732,6 +3834,31 @@ export interface components {
             warnings: components["schemas"]["ProblemError"][];
         };
         /**
+         * Forecast
+         * @description ``from`` is the moment everybody enters, now when left out. The same seed gives the same forecast.
+         */
+        Forecast: {
+            cohort: components["schemas"]["Cohort-Input"];
+            definition?: components["schemas"]["SequenceDefinition"] | null;
+            /** From */
+            from?: string | null;
+            /**
+             * @default {
+             *       "click": 0.1,
+             *       "open": 0.4,
+             *       "reply": 0.02
+             *     }
+             */
+            rates: components["schemas"]["Rates-Input"];
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /** Version */
+            version?: number | null;
+        };
+        /**
          * FunnelChange
          * @description Absent fields stay; ``fallback`` null takes the fallback sequence away.
          */
@@ -3797,6 +3924,59 @@ export interface components {
             items: {
                 [key: string]: unknown;
             }[];
+        };
+        /**
+         * Job
+         * @description ``done`` of ``total`` leads. ``problem`` says why a failed one failed; an interrupted one can be asked again.
+         */
+        Job: {
+            /** Asked */
+            asked: {
+                [key: string]: unknown;
+            };
+            /** Done */
+            done: number;
+            /** Ended At */
+            ended_at: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "forecast" | "backtest";
+            /**
+             * Made At
+             * Format: date-time
+             */
+            made_at: string;
+            /** Problem */
+            problem: unknown;
+            /** Result */
+            result: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "queued" | "running" | "done" | "failed" | "cancelled";
+            /** Total */
+            total: number;
+        };
+        /** JobBegun */
+        JobBegun: {
+            /** Job Id */
+            job_id: string;
+        };
+        /** JobRows */
+        JobRows: {
+            /** Items */
+            items: {
+                [key: string]: unknown;
+            }[];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /**
          * LeadBody
@@ -4397,7 +4577,7 @@ export interface components {
              * Format: date-time
              */
             business_now: string;
-            rates: components["schemas"]["Rates"];
+            rates: components["schemas"]["Rates-Output"];
             /** Speed */
             speed: number;
             today: components["schemas"]["Today"];
@@ -4518,9 +4698,30 @@ export interface components {
         };
         /**
          * Rates
+         * @description Shares of sent messages that are opened, clicked and replied to. Who clicks has opened.
+         */
+        "Rates-Input": {
+            /**
+             * Click
+             * @default 0.1
+             */
+            click: number;
+            /**
+             * Open
+             * @default 0.4
+             */
+            open: number;
+            /**
+             * Reply
+             * @default 0.02
+             */
+            reply: number;
+        };
+        /**
+         * Rates
          * @description Shares of what was sent, 0 to 1.
          */
-        Rates: {
+        "Rates-Output": {
             /**
              * Bounce
              * @default 0
@@ -4811,7 +5012,7 @@ export interface components {
              *       "unsubscribe": 0
              *     }
              */
-            rates: components["schemas"]["Rates"];
+            rates: components["schemas"]["Rates-Output"];
             /**
              * Replied
              * @default 0
@@ -5095,7 +5296,7 @@ export interface components {
              *       "unsubscribe": 0
              *     }
              */
-            rates: components["schemas"]["Rates"];
+            rates: components["schemas"]["Rates-Output"];
             /**
              * Replied
              * @default 0
@@ -5328,7 +5529,7 @@ export interface components {
              *       "unsubscribe": 0
              *     }
              */
-            rates: components["schemas"]["Rates"];
+            rates: components["schemas"]["Rates-Output"];
             /**
              * Replied
              * @default 0
@@ -5659,7 +5860,7 @@ export interface components {
              *       "unsubscribe": 0
              *     }
              */
-            rates: components["schemas"]["Rates"];
+            rates: components["schemas"]["Rates-Output"];
             /**
              * Replied
              * @default 0
@@ -6296,7 +6497,7 @@ export interface components {
              *       "unsubscribe": 0
              *     }
              */
-            rates: components["schemas"]["Rates"];
+            rates: components["schemas"]["Rates-Output"];
             /**
              * Replied
              * @default 0
@@ -9023,7 +9224,7 @@ export interface operations {
             };
         };
     };
-    operations_job: {
+    jobs_job: {
         parameters: {
             query?: {
                 /** @description Wait (at most 5 s) until the view has reached this position. */
@@ -9046,7 +9247,95 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Created"];
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    jobs_cancel: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    jobs_leads: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobRows"];
                 };
             };
             400: components["responses"]["Refusal400"];
@@ -12532,6 +12821,96 @@ export interface operations {
             };
         };
     };
+    jobs_backtest: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "definition": {
+                 *         "audience": "webinar visitors",
+                 *         "category": "nurture",
+                 *         "name": "Webinar follow-up",
+                 *         "settings": {
+                 *           "skip_weekends": true,
+                 *           "stop_on": [
+                 *             "reply",
+                 *             "meeting_booked",
+                 *             "conversion",
+                 *             "unsubscribe",
+                 *             "bounce"
+                 *           ]
+                 *         },
+                 *         "steps": [
+                 *           {
+                 *             "config": {
+                 *               "html": "<p>Look at <a href=\"https://example.com/a\">this</a>.</p>",
+                 *               "subject": "Hi {{ first_name | default: 'there' }}"
+                 *             },
+                 *             "kind": "email",
+                 *             "name": "Welcome",
+                 *             "step_id": "welcome"
+                 *           },
+                 *           {
+                 *             "config": {
+                 *               "title": "Call {{ first_name | default: 'the lead' }}"
+                 *             },
+                 *             "delay": {
+                 *               "amount": 2,
+                 *               "unit": "days"
+                 *             },
+                 *             "kind": "call",
+                 *             "step_id": "call"
+                 *           }
+                 *         ]
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Backtest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobBegun"];
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sequences_deactivate: {
         parameters: {
             query?: {
@@ -13004,6 +13383,62 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    jobs_simulate: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "cohort": {
+                 *         "size": 1
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Forecast"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobBegun"];
                 };
             };
             400: components["responses"]["Refusal400"];

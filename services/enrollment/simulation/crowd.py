@@ -1,0 +1,278 @@
+"""Crowds: leads in equal situations, decided once for all of them. One member stands for all.
+
+This changes nothing but the time it takes. Deciders are pure, so equal states at the same moment give equal decisions,
+but for three things, and at each of them a crowd parts:
+
+- **Limits.** A decision that moves counts of a limit holds for as many members as would decide the same after those
+  before them have moved the counts too. That number is found by deciding again, on counts as they would be.
+- **Draws.** A decision that draws a number is made for many drawn numbers; members go with the decision they drew.
+- **What leads do.** After a send the outside says how many do what; each group goes its own way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from copy import deepcopy
+from datetime import datetime
+from random import Random
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from services.enrollment.domain.enrollment import Enrollment
+from services.enrollment.domain.errors import DomainError
+from services.enrollment.domain.handling import Decision, handle
+from services.enrollment.domain.rows import Rows, rows_of
+from services.enrollment.domain.task import Task
+from services.enrollment.domain.work import Change, engagement_id
+from services.enrollment.simulation.outside import Played, signal
+from services.enrollment.simulation.renaming import Renaming
+from services.enrollment.simulation.simulator import Later, Outside, Simulator
+from services.enrollment.simulation.world import SimulatedWorld, Surroundings
+from shared.events.enrollment import StepSent
+from shared.ids import derived_id
+
+#: Numbers drawn for a crowd at most: shares come out within about 1.5 % of those of drawing for each member.
+MOST_DRAWS = 1_000
+
+
+class Group(NamedTuple):
+    """How many of a crowd do the same after a message."""
+
+    size: int
+    signals: Sequence[Played]
+
+
+class CrowdOutside(Outside, Protocol):
+    def groups(self, event: StepSent, size: int, random: Random) -> Sequence[Group]:
+        """Parts a crowd that was just sent a message by what its members do; sizes sum up to ``size``."""
+        ...
+
+
+class CrowdWorld(SimulatedWorld):
+    """``weight`` is the size of the crowd whose decision is applied.
+
+    While a decision is tried, ``moved`` holds changes of counts and ``times`` how often they are taken for made.
+    """
+
+    def __init__(self, now: datetime, *, seed: object = 0, around: Surroundings | None = None) -> None:
+        super().__init__(now, seed=seed, around=around)
+        self.moved: dict[tuple[str, str, str], int] = {}
+        self.times = 0
+        self.drawn = 0
+        self.ticket: int | None = None  #: which draws a crowd gets; None: those of the lead's own id
+
+    def quota_used(self, organization_id: str, scope: str, slot: str) -> int:
+        used = super().quota_used(organization_id, scope, slot)
+        if self.times:
+            used = max(0, used + self.times * self.moved.get((organization_id, scope, slot), 0))
+        return used
+
+    def draw(self, *parts: object) -> float:
+        self.drawn += 1
+        return super().draw(*parts) if self.ticket is None else super().draw("crowd", self.ticket, self.drawn)
+
+
+class CrowdSimulator(Simulator):
+    """A simulator whose leads may stand for many."""
+
+    world: CrowdWorld
+    outside: CrowdOutside
+
+    def __init__(self, world: CrowdWorld, organization_id: str, outside: CrowdOutside, *, seed: object = 0) -> None:
+        super().__init__(world, organization_id, outside)
+        self.sizes: dict[UUID, int] = {}
+        self.decisions = 0
+        self._random = Random(f"{seed}")  # noqa: S311  figures, not secrets
+        self._of_lead: defaultdict[UUID, set[UUID]] = defaultdict(set)
+        self._pending: defaultdict[UUID, dict[int, Later]] = defaultdict(dict)
+        self._tickets = 0
+        self._twins = 0
+
+    def enter(self, lead_id: UUID, size: int) -> None:
+        """A lead that is in the world stands for ``size`` equal ones."""
+        self.sizes[lead_id] = size
+        self._of_lead[lead_id].add(lead_id)
+
+    def expect(self, later: Later) -> None:
+        lead_id = self._lead_of(later)
+        if lead_id is not None:
+            self._pend(lead_id, later)
+        super().expect(later)
+
+    def take(self, later: Later) -> Decision | None:
+        lead_id = self._lead_of(later)
+        if lead_id is None:
+            return super().take(later)
+        self._pending[lead_id].pop(id(later), None)
+        if self.world.lead(lead_id) is None:
+            return None
+        size = self.sizes.get(lead_id, 1)
+        self.world.weight = size
+        try:
+            return self._take(later, lead_id, size)
+        except DomainError as error:
+            self.outside.refused(later.message, error, self.world)
+            return None
+        finally:
+            self.world.weight = 1
+            self.world.ticket = None
+
+    def _take(self, later: Later, lead_id: UUID, size: int, ticket: int | None = None) -> Decision:
+        world = self.world
+        if size > 1:
+            self._tickets += 1
+            world.ticket = self._tickets if ticket is None else ticket
+        decision = self._decided(later)
+        if size > 1 and ticket is None and world.drawn:
+            return self._by_draws(later, lead_id, size, decision)
+        rows = rows_of(decision, world)
+        if size > 1 and (rows.quotas or rows.quotas_given_back):
+            alike = self._alike(later, decision, rows, size)
+            if alike < size:
+                twin, renaming = self.split(lead_id, size - alike)
+                world.weight = alike
+                self._accept(decision, world.apply(decision, rows))
+                self._at_once.appendleft(self._pend(twin, Later(later.at, renaming.of(later.message), later.actor)))
+                return decision
+        self._accept(decision, world.apply(decision, rows))
+        return decision
+
+    def _pend(self, lead_id: UUID, later: Later) -> Later:
+        self._pending[lead_id][id(later)] = later
+        return later
+
+    def _decided(self, later: Later) -> Decision:
+        self.decisions += 1
+        self.world.drawn = 0
+        return handle(self._envelope(later), self.world)
+
+    # --- limits -----------------------------------------------------------------------------------------------------
+
+    def _alike(self, later: Later, decision: Decision, rows: Rows, size: int) -> int:
+        """For how many members the decision holds: at least one."""
+        world, hints = self.world, self.world.full_slots
+        world.moved = defaultdict(int)
+        for take in rows.quotas:
+            world.moved[take.organization_id, take.scope, take.slot] += 1
+        for key in rows.quotas_given_back:
+            world.moved[key] -= 1
+
+        def same(before: int) -> bool:
+            """Does a member decide the same when ``before`` others have done so?"""
+            world.full_slots = deepcopy(hints)
+            world.times = before
+            return self._decided(later).states == decision.states
+
+        try:
+            if same(size - 1):
+                return size
+            holds, fails = 1, size
+            while fails - holds > 1:
+                middle = (holds + fails) // 2
+                if same(middle - 1):
+                    holds = middle
+                else:
+                    fails = middle
+            return holds
+        finally:
+            world.full_slots, world.times = hints, 0
+
+    # --- draws ------------------------------------------------------------------------------------------------------
+
+    def _by_draws(self, later: Later, lead_id: UUID, size: int, first: Decision) -> Decision:
+        """Decides for many drawn numbers; those who decide alike stay together."""
+        draws = min(size, MOST_DRAWS)
+        tickets: dict[str, int] = {}
+        counts: defaultdict[str, int] = defaultdict(int)
+        for number in range(draws):
+            self._tickets += 1
+            self.world.ticket = self._tickets
+            kind = repr(self._decided(later).states)
+            tickets.setdefault(kind, self._tickets)
+            counts[kind] += size // draws + (1 if number < size % draws else 0)
+        decision = first
+        kinds = list(counts.items())
+        members = [(lead_id, later), *(self._parted(lead_id, later, count) for _, count in kinds[1:])]
+        for (kind, count), (member, message) in zip(kinds, members, strict=True):
+            self.world.weight = count
+            decision = self._take(message, member, count, tickets[kind])
+        return decision
+
+    def _parted(self, lead_id: UUID, later: Later, size: int) -> tuple[UUID, Later]:
+        twin, renaming = self.split(lead_id, size)
+        return twin, Later(later.at, renaming.of(later.message), later.actor)
+
+    # --- what leads do ----------------------------------------------------------------------------------------------
+
+    def _accept(self, decision: Decision, rows: Rows) -> None:
+        for change in decision.changes:
+            if change.lead_id is not None:
+                self._of_lead[change.lead_id].add(change.id)
+        super()._accept(decision, rows)
+        for change in decision.changes:
+            if isinstance(change.event, StepSent) and change.lead_id is not None:
+                self._react(change, change.event, change.lead_id)
+
+    def _react(self, change: Change, event: StepSent, lead_id: UUID) -> None:
+        groups = [each for each in self.outside.groups(event, self.sizes.get(lead_id, 1), self._random) if each.size]
+        enrollments = [change.id]
+        for group in groups[1:]:
+            _twin, renaming = self.split(lead_id, group.size)
+            enrollments.append(renaming.of(change.id))
+        for group, enrollment_id in zip(groups, enrollments, strict=True):
+            for played in group.signals:
+                self.expect(Later(event.sent_at + played.after, signal(enrollment_id, event, played, event.sent_at)))
+
+    # --- parting ----------------------------------------------------------------------------------------------------
+
+    def split(self, lead_id: UUID, size: int) -> tuple[UUID, Renaming]:
+        """Takes ``size`` members out of a crowd: a twin in the same states, with the same timers and messages."""
+        world = self.world
+        self._twins += 1
+        twin = UUID(int=(0x7 << 124) + self._twins)
+        renaming = self._renaming(lead_id, twin)
+        self.sizes[lead_id] = self.sizes.get(lead_id, 1) - size
+        self.sizes[twin] = size
+        for aggregate_id in self._of_lead[lead_id]:
+            if (state := world.states.get(aggregate_id)) is None:
+                continue
+            renamed = renaming.of(aggregate_id)
+            world.states[renamed] = renaming.of(state)
+            self._of_lead[twin].add(renamed)
+            if (timer := world.timers.get((aggregate_id, "step"))) is not None:
+                moved = world.timers[renamed, "step"] = timer._replace(aggregate_id=renamed)
+                self._watch(moved)
+        for later in list(self._pending[lead_id].values()):
+            self.expect(Later(later.at, renaming.of(later.message), later.actor))
+        return twin, renaming
+
+    def _renaming(self, lead_id: UUID, twin: UUID) -> Renaming:
+        """Every id of the lead's, those made of others the way the domain makes them."""
+        world = self.world
+        renaming = Renaming({lead_id: twin})
+        states = [(each, world.states.get(each)) for each in self._of_lead[lead_id]]
+        for aggregate_id, state in states:
+            if isinstance(state, Enrollment):
+                renamed = derived_id("twin", twin, aggregate_id)
+                renaming.add(aggregate_id, renamed)
+                for number in state.executions:
+                    renaming.add(engagement_id(aggregate_id, number), engagement_id(renamed, number))
+                for number in range(1, state.last_execution + 1):
+                    renaming.add(derived_id("task", aggregate_id, number), derived_id("task", renamed, number))
+        for aggregate_id, _ in states:
+            if aggregate_id not in renaming:
+                renaming.add(aggregate_id, derived_id("twin", twin, aggregate_id))
+        return renaming
+
+    def _lead_of(self, later: Later) -> UUID | None:
+        message: Any = later.message
+        lead_id = getattr(message, "lead_id", None)
+        if isinstance(lead_id, UUID):
+            return lead_id
+        for name in ("enrollment_id", "task_id"):
+            aggregate_id = getattr(message, name, None)
+            state = self.world.states.get(aggregate_id) if isinstance(aggregate_id, UUID) else None
+            if isinstance(state, Enrollment | Task):
+                return state.lead_id
+        return None

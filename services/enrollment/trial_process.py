@@ -1,0 +1,129 @@
+"""The child process that a forecast or backtest runs in: it reads the store beside its holder and decides nothing
+that counts."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from multiprocessing.connection import Connection
+from typing import Any
+from uuid import UUID
+
+from services.enrollment.domain.errors import DomainError
+from services.enrollment.domain.lead import Lead
+from services.enrollment.past import read_past
+from services.enrollment.round import problem_of
+from services.enrollment.simulation.backtest import backtest
+from services.enrollment.simulation.forecast import Rates, forecast
+from services.enrollment.states import States
+from services.enrollment.trials import Trials, surroundings
+from shared.clock import load_clock
+from shared.events.query import QueryStartBacktest, QueryStartForecast
+from shared.persistence.eventstore import EventStore, open_store
+from shared.settings import Settings
+
+#: Messages to the parent: ("progress", done, total), ("rows", [row, …]), then ("result", dict) or ("problem", dict).
+Said = tuple[Any, ...]
+#: Below the service's own work.
+NICENESS = 10
+REPORT_SECONDS = 0.25
+ROWS_AT_ONCE = 200
+LEADS_AT_ONCE = 500
+
+
+def run(
+    settings: Settings,
+    question: QueryStartForecast | QueryStartBacktest,
+    targets: list[str],
+    now: datetime,
+    parent: Connection,
+) -> None:
+    """Ends when it is done, or when the parent is gone."""
+    os.nice(NICENESS)
+    store = open_store(settings, read_only=True)
+    try:
+        report = _Report(parent)
+        try:
+            result = _answer(settings, store, question, targets, now, report)
+            report.rows_out()
+            parent.send(("result", result))
+        except DomainError as error:
+            parent.send(("problem", problem_of(error).model_dump(mode="json")))
+        except MemoryError:
+            parent.send(("problem", {"code": "too_large", "detail": "it needs more memory than there is"}))
+    except (BrokenPipeError, EOFError):
+        return
+    finally:
+        store.close()
+        parent.close()
+
+
+class _Report:
+    """Tells the parent how far it is, not too often."""
+
+    def __init__(self, parent: Connection) -> None:
+        self._parent = parent
+        self._last = 0.0
+        self._rows: list[dict[str, Any]] = []
+
+    def progress(self, done: int, total: int) -> None:
+        """Raises BrokenPipeError when the parent is gone."""
+        now = time.monotonic()
+        if now - self._last >= REPORT_SECONDS or done >= total:
+            self._last = now
+            self._parent.send(("progress", done, total))
+
+    def row(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= ROWS_AT_ONCE:
+            self.rows_out()
+
+    def rows_out(self) -> None:
+        self._parent.send(("rows", self._rows))
+        self._rows = []
+
+
+def _answer(
+    settings: Settings,
+    store: EventStore,
+    question: QueryStartForecast | QueryStartBacktest,
+    targets: list[str],
+    now: datetime,
+    report: _Report,
+) -> dict[str, Any]:
+    trials = Trials(store, States(store, shared=False), load_clock(settings.home))
+    subject = trials.subject(question.organization_id, question.sequence_id, question.version, question.definition)
+    ids = [UUID(each) for each in targets]
+    if isinstance(question, QueryStartBacktest):
+        past = []
+        for each in read_past(store, ids, question.organization_id):
+            past.append(each)
+            report.progress(0, len(ids))
+        versions = {
+            number: trials.version(question.sequence_id, number) for number in sorted({each.version for each in past})
+        }
+        return backtest(subject, versions, past, keep=report.row, progress=report.progress)
+    cohort = question.size if question.size is not None else _leads(store, ids, question.organization_id)
+    rates = Rates(question.rates.open, question.rates.click, question.rates.reply)
+    return forecast(
+        subject,
+        cohort,
+        question.from_ or now,
+        rates,
+        question.seed,
+        around=surroundings(store, question.organization_id),
+        progress=report.progress,
+    )
+
+
+def _leads(store: EventStore, ids: list[UUID], organization_id: str) -> dict[UUID, Lead]:
+    """Those that exist and were not erased."""
+    states = States(store, shared=False, capacity=LEADS_AT_ONCE)
+    found: dict[UUID, Lead] = {}
+    for first in range(0, len(ids), LEADS_AT_ONCE):
+        for known in states.prefetch(ids[first : first + LEADS_AT_ONCE]):
+            lead = known.state
+            if isinstance(lead, Lead) and lead.organization_id == organization_id and not lead.erased:
+                found[lead.id] = lead
+    return found

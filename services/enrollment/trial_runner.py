@@ -1,0 +1,125 @@
+"""Runs forecasts and backtests, one after the other, each in a child process, with progress and cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import structlog
+
+from services.enrollment.trial_process import Said, run
+from shared.clock import Clock
+from shared.events.query import QueryStartBacktest, QueryStartForecast
+from shared.persistence.mongo import MongoClient, connect, is_unavailable
+from shared.persistence.trial_jobs import TrialJobs
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+#: How often a job is said to be alive, and asked whether it is still wanted.
+BEAT_SECONDS = 0.5
+#: How long a child may take to end by itself.
+END_SECONDS = 5.0
+
+Question = QueryStartForecast | QueryStartBacktest
+
+
+class TrialRunner:
+    """Connects to MongoDB when the first job comes: nothing else on the write side needs it."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._mongo: MongoClient | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Semaphore(1)
+
+    def start(self, question: Question) -> None:
+        """Begins a job when those before it are over. Raises SettingsError without MongoDB."""
+        if self._mongo is None:
+            self._mongo = connect(self._settings.require_mongo_url(), self._settings.mongo_driver)
+        task = asyncio.create_task(self._run(question, TrialJobs(self._mongo, self._settings.database_prefix)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Ends what runs; such a job reads as interrupted."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._mongo is not None:
+            await self._mongo.close()
+
+    async def _run(self, question: Question, jobs: TrialJobs) -> None:
+        try:
+            if not await self._wait_for_turn(question, jobs):
+                return
+            try:
+                await self._in_child(question, jobs)
+            finally:
+                self._one_at_a_time.release()
+        except Exception as error:
+            log.exception("trial_failed", job_id=question.job_id)
+            if not is_unavailable(error):
+                await jobs.end(question.job_id, "failed", self._clock.wall(), problem=_crashed(type(error).__name__))
+
+    async def _wait_for_turn(self, question: Question, jobs: TrialJobs) -> bool:
+        """False when it was cancelled meanwhile."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._one_at_a_time.acquire(), BEAT_SECONDS)
+                return True
+            if not await jobs.beat(question.job_id, "queued", 0, 0, self._clock.wall()):
+                return False
+
+    async def _in_child(self, question: Question, jobs: TrialJobs) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        arguments = (self._settings, question, await jobs.targets(question.job_id), self._clock.now(), theirs)
+        child = context.Process(target=run, args=arguments, daemon=True)
+        await asyncio.to_thread(child.start)
+        theirs.close()
+        try:
+            await self._listen(question.job_id, jobs, ours)
+        finally:
+            child.terminate()
+            await asyncio.to_thread(child.join, END_SECONDS)
+            ours.close()
+
+    async def _listen(self, job_id: str, jobs: TrialJobs, child: Connection) -> None:
+        done, total, rows = 0, 0, 0
+        while await jobs.beat(job_id, "running", done, total, self._clock.wall()):
+            for said in await asyncio.to_thread(_hear, child):
+                match said:
+                    case ("progress", int(done), int(total)):
+                        continue
+                    case ("rows", list(found)):
+                        await jobs.keep_rows(job_id, rows, found, self._clock.wall())
+                        rows += len(found)
+                    case ("result", result):
+                        await jobs.beat(job_id, "running", total, total, self._clock.wall())
+                        await jobs.end(job_id, "done", self._clock.wall(), result={**result, "rows": rows})
+                        return
+                    case ("problem", problem):
+                        await jobs.end(job_id, "failed", self._clock.wall(), problem=problem)
+                        return
+
+
+def _hear(child: Connection) -> list[Said]:
+    """What the child says within a beat. One that ends without a word has failed."""
+    heard: list[Said] = []
+    try:
+        if child.poll(BEAT_SECONDS):
+            heard.append(child.recv())
+            while len(heard) < 50 and heard[-1][0] in {"progress", "rows"} and child.poll(0):
+                heard.append(child.recv())
+    except (EOFError, ConnectionError):
+        heard.append(("problem", _crashed("its process ended")))
+    return heard
+
+
+def _crashed(reason: str) -> dict[str, Any]:
+    return {"code": "crashed", "title": "Crashed", "detail": f"it could not be carried out: {reason}"}

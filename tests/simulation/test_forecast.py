@@ -1,0 +1,179 @@
+"""A forecast: the same figures for crowds as for each lead alone, the same again with the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.enrollment.domain.lead import Lead
+from services.enrollment.simulation.crowd import CrowdWorld
+from services.enrollment.simulation.forecast import Rates, forecast, mentioned, situation
+from services.enrollment.simulation.renaming import Renaming
+from services.enrollment.simulation.world import Surroundings
+from tests.domain.scenario import days, definition, email
+from tests.simulation.making import START, subject
+
+NOBODY = Rates(0, 0, 0)
+WAYS = [
+    email("first"),
+    {
+        "step_id": "opened",
+        "kind": "condition",
+        "delay": days(1),
+        "config": {"when": {"engagement": {"signal": "opened", "step": "first"}}},
+        "then": [email("thanks")],
+        "else": [{"step_id": "call", "kind": "call", "config": {"title": "Call"}}],
+    },
+    email("last", delay={"amount": 2, "unit": "business_days"}),
+    {"step_id": "tag", "kind": "tag", "config": {"add": ["nurtured"]}},
+]
+ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kolkata")
+
+
+def told(result: dict[str, Any]) -> dict[str, Any]:
+    """What must not depend on how it was computed."""
+    return {name: value for name, value in result.items() if name not in {"ways", "decisions"}}
+
+
+def leads(number: int) -> dict[UUID, Lead]:
+    made = [
+        Lead(
+            UUID(int=index),
+            "demo",
+            email=f"lead{index}@example.com",
+            first_name=f"L{index}",
+            timezone=ZONES[index % len(ZONES)],
+            score=index % 100,
+            consent={"email": index % 7 != 0},
+        )
+        for index in range(1, number + 1)
+    ]
+    return {lead.id: lead for lead in made}
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    size=st.integers(1, 12),
+    per_day=st.none() | st.integers(1, 5),
+    per_minute=st.none() | st.integers(1, 5),
+    windows=st.booleans(),
+    rates=st.sampled_from([NOBODY, Rates(1, 0, 0), Rates(1, 1, 0), Rates(0, 0, 1)]),
+    organization_limit=st.none() | st.integers(2, 9),
+)
+def test_crowds_come_out_as_each_lead_alone(
+    size: int,
+    per_day: int | None,
+    per_minute: int | None,
+    windows: bool,
+    rates: Rates,
+    organization_limit: int | None,
+) -> None:
+    given_settings: dict[str, Any] = {"limits": {"per_day": per_day, "per_minute": per_minute}}
+    if windows:
+        given_settings |= {"windows": [{"start": "09:00", "end": "12:00"}], "skip_weekends": True}
+    tried = subject(WAYS, settings=given_settings, limits={"per_day": organization_limit})
+    together = forecast(tried, size, START, rates)
+    assert told(together) == told(forecast(tried, size, START, rates, together=False))
+    assert together["entered"] == size
+    assert sum(together["ends"].values()) == size
+
+
+def test_known_leads_in_equal_situations_come_out_as_each_alone() -> None:
+    tried = subject(WAYS, settings={"windows": [{"start": "09:00", "end": "17:00"}]})
+    together = forecast(tried, leads(60), START, NOBODY)
+    assert told(together) == told(forecast(tried, leads(60), START, NOBODY, together=False))
+    assert together["refused"] == {"unreachable": 8}
+    assert together["ways"] == 3 * 2  # zones, and whether e-mail is wanted
+
+
+def test_limits_that_bind_are_named() -> None:
+    tried = subject([email("first")], settings={"limits": {"per_day": 4}})
+    result = forecast(tried, 10, START, NOBODY)
+    assert [(each["day"], each["sent"]) for each in result["days"]] == [
+        ("2026-11-20", {"email": 4}),
+        ("2026-11-21", {"email": 4}),
+        ("2026-11-22", {"email": 2}),
+    ]
+    [hit] = result["limits_hit"]
+    assert (hit["unit"], hit["limit"], hit["used_up"]) == ("day", 4, 2)
+    assert (hit["first"], hit["last"]) == ("2026-11-20", "2026-11-21")
+    assert result["waits"] == {"quota": 6}
+
+
+def test_what_others_have_used_up_counts() -> None:
+    def used(organization_id: str, scope: str, slot: str) -> int:
+        return 3 if slot == "day:2026-11-20" else 0
+
+    tried = subject([email("first")], settings={"limits": {"per_day": 4}})
+    result = forecast(tried, 5, START, NOBODY, around=Surroundings(quota_used=used))
+    assert [each["sent"]["email"] for each in result["days"]] == [1, 4]
+
+
+def test_rates_are_shares_of_what_was_sent_and_the_seed_decides() -> None:
+    tried = subject([email("first"), email("second", delay=days(3)), email("third", delay=days(3))])
+    rates = Rates(open=0.5, click=0.2, reply=0.05)
+    result = forecast(tried, 20_000, START, rates, seed=7)
+    sent, signals = result["totals"]["sent"]["email"], result["totals"]["signals"]
+    for signal, share in (("opened", 0.5), ("clicked", 0.2), ("replied", 0.05)):
+        assert signals[signal] / sent == pytest.approx(share, abs=0.01)
+    assert result["ends"]["replied"] + result["ends"]["completed"] == 20_000
+    assert forecast(tried, 20_000, START, rates, seed=7) == result
+    assert forecast(tried, 20_000, START, rates, seed=8) != result
+
+
+def test_variants_are_drawn_by_their_shares() -> None:
+    arms = [
+        {"variant_id": "a", "weight": 30, "config": {"subject": "A", "text": "A"}},
+        {"variant_id": "b", "weight": 70, "config": {"subject": "B", "text": "B"}},
+    ]
+    tried = subject([{**email("first"), "variants": arms}, email("second", delay=days(1))])
+    result = forecast(tried, 5_000, START, NOBODY, seed=1)
+    assert result["totals"]["sent"] == {"email": 10_000}
+    assert result["ends"] == {"completed": 5_000}
+    assert result["ways"] == 2
+
+
+def test_progress_grows_to_the_whole() -> None:
+    seen: list[tuple[int, int]] = []
+    tried = subject(WAYS, settings={"limits": {"per_minute": 1}})
+    forecast(tried, 300, START, NOBODY, progress=lambda done, total: seen.append((done, total)))
+    assert len(seen) > 2
+    assert seen == sorted(seen)
+    assert seen[-1] == (300, 300)
+
+
+def test_a_forecast_can_be_stopped() -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        forecast(subject(WAYS, settings={"limits": {"per_minute": 1}}), 2_000, START, NOBODY, progress=stop)
+
+
+def test_a_situation_keeps_what_the_definition_names() -> None:
+    words = mentioned(definition([email("first", conditions={"field": "custom_fields.budget", "op": "exists"})]))
+    world = CrowdWorld(START)
+    lead = replace(next(iter(leads(1).values())), custom_fields={"budget": 5, "pet": "cat"}, tags=frozenset({"x"}))
+    kept = situation(lead, words, world)
+    assert kept.custom_fields == {"budget": 5}
+    assert (kept.first_name, kept.email, kept.score, kept.tags) == (None, "lead@example.com", 0, frozenset())
+    assert kept.timezone == lead.timezone
+
+
+def test_renaming_reaches_every_corner_and_copies_nothing_else() -> None:
+    old, new, other = UUID(int=1), UUID(int=2), UUID(int=3)
+    renaming = Renaming({old: new})
+    assert renaming.of({old: (f"task:{old}", [other], frozenset({old}))}) == {
+        new: (f"task:{new}", [other], frozenset({new}))
+    }
+    untouched = (other, {"a": START + timedelta(1)})
+    assert renaming.of(untouched) is untouched
