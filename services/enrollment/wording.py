@@ -22,6 +22,10 @@ SENTENCES: Mapping[str, str] = {
     "call_again": "The call came out as {outcome} and is tried again ({tries_left} left).",
     "restarted": "The enrollment was started again from here.",
     "lead_changed": "It was planned again, because the lead has changed.",
+    "rules_changed": "It was planned again, because the organization's hours or days off have changed.",
+    "never_open": "Its sending hours, those of the organization and the days off are never open together.",
+    "out_of_office": "The lead is away until {returns_on}, as its automatic answer said.",
+    "best_hour": "It was moved to the hour from {hour}:00 in the time zone {zone}, in which leads answer most.",
     # which variant
     "variant_kept": "The step had this variant before.",
     "variant_winner": "The variant {variant} has won.",
@@ -38,6 +42,7 @@ SENTENCES: Mapping[str, str] = {
     "stop_answer": "It was asked to stop; the answer is awaited.",
     # steps passed over
     "inactive": "The step is switched off.",
+    "no_date": "It counts back from {field}, in which the lead has no date.",
     "condition": "The condition looked at: {inputs}.",
     "erased": "The person was erased.",
     "unsubscribed": "The lead has unsubscribed from {channel}.",
