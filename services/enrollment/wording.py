@@ -26,7 +26,6 @@ SENTENCES: Mapping[str, str] = {
     "never_open": "Its sending hours, those of the organization and the days off are never open together.",
     "out_of_office": "The lead is away until {returns_on}, as its automatic answer said.",
     "best_hour": "It was moved to the hour from {hour}:00 in the time zone {zone}, in which leads answer most.",
-    "no_date": "The date it counts from is missing.",
     "already_done": "The lead has had this step already.",
     "by_order": "Somebody ordered it.",
     "past_appointment": "The appointment is over.",

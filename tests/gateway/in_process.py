@@ -14,6 +14,7 @@ from services.gateway.access import Principal
 from services.gateway.app import create_app
 from services.gateway.commands import Commands
 from services.gateway.errors import NotFound, NotSignedIn
+from services.gateway.imports import Imports
 from services.gateway.notifications import Notifications
 from services.gateway.parts import Parts
 from shared.clock import SystemClock
@@ -197,6 +198,13 @@ class Trials:
         return False
 
 
+class Tries:
+    """Never too many."""
+
+    async def count(self, *_: Any) -> None:
+        """Counts nothing."""
+
+
 class InProcess:
     """``http`` asks as whoever's key is in the headers (``asked_by``)."""
 
@@ -221,6 +229,8 @@ class InProcess:
             notifications=Notifications(cast("Any", own), cast("Any", views), clock),
             queues=cast("Any", Queues()),
             trials=cast("Any", Trials()),
+            imports=Imports(cast("Any", own), cast("Any", None), clock),
+            form_tries=cast("Any", Tries()),
             webhook_secret=lambda _: "secret",
             database=cast("Any", own),
             ledger=cast("Any", Database()),
