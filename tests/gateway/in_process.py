@@ -14,8 +14,10 @@ from services.gateway.access import Principal
 from services.gateway.app import create_app
 from services.gateway.commands import Commands
 from services.gateway.errors import NotFound, NotSignedIn
+from services.gateway.imports import Imports
 from services.gateway.notifications import Notifications
 from services.gateway.parts import Parts
+from services.gateway.tries import Tries
 from shared.clock import SystemClock
 from shared.events import Envelope
 from shared.events.query import Answer
@@ -207,6 +209,8 @@ class InProcess:
             dead_letters=cast("Any", DeadLetters()),
             notifications=Notifications(cast("Any", own), cast("Any", views), clock),
             queues=cast("Any", Queues()),
+            form_tries=Tries(cast("Any", own), clock, "form_tries"),
+            imports=Imports(cast("Any", own), cast("Any", None), clock),
             webhook_secret=lambda _: "secret",
             database=cast("Any", own),
             ledger=cast("Any", Database()),
