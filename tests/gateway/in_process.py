@@ -97,7 +97,7 @@ class Shelves:
 
 
 class Database(Shelves):
-    def collection(self, name: str) -> Shelf:
+    def collection(self, name: str, *, majority: bool = True) -> Shelf:  # noqa: ARG002  the real one's
         return self.shelf(name)
 
 
