@@ -109,7 +109,8 @@ async def queues(context: Context = may("operations:read")) -> dict[str, Any]:
 
 @router.get("/ops/timers", response_model=Created)
 async def timers(context: Context = may("operations:read")) -> dict[str, Any]:
-    """How many timers wait, are due (by class, and of how many organizations) or are blocked: of all organizations, and
-    of the caller's."""
+    """How many timers wait, are due or are blocked.
+
+    Of all organizations, with those due by class and of how many organizations; and of the caller's own."""
     own = context.principal.organization_id
     return await context.parts.commands.ask(own, QueryTimers(organization_id=own))

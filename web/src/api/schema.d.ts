@@ -1658,9 +1658,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * How many timers wait, are due (by class, and of how many organizations) or are blocked: of all organizations, and of the caller's
-         * @description How many timers wait, are due (by class, and of how many organizations) or are blocked: of all organizations, and
-         *     of the caller's.
+         * How many timers wait, are due or are blocked
+         * @description How many timers wait, are due or are blocked.
+         *
+         *     Of all organizations, with those due by class and of how many organizations; and of the caller's own.
          */
         get: operations["operations_timers"];
         put?: never;
