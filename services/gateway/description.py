@@ -103,6 +103,8 @@ def refusals_of(method: str, path: str, operation: dict[str, Any], permission: s
         found |= {413}
     if "/auth/" in path and method == "POST":
         found |= {401, 429}
+    if "/forms/" in path:
+        found |= {404, 429}
     return found
 
 

@@ -61,6 +61,7 @@ WRITTEN: Mapping[str, Any] = {
     "NewForm": {"origins": ["https://www.example.com"]},
     "Trial": {"lead": {"email": "ada@example.com"}, "signals": [{"signal": "opened", "step": "welcome"}]},
     "Changes": {"name": "Webinar follow-up, shorter"},
+    "Definition": _SEQUENCE,
 }
 #: Texts by the name of their field.
 _TEXTS = {

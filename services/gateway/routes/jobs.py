@@ -60,7 +60,7 @@ class Forecast(BaseModel):
 
     cohort: Cohort
     from_: Instant | None = Field(default=None, alias="from")
-    seed: int = Field(default=0, ge=0, le=2**53)
+    seed: int = Field(default=0, ge=0, le=2**32)
     rates: Rates = Rates()
     version: int | None = Field(default=None, ge=1)
     definition: SequenceDefinition | None = None

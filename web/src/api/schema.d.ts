@@ -8705,8 +8705,10 @@ export interface operations {
                 };
             };
             400: components["responses"]["Refusal400"];
+            404: components["responses"]["Refusal404"];
             413: components["responses"]["Refusal413"];
             422: components["responses"]["Refusal422"];
+            429: components["responses"]["Refusal429"];
             503: components["responses"]["Refusal503"];
             /** @description A problem document (RFC 9457). */
             default: {
@@ -12411,7 +12413,45 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /** @example {} */
+                /**
+                 * @example {
+                 *       "audience": "webinar visitors",
+                 *       "category": "nurture",
+                 *       "name": "Webinar follow-up",
+                 *       "settings": {
+                 *         "skip_weekends": true,
+                 *         "stop_on": [
+                 *           "reply",
+                 *           "meeting_booked",
+                 *           "conversion",
+                 *           "unsubscribe",
+                 *           "bounce"
+                 *         ]
+                 *       },
+                 *       "steps": [
+                 *         {
+                 *           "config": {
+                 *             "html": "<p>Look at <a href=\"https://example.com/a\">this</a>.</p>",
+                 *             "subject": "Hi {{ first_name | default: 'there' }}"
+                 *           },
+                 *           "kind": "email",
+                 *           "name": "Welcome",
+                 *           "step_id": "welcome"
+                 *         },
+                 *         {
+                 *           "config": {
+                 *             "title": "Call {{ first_name | default: 'the lead' }}"
+                 *           },
+                 *           "delay": {
+                 *             "amount": 2,
+                 *             "unit": "days"
+                 *           },
+                 *           "kind": "call",
+                 *           "step_id": "call"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": {
                     [key: string]: unknown;
                 };
