@@ -44,7 +44,7 @@ _DESCRIBED: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            kind: {"schema": {"type": "object", "additionalProperties": True}}
+            kind: {"schema": {"type": "object", "additionalProperties": True}, "example": {"email": "ada@example.com"}}
             for kind in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
         },
     }

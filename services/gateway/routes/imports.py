@@ -29,7 +29,7 @@ _DESCRIBED: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "text/csv": {"schema": {"type": "string", "format": "binary"}},
+            "text/csv": {"schema": {"type": "string"}, "example": "email,first_name\nada@example.com,Ada\n"},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -38,7 +38,8 @@ _DESCRIBED: dict[str, Any] = {
                         "file": {"type": "string", "format": "binary"},
                         "mapping": {"type": "string", "description": "JSON: column to field."},
                     },
-                }
+                },
+                "example": {"file": "email,first_name\nada@example.com,Ada\n"},
             },
         },
     }

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.gateway.context import Context, Done, may
-from services.gateway.errors import BadRequest, NotFound
+from services.gateway.errors import Invalid, NotFound
 from services.gateway.shapes import Created
 from services.gateway.trial_shapes import Job, JobBegun, JobRows
 from shared.events.definition import SequenceDefinition
@@ -183,14 +183,14 @@ async def _job(context: Context, job_id: str) -> dict[str, Any]:
 
 
 async def _ids(context: Context, view: str, conditions: dict[str, Any]) -> list[str]:
-    """Ids of what a view holds. Raises BadRequest for none and for too many."""
+    """Ids of what a view holds. Raises Invalid for none and for too many."""
     await context.reach(view)
     collection = await context.parts.views.collection(view)
     wanted = context.scope.filter(conditions)
     found = await collection.find(wanted, {"_id": 1}, limit=MOST_TARGETS + 1).to_list()
     if not found or len(found) > MOST_TARGETS:
         problem = "finds nobody" if not found else f"finds more than {MOST_TARGETS}: narrow it"
-        raise BadRequest(f"it {problem}", code="bad_cohort", errors=[{"field": "cohort", "problem": problem}])
+        raise Invalid(f"it {problem}", code="bad_cohort", errors=[{"field": "cohort", "problem": problem}])
     return [each["_id"] for each in found]
 
 
