@@ -104,7 +104,6 @@ def refusals_of(method: str, path: str, operation: dict[str, Any], permission: s
     if "/auth/" in path and method == "POST":
         found |= {401, 429}
     if "/forms/" in path:
-    if "/forms/" in path:
         found |= {403, 404, 429}
     return found
 

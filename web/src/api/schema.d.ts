@@ -8680,15 +8680,27 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /** @example {} */
+                /**
+                 * @example {
+                 *       "email": "ada@example.com"
+                 *     }
+                 */
                 "application/json": {
                     [key: string]: unknown;
                 };
-                /** @example {} */
+                /**
+                 * @example {
+                 *       "email": "ada@example.com"
+                 *     }
+                 */
                 "application/x-www-form-urlencoded": {
                     [key: string]: unknown;
                 };
-                /** @example {} */
+                /**
+                 * @example {
+                 *       "email": "ada@example.com"
+                 *     }
+                 */
                 "multipart/form-data": {
                     [key: string]: unknown;
                 };
@@ -8705,6 +8717,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["Refusal400"];
+            403: components["responses"]["Refusal403"];
             404: components["responses"]["Refusal404"];
             413: components["responses"]["Refusal413"];
             422: components["responses"]["Refusal422"];
@@ -9554,7 +9567,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "file": "example"
+                 *       "file": "email,first_name\nada@example.com,Ada\n"
                  *     }
                  */
                 "multipart/form-data": {
@@ -9563,7 +9576,10 @@ export interface operations {
                     /** @description JSON: column to field. */
                     mapping?: string;
                 };
-                /** @example example */
+                /**
+                 * @example email,first_name
+                 *     ada@example.com,Ada
+                 */
                 "text/csv": string;
             };
         };
