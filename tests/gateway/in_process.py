@@ -20,6 +20,7 @@ from services.gateway.parts import Parts
 from services.gateway.tries import Tries
 from shared.clock import SystemClock
 from shared.events import Envelope
+from shared.events.organization import Role
 from shared.events.query import Answer
 from shared.persistence.figures import Figures
 from shared.persistence.views import VIEW_NAMES, UnknownView
@@ -125,7 +126,7 @@ class Views(Shelves):
 
 
 class Directory:
-    """Keys ``demo`` and ``other``: an admin's of that organization."""
+    """Keys read ``<organization>:<role>``."""
 
     def __init__(self) -> None:
         self.organizations = {
@@ -134,9 +135,10 @@ class Directory:
         }
 
     async def api_key(self, secret: str) -> Principal | None:
-        if secret not in self.organizations:
+        organization, _, role = secret.partition(":")
+        if organization not in self.organizations:
             return None
-        return Principal("api_key", ADMIN, secret, "admin", secret)
+        return Principal("api_key", ADMIN, organization, cast("Role", role), secret)
 
     async def organization(self, organization_id: str) -> dict[str, Any] | None:
         return self.organizations.get(organization_id)
@@ -233,6 +235,6 @@ class InProcess:
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=self.app), base_url="http://gateway")
 
 
-def asked_by(organization: str) -> dict[str, str]:
-    """Headers of its admin's key."""
-    return {"X-API-Key": organization}
+def asked_by(organization: str, role: Role = "admin") -> dict[str, str]:
+    """Headers of a key of this organization with this role."""
+    return {"X-API-Key": f"{organization}:{role}"}
