@@ -205,7 +205,10 @@ async def test_another_organization_sees_nothing_of_ours(gateway: Gateway) -> No
     task = {"title": SECRET, "due_at": NOW, "status": "open"}
     await gateway.put("tasks", {"_id": str(IDS["task_id"]), "draft": False, **task})
     await gateway.put("tasks", {"_id": str(IDS["draft_id"]), "draft": True, **task})
-    await gateway.put("messages", {"_id": MESSAGE, "error": SECRET, "due_at": NOW, "status": "in_doubt"})
+    message = {"_id": MESSAGE, "error": SECRET, "due_at": NOW, "status": "in_doubt", "position": "00-1"}
+    sent = {"enrollment_id": str(IDS["enrollment_id"]), "execution": 1, "step_id": "welcome", "attempts": []}
+    whose = {"lead_id": str(LEAD), "sequence_id": str(SEQUENCE), "channel": "email"}
+    await gateway.put("messages", {**message, **sent, **whose})
     mail = {"_id": "m1", "organization_id": "demo", "subject": SECRET, "to": "a@b.c", "from": "x", "at": NOW}
     await gateway.own.collection("mailbox").insert_one(mail)
     letter = {"_id": LETTER, "organization_id": "demo", "body": SECRET.encode(), "died_at": NOW, "queue": "q"}

@@ -18,6 +18,10 @@ function activity(id: string, at: string): Activity {
     step_id: null,
     step_name: null,
     actor: null,
+    group: 'messages',
+    title: '',
+    outcome: null,
+    duration_seconds: null,
     detail: {},
     position: 1,
   };

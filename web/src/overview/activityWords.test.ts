@@ -17,6 +17,10 @@ function activity(kind: string, detail: Record<string, unknown> = {}): Activity 
     step_id: 'welcome',
     step_name: 'Welcome',
     actor: null,
+    group: 'messages',
+    title: '',
+    outcome: null,
+    duration_seconds: null,
     detail,
     position: 1,
   };
