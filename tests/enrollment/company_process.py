@@ -4,9 +4,7 @@ log. Run: python company_process.py HOME"""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
@@ -14,64 +12,32 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from services.enrollment.committer import Committer
 from services.enrollment.company_stops import CompanyStops
-from services.enrollment.states import States
-from shared.clock import SystemClock
-from shared.events.definition import SequenceDefinition
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import RecordSent, WakeTimer
-from shared.events.envelope import Envelope
 from shared.events.lead import LeadBody, LeadCreated
-from shared.events.message import Message
-from shared.events.organization import FoundOrganization, SetSender
-from shared.events.query import Answer
-from shared.events.sequence import DraftSequence
 from shared.events.why import TimerClass
-from shared.ids import derived_id, dispatch_id
-from shared.persistence.eventstore import EventStore, open_url
+from shared.ids import dispatch_id
+from tests.enrollment.clerk_process import STEP, Writer
 
 #: Leads of the company, more than two pages of orders; and of another.
 COLLEAGUES, OTHERS = 600, 20
-SEQUENCE = derived_id("sequence", 1)
 DEFINITION = {
     "name": "Test",
     "settings": {"stop_on": [{"on": "reply", "company": True}]},
-    "steps": [{"step_id": "a", "kind": "email", "config": {"subject": "Hi", "text": "Hi"}}],
+    "steps": [STEP],
 }
 
 
-class Writer:
-    """Store, committer and runner, as the clerk has them."""
+class CompanyWriter(Writer):
+    """The clerk with its stops of companies."""
 
     def __init__(self, home: Path) -> None:
-        self.store: EventStore = open_url(f"sqlite:///{home / 'tendril.db'}", master_key=b"k" * 32)
-        self.clock = SystemClock()
-        self.committer = Committer(self.store, States(self.store, shared=False), self.clock, partitions=16)
-        self.stops = CompanyStops(self.store, self.committer, self.clock)
-
-    def enqueue(self, message: Message, message_id: str) -> asyncio.Future[Answer]:
-        envelope = Envelope(
-            id=message_id,
-            message=message,
-            source="tests",
-            time=self.clock.now(),
-            organization_id="demo",
-            actor="member:1",
-        )
-        return self.committer.enqueue(envelope, exchange="tests")
-
-    async def send(self, message: Message, message_id: str) -> Answer:
-        answer = await self.enqueue(message, message_id)
-        assert answer.ok, answer.problem
-        return answer
+        super().__init__(home, CompanyStops, lambda store: store.company_stops(1))
 
     async def prepare(self) -> None:
         """Everybody enrolled; the first lead's message went out and is replied to."""
-        await self.send(FoundOrganization(name="Demo"), "found")
-        await self.send(SetSender(sender_id="default", name="Demo", email="demo@example.com"), "sender")
-        definition = SequenceDefinition.model_validate(DEFINITION)
-        await self.send(DraftSequence(sequence_id=SEQUENCE, definition=definition, activate=True), "sequence")
+        await self.found(DEFINITION)
         companies = ["Acme Inc."] * COLLEAGUES + ["Other"] * OTHERS
         bodies = [LeadBody(email=f"lead{n}@example.com", company=name) for n, name in enumerate(companies)]
         answers = await asyncio.gather(
@@ -86,26 +52,14 @@ class Writer:
         signal = {"enrollment_id": enrollment_id, "execution": 1, "signal": "replied", "at": self.clock.now()}
         await self.send(RecordSignal.model_validate(signal), "reply")
 
-    async def carry_out(self) -> None:
-        """Until no stop is left."""
-        running = asyncio.create_task(self.stops.run())
-        while await asyncio.to_thread(self.store.company_stops, 1):
-            if running.done():
-                running.result()
-            await asyncio.sleep(0.01)
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-
 
 async def main(home: Path) -> None:
-    writer = Writer(home)
+    writer = CompanyWriter(home)
     await writer.committer.start()
     await writer.prepare()
     await writer.carry_out()
-    topics = Counter(event["type"] for event in writer.store.page_events(0, 100_000))
-    await writer.committer.close()
-    writer.store.close()
+    topics = writer.topics()
+    await writer.close()
     sys.stdout.write(orjson.dumps(topics).decode() + "\n")
 
 

@@ -130,7 +130,7 @@ def test_every_route_asks_for_a_permission_that_exists() -> None:
 
 
 #: Own marks; orders whose kind says what they need; questions that are too long for an address.
-NO_CHANGE = ("/notifications/read", "/bulks", "/test", "/preview", "/simulate", "/backtest", "/why-not", "/validate")
+NO_CHANGE = ("/notifications/read", "/bulks", "/test", "/preview", "/simulate", "/backtest", "/validate")
 
 
 def test_nothing_that_changes_is_done_with_a_permission_to_read() -> None:
