@@ -75,8 +75,8 @@ def _chosen(context: Context, target: str, targets: Targets) -> tuple[str, dict[
     except ValidationError as error:
         reasons = [{**each, "field": f"filter.{each['field']}"} for each in reasons_of(error)]
         raise Invalid("the filter has errors", code="invalid", errors=reasons) from None
-    alive = {"erased": False} if view == "leads" else {}
-    return view, context.scope.filter(alive, asked.condition())
+    condition = asked.alive() if isinstance(asked, LeadFilter) else asked.condition()
+    return view, context.scope.filter(condition)
 
 
 async def _pages(context: Context, chosen: tuple[str, dict[str, Any]], targets: Targets) -> AsyncIterator[list[UUID]]:

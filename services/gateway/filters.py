@@ -53,6 +53,10 @@ class LeadFilter(BaseModel):
             wanted["search"] = {"$all": terms}
         return wanted
 
+    def alive(self) -> dict[str, Any]:
+        """The same, without those erased."""
+        return {"erased": False, **self.condition()}
+
 
 def lead_filter(  # noqa: PLR0913, PLR0917  # one for each parameter of the query
     status: Text = None,

@@ -24,6 +24,10 @@ _SCALARS = (
 )
 
 
+#: Breaks of a line in YAML 1.1 that only an escape keeps: a reader folds them.
+_ODD_BREAKS = re.compile("[\r\x85\u2028\u2029]")
+
+
 class BadYaml(ValueError):
     """The text is no YAML, or not of the plain kind."""
 
@@ -88,7 +92,8 @@ class _Readable(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    style = '"' if _ODD_BREAKS.search(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Readable.add_representer(str, _text)

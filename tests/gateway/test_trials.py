@@ -80,14 +80,14 @@ async def test_a_backtest_names_the_enrollments_of_its_time_and_pages_what_it_fo
 
 async def test_what_cannot_be_run_is_refused_before_it_is_put_down(gateway: Gateway) -> None:
     await gateway.put("sequences", {"_id": str(SEQUENCE), "name": "S", "created_at": NOW, "status": "active"})
-    for what, body, status in (
-        ("simulate", {"cohort": {}}, 422),
-        ("simulate", {"cohort": {"size": 0}}, 422),
-        ("simulate", {"cohort": {"size": 5}, "rates": {"open": 2}}, 422),
-        ("simulate", {"cohort": {"filter": {"status": "Nobody"}}}, 400),
-        ("backtest", {}, 422),
-        ("backtest", {"version": 1, "enrolled_from": "2030-01-01T00:00:00Z"}, 400),
+    for what, body in (
+        ("simulate", {"cohort": {}}),
+        ("simulate", {"cohort": {"size": 0}}),
+        ("simulate", {"cohort": {"size": 5}, "rates": {"open": 2}}),
+        ("simulate", {"cohort": {"filter": {"status": "Nobody"}}}),
+        ("backtest", {}),
+        ("backtest", {"version": 1, "enrolled_from": "2030-01-01T00:00:00Z"}),
     ):
         answer = await begun(gateway, what, body)
-        assert (answer.status_code, bool(answer.json()["errors"])) == (status, True), answer.text
+        assert (answer.status_code, bool(answer.json()["errors"])) == (422, True), answer.text
     assert gateway.write_side.seen == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.enrollment.content_facts import in_new_form, read_content
@@ -48,7 +48,20 @@ def definitions(draw: st.DrawFn) -> SequenceDefinition:
     return SequenceDefinition.model_validate(raw)
 
 
+def _named(name: str) -> SequenceDefinition:
+    return SequenceDefinition.model_validate(
+        {
+            "name": name,
+            "trigger": {"on": ["created"]},
+            "steps": [{"kind": "email", "config": {"subject": "x", "text": "x"}}],
+        }
+    )
+
+
 @given(definitions())
+@example(_named("next\x85line"))
+@example(_named("\u2028"))
+@example(_named("a\r\nb"))
 def test_there_and_back(definition: SequenceDefinition) -> None:
     text = written(definition)
     assert SequenceDefinition.model_validate(parse(text.encode())) == definition

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from services.gateway.context import Context, may
-from services.gateway.filters import LeadFilter
+from services.gateway.filters import Filtered
 from services.gateway.lead_data import everything
 from services.gateway.shapes import Created, ErasureState
 from shared.lead_csv import COLUMNS, lines, row_of
@@ -24,40 +24,17 @@ router = APIRouter(prefix="/leads", tags=["leads"])
 ROWS = 200
 
 
-def chosen(
-    q: str | None = Query(default=None, max_length=200, description="Words, or beginnings of words."),
-    status: str | None = Query(default=None, max_length=200),
-    source: str | None = Query(default=None, max_length=200),
-    funnel_id: str | None = Query(default=None, max_length=200),
-    temperature: str | None = Query(default=None, max_length=200),
-    owner: UUID | None = Query(default=None),
-    tag: str | None = Query(default=None, max_length=200),
-) -> LeadFilter:
-    """Which leads are exported; all but erased ones when nothing is given."""
-    return LeadFilter(
-        q=q,
-        status=status,
-        source=source,
-        funnel_id=funnel_id,
-        temperature=temperature,
-        owner=None if owner is None else str(owner),
-        tag=tag,
-    )
-
-
 @router.get(
     "/export",
     response_class=StreamingResponse,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A CSV file."}},
 )
-async def export(
-    wanted: Annotated[LeadFilter, Depends(chosen)], context: Context = may("leads:export")
-) -> StreamingResponse:
-    """Leads as a CSV file in the columns that an import reads. A cell that a spreadsheet would take for a formula has
-    an apostrophe in front."""
+async def export(wanted: Filtered, context: Context = may("leads:export")) -> StreamingResponse:
+    """Leads as a CSV file in the columns that an import reads, all but erased ones when nothing is asked. A cell that a
+    spreadsheet would take for a formula has an apostrophe in front."""
     await context.reach("leads")
     collection = await context.parts.views.collection("leads")
-    stream = _csv(collection, context.scope.filter(wanted.condition()))
+    stream = _csv(collection, context.scope.filter(wanted.alive()))
     headers = {"Content-Disposition": 'attachment; filename="leads.csv"'}
     return StreamingResponse(stream, media_type="text/csv; charset=utf-8", headers=headers)
 

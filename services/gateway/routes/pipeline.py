@@ -30,7 +30,7 @@ async def pipeline(asked: Paging, chosen: Filtered, context: Context = may("lead
     status are the column null, which ``GET leads?status=`` lists. Takes the filters of the list of leads."""
     await context.reach("leads")
     collection = await context.parts.views.collection("leads")
-    condition = {"erased": False, **chosen.condition()}
+    condition = chosen.alive()
     counted = await collection.aggregate(
         [
             {"$match": context.scope.filter(condition)},
