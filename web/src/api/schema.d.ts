@@ -898,9 +898,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Leads as a CSV file in the columns that an import reads
-         * @description Leads as a CSV file in the columns that an import reads. A cell that a spreadsheet would take for a formula has
-         *     an apostrophe in front.
+         * Leads as a CSV file in the columns that an import reads, all but erased ones when nothing is asked
+         * @description Leads as a CSV file in the columns that an import reads, all but erased ones when nothing is asked. A cell that a
+         *     spreadsheet would take for a formula has an apostrophe in front.
          */
         get: operations["lead_data_export"];
         put?: never;
@@ -9497,14 +9497,21 @@ export interface operations {
     lead_data_export: {
         parameters: {
             query?: {
-                /** @description Words, or beginnings of words. */
-                q?: string | null;
                 status?: string | null;
+                temperature?: string | null;
                 source?: string | null;
                 funnel_id?: string | null;
-                temperature?: string | null;
-                owner?: string | null;
                 tag?: string | null;
+                owner?: string | null;
+                email?: string | null;
+                timezone?: string | null;
+                locale?: string | null;
+                score_min?: number | null;
+                score_max?: number | null;
+                converted?: boolean | null;
+                captured_from?: string | null;
+                captured_to?: string | null;
+                q?: string | null;
                 /** @description Wait (at most 5 s) until the view has reached this position. */
                 min_position?: string | null;
             };
