@@ -47,6 +47,7 @@ def enrollment(number: int, dice: random.Random) -> dict[str, Any]:
         "status": status,
         "started_at": NOW - timedelta(seconds=dice.randrange(10_000_000)),
         "next": {"step_id": "hello", "execution": 2, "at": at},
+        "upcoming": at is not None,
         "upcoming_at": at,
         "upcoming_on": dice.choice(("email", "email", "email", "sms")) if at else None,
         "counts": {"sent": dice.randrange(9)},
@@ -95,7 +96,7 @@ def asked() -> Iterator[tuple[str, Listing, str, dict[str, Any]]]:
         "sequence": {"upcoming_on": channels, "sequence_id": SEQUENCES[-1]},
         "time": {"upcoming_on": channels, "upcoming_at": {"$gte": NOW + timedelta(days=5)}},
     }.items():
-        yield "enrollments", executions.UPCOMING, f"upcoming {name}", wanted
+        yield "enrollments", executions.UPCOMING, f"upcoming {name}", {"upcoming": True, **wanted}
     for name, wanted in {
         "all": {},
         "status": {"status": "New"},

@@ -105,6 +105,7 @@ async def test_upcoming_sends_come_in_order_of_time(gateway: Gateway) -> None:
             "status": "active",
             "next": {"step_id": "hello", "execution": 2, "at": at},
             "waiting_for": {"kind": "time", "until": at, "why": {"rule": "window", "inputs": {}}},
+            "upcoming": at is not None,
             "upcoming_on": channel,
             "upcoming_at": at,
         }

@@ -48,10 +48,13 @@ def test_the_log_holds_every_attempt_with_its_end(history: History) -> None:
 
 @given(HISTORIES)
 @settings(max_examples=20, deadline=None)
-def test_upcoming_sends_are_those_that_are_planned(history: History) -> None:
-    documents = projected(events_of(history.events))["enrollments"]
+def test_upcoming_sends_are_those_that_are_planned_for_later(history: History) -> None:
+    events = events_of(history.events)
+    documents = projected(events)["enrollments"]
+    planned = {event.subject: event.at for event in events if event.data.get("plan")}
     for state in history.enrollments:
         document, plan = documents[str(state.id)], state.plan
         waits = state.status == Status.ACTIVE and plan is not None and state.in_flight is None
-        wanted = (plan.at, plan.channel) if waits and plan is not None and plan.at is not None else (None, None)
-        assert (document["upcoming_at"], document["upcoming_on"]) == wanted
+        later = waits and plan is not None and plan.at is not None and plan.at > planned[str(state.id)]
+        wanted = (True, plan.at, plan.channel) if later and plan is not None and plan.channel else (False, None, None)
+        assert (document["upcoming"], document["upcoming_at"], document["upcoming_on"]) == wanted

@@ -97,9 +97,10 @@ async def upcoming(
     until: datetime | None = Query(default=None, alias="to"),
     context: Context = may("enrollments:read"),
 ) -> dict[str, Any]:
-    """Sends that have a time, the next first; ``q`` searches the lead. What waits for a person, or is paused, has
-    none."""
+    """Sends that have a time ahead, the next first; ``q`` searches the lead. What waits for a person, or is paused, has
+    none; what is due is in the execution log."""
     filters = {
+        "upcoming": True,
         "sequence_id": sequence_id and str(sequence_id),
         "upcoming_on": channel or {"$in": list(CHANNELS)},
         "upcoming_at": _between(since, until),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 from services.projector.event import Event, moment
 from services.projector.ops import Document, Ops
 from services.projector.views.ignored import BULK, FUNNEL, LEAD, ORGANIZATION, SEQUENCE, TASK
 from services.projector.views.plain import plain
-from services.projector.views.view import Keys, View, on
+from services.projector.views.view import Keys, Partial, View, on
 
 _COUNTED = ("sent", "opened", "clicked", "replied", "bounced", "conversions", "failed", "skipped")
 
 
-#: ``upcoming_*`` repeat of ``next`` what the list of upcoming sends is found by.
-_NOTHING_NEXT = {"next": None, "upcoming_on": None, "upcoming_at": None}
+#: ``upcoming_*`` repeat of ``next`` what the list of upcoming sends is found by; ``upcoming`` says whether it is there.
+_NOT_UPCOMING = {"upcoming": False, "upcoming_on": None, "upcoming_at": None}
+_NOTHING_NEXT = {"next": None, **_NOT_UPCOMING}
 
 
 def kind_of_channel(channel: str) -> str:
@@ -34,14 +36,14 @@ class Enrollments(View):
     """
 
     name = "enrollments"
-    version = 4
-    indexes: ClassVar[tuple[Keys, ...]] = (
+    version = 5
+    indexes: ClassVar[tuple[Keys | Partial, ...]] = (
         (("organization_id", 1), ("started_at", -1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("started_at", -1)),
         (("sequence_id", 1), ("status", 1), ("started_at", -1)),
         (("lead_id", 1), ("started_at", -1)),
-        (("organization_id", 1), ("upcoming_on", 1), ("upcoming_at", 1), ("_id", 1)),
-        (("sequence_id", 1), ("upcoming_on", 1), ("upcoming_at", 1), ("_id", 1)),
+        Partial((("organization_id", 1), ("upcoming_on", 1), ("upcoming_at", 1), ("_id", 1)), "upcoming", True),
+        Partial((("sequence_id", 1), ("upcoming_on", 1), ("upcoming_at", 1), ("_id", 1)), "upcoming", True),
     )
     ignored = (
         BULK
@@ -86,7 +88,7 @@ class Enrollments(View):
                 "steps": {},
             },
         )
-        _plan(document, data.get("plan"))
+        _plan(event, document, data.get("plan"))
 
     @on("enrollment.start_refused.v1")
     def start_refused(self, event: Event, ops: Ops) -> None:
@@ -100,17 +102,17 @@ class Enrollments(View):
         document = self.of_subject(event, ops)
         document.set({"status": "active", "reason": None})
         document.add_to_set("changes", [_change(event, "active")])
-        _plan(document, event.data["plan"])
+        _plan(event, document, event.data["plan"])
 
     @on("enrollment.advanced.v1")
     def advanced(self, event: Event, ops: Ops) -> None:
         document = self.of_subject(event, ops)
         document.add_to_set("changes", [_change(event, "advanced")])
-        _plan(document, event.data["plan"])
+        _plan(event, document, event.data["plan"])
 
     @on("enrollment.step_postponed.v1", "enrollment.replanned.v1")
     def postponed(self, event: Event, ops: Ops) -> None:
-        _plan(self.of_subject(event, ops), event.data["plan"])
+        _plan(event, self.of_subject(event, ops), event.data["plan"])
 
     @on("enrollment.step_due.v1")
     def due(self, event: Event, ops: Ops) -> None:
@@ -146,20 +148,20 @@ class Enrollments(View):
         document = self._step(event, ops, "sent", at=moment(event.data["sent_at"]), why=None)
         if event.data["channel"] != "webhook":  # a call of another system is no message
             document.inc("counts.sent")
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.step_deferred.v1")
     def deferred(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "deferred", at=event.at, why=event.data["reason"])
         _tried(document, event, "transient" if event.data["fault"] else None)
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.step_failed.v1")
     def failed(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "failed", at=event.at, why=event.data["reason"])
         _tried(document, event, "transient" if event.data.get("how") == "retries_used" else "permanent")
         document.inc("counts.failed")
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.step_stop_requested.v1")
     def stop_requested(self, event: Event, ops: Ops) -> None:
@@ -168,12 +170,12 @@ class Enrollments(View):
     @on("enrollment.step_stopped.v1")
     def stopped(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "stopped", at=event.at, why=event.data["reason"])
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.step_in_doubt.v1")
     def in_doubt(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "in_doubt", at=event.at, why=event.data["reason"])
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.step_settled.v1")
     def settled(self, event: Event, ops: Ops) -> None:
@@ -190,32 +192,32 @@ class Enrollments(View):
     def skipped(self, event: Event, ops: Ops) -> None:
         document = self._entry(event, ops, "skipped", why=event.data["why"])
         document.inc("counts.skipped")
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.step_taken.v1")
     def taken(self, event: Event, ops: Ops) -> None:
         document = self._entry(event, ops, "taken", why=event.data.get("why"), arm=event.data.get("arm"))
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.step_handed_to_person.v1")
     def handed_to_person(self, event: Event, ops: Ops) -> None:
         document = self._entry(event, ops, "waiting", why=None, task_id=event.data["task_id"])
-        _plan(document, event.data["plan"])
+        _plan(event, document, event.data["plan"])
 
     @on("enrollment.step_done_by_person.v1")
     def done_by_person(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "done", at=event.at, why=event.data["outcome"])
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.step_approved.v1")
     def approved(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "approved", at=event.at, why=None)
-        _plan(document, event.data["plan"])
+        _plan(event, document, event.data["plan"])
 
     @on("enrollment.step_overdue.v1")
     def overdue(self, event: Event, ops: Ops) -> None:
         document = self._step(event, ops, "overdue", at=event.at, why=event.data["then"])
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.goal_reached.v1")
     def goal_reached(self, event: Event, ops: Ops) -> None:
@@ -253,7 +255,7 @@ class Enrollments(View):
             {"status": "active", "reason": None, "waiting_for": {"kind": "answer", "until": None, "why": None}}
         )
         document.add_to_set("changes", [_change(event, "active")])
-        _plan(document, event.data.get("plan"))
+        _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.migration_awaited.v1")
     def migration_awaited(self, event: Event, ops: Ops) -> None:
@@ -269,7 +271,7 @@ class Enrollments(View):
         document.set({"version": event.data["to_version"], "moving_to": None})
         plan = event.data.get("plan")
         if not event.data["held"]:
-            _plan(document, plan)
+            _plan(event, document, plan)
         elif plan is not None:
             document.set({"current_step": plan["step_id"]})
 
@@ -339,7 +341,7 @@ def _kind_of(due: Mapping[str, Any]) -> str:
     return "appointment" if due.get("starts_at") is not None else kind_of_channel(due["channel"])
 
 
-def _plan(document: Document, plan: Mapping[str, Any] | None) -> None:
+def _plan(event: Event, document: Document, plan: Mapping[str, Any] | None) -> None:
     """What comes next. Without a plan nothing changes here: the event that ended or paused says so itself."""
     if plan is None:
         return
@@ -356,7 +358,13 @@ def _plan(document: Document, plan: Mapping[str, Any] | None) -> None:
             "current_step": plan["step_id"],
             "next": {"step_id": plan["step_id"], "execution": plan["execution"], "at": at},
             "waiting_for": waiting,
-            "upcoming_on": plan.get("channel") if at is not None else None,
-            "upcoming_at": at if plan.get("channel") is not None else None,
+            **_upcoming(event, plan.get("channel"), at),
         }
     )
+
+
+def _upcoming(event: Event, channel: str | None, at: datetime | None) -> dict[str, Any]:
+    """A send to come. What is due at once is as good as gone: it is spared the way into the indexes and out of them."""
+    if channel is None or at is None or at <= event.at:
+        return _NOT_UPCOMING
+    return {"upcoming": True, "upcoming_on": channel, "upcoming_at": at}
