@@ -14,6 +14,7 @@ import structlog
 from services.enrollment.description import describe_enrollment
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.work import organization_aggregate
+from services.enrollment.explanation import Explainer
 from services.enrollment.foresight import Foresight
 from services.enrollment.round import problem_of
 from services.enrollment.states import NOTHING, Known, States, fold
@@ -37,6 +38,7 @@ from shared.events.query import (
     QueryStartBacktest,
     QueryStartForecast,
     QueryTimers,
+    QueryWhy,
 )
 from shared.events.why import TimerClass
 from shared.messaging.consumers import Delivery
@@ -94,6 +96,8 @@ class Reader:
                 return Answer(ok=True, result={"events": [to_cloud_event(each) for each in self._events(question)]})
             case QueryEnrollmentState():
                 return self._enrollment(question)
+            case QueryWhy():
+                return Answer(ok=True, result=Explainer(self._store.load).answer(question))
             case QueryDryRun():
                 return Answer(ok=True, result=self._trials.dry_run(question))
             case QueryPreview():

@@ -41,6 +41,7 @@ from services.gateway.routes import (
     templates,
     trials,
     versions,
+    why,
 )
 from shared.telemetry import histogram, telemetry_page
 
@@ -74,6 +75,7 @@ MODULES = (
     notifications,
     audit,
     operations,
+    why,
 )
 _PROBLEM = {
     "description": "A problem document (RFC 9457).",

@@ -67,3 +67,60 @@ class Job(Shape):
 class JobRows(Shape):
     items: list[dict[str, Any]]
     next_cursor: str | None
+
+
+class RecordedReason(TrialReason):
+    """``kind`` is what happened (``refused``, ``waits``, ``skipped``, ``branched``, ``sent``, ``paused``,
+    ``ended``, …). ``until``: the moment to which something waits, null when it has no end."""
+
+    at: datetime
+    kind: str
+    until: datetime | None
+    step_id: str | None
+    execution: int | None
+    sequence_id: str | None
+    enrollment_id: str | None
+    actor: str | None
+
+
+class WhyAnswer(TrialReason):
+    """Where one enrollment stands, or what became of the step asked about. ``at``: since when, null when nothing was
+    recorded."""
+
+    standing: Literal[
+        "not_enrolled",
+        "pending",
+        "waiting",
+        "on_its_way",
+        "paused",
+        "sent",
+        "done",
+        "failed",
+        "stopped",
+        "in_doubt",
+        "not_sent",
+        "skipped",
+        "not_taken",
+        "moved_past",
+        "not_in_version",
+        "not_reached",
+        "ended_before",
+        "completed",
+        "exited",
+    ]
+    at: datetime | None
+    until: datetime | None
+    current_step: str | None
+    sequence_id: str | None
+    enrollment_id: str | None
+
+
+class Explained(Shape):
+    """``answers``: one for each enrollment, newest first, or one that says why there is none. ``items``: what was
+    recorded, oldest first, the newest 1,000."""
+
+    lead_id: str
+    sequence_id: str | None
+    step_id: str | None
+    answers: list[WhyAnswer]
+    items: list[RecordedReason]

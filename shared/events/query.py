@@ -90,6 +90,28 @@ class QueryPreview(Command):
     definition: SequenceDefinition | None = None
 
 
+class QueryWhy(Command):
+    """Why a lead got a step or did not, or why an enrollment stands where it does: from recorded events alone. Exactly
+    one of ``lead_id`` and ``enrollment_id``; ``step_id`` is of ``sequence_id``, or of the enrollment's sequence. Result
+    ``{"lead_id", "sequence_id", "step_id", "answers", "items"}``: where each enrollment stands, newest first, or why
+    there is none, and the reasons that were recorded, oldest first."""
+
+    TOPIC = "query.why.v1"
+    organization_id: str
+    lead_id: UUID | None = None
+    enrollment_id: UUID | None = None
+    sequence_id: UUID | None = None
+    step_id: StepId | None = None
+
+    @model_validator(mode="after")
+    def _about_one(self) -> Self:
+        if (self.lead_id is None) == (self.enrollment_id is None):
+            raise ValueError("exactly one of lead_id and enrollment_id must be given")
+        if self.step_id is not None and self.lead_id is not None and self.sequence_id is None:
+            raise ValueError("a step is one of a sequence: sequence_id must be given too")
+        return self
+
+
 class QueryDefinitionCheck(Command):
     """Is this definition, as it was sent, fit to be saved? Result ``{"errors", "warnings"}``, each
     ``{"field", "problem"}``."""

@@ -213,7 +213,8 @@ async def test_another_organization_sees_nothing_of_ours(gateway: Gateway) -> No
     await gateway.own.collection("mailbox").insert_one(mail)
     letter = {"_id": LETTER, "organization_id": "demo", "body": SECRET.encode(), "died_at": NOW, "queue": "q"}
     await gateway.own.collection("dead_letters").insert_one(letter)
-    gateway.write_side.answer = lambda _: Answer(ok=True, result={"events": []})
+    why: dict[str, Any] = {"lead_id": str(LEAD), "sequence_id": None, "step_id": None, "answers": [], "items": []}
+    gateway.write_side.answer = lambda _: Answer(ok=True, result={"events": [], **why})
     reading = [path for method, path in api_operations() if method == "GET"]
     shown = 0
     for path in reading:

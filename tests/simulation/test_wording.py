@@ -10,16 +10,25 @@ from typing import Any, get_args
 import pytest
 
 import services.enrollment.domain
+import services.enrollment.reasons
+import services.enrollment.standing
 from services.enrollment.wording import SENTENCES, in_words
 from shared.events.enrollment import SignalKind
 from shared.events.why import Why
 
 DOMAIN = Path(services.enrollment.domain.__file__).parent
+MODULES = (
+    *DOMAIN.glob("*.py"),
+    Path(services.enrollment.reasons.__file__),
+    Path(services.enrollment.standing.__file__),
+)
 #: Calls that take a rule's name: function -> position of it.
-RULE_AT = {"Why": 0, "blocked": 3}
+RULE_AT = {"Why": 0, "blocked": 3, "Place": 1, "NoPlace": 0}
+#: Made of what blocks a step: ``sequence:…`` and ``sender:…`` become a rule each, ``brake:…`` is its own.
+BLOCKED_BY = {"sequence_not_active", "sender_not_active", "brake"}
 
 
-def _constants(node: ast.AST, named: dict[str, str]) -> Iterator[str]:
+def _constants(node: ast.AST, named: dict[str, set[str]]) -> Iterator[str]:
     """Texts that an expression can give, as far as they stand in the code."""
     match node:
         case ast.Constant(value=str(text)):
@@ -28,22 +37,34 @@ def _constants(node: ast.AST, named: dict[str, str]) -> Iterator[str]:
             yield from _constants(body, named)
             yield from _constants(orelse, named)
         case ast.Name(id=name) if name in named:
-            yield named[name]
+            yield from named[name]
+
+
+def _constant_names(tree: ast.Module) -> dict[str, set[str]]:
+    """Names that stand for texts: constants of the module, and what a loop over tuples of texts calls their first."""
+    named: dict[str, set[str]] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                named.setdefault(name, set()).add(text)
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.IfExp() as either):
+                named.setdefault(name, set()).update(_constants(either, {}))
+            case ast.For(target=ast.Tuple(elts=[ast.Name(id=name), *_]), iter=ast.Tuple(elts=rows)):
+                firsts = (row.elts[0] for row in rows if isinstance(row, ast.Tuple))
+                named.setdefault(name, set()).update(text for first in firsts for text in _constants(first, {}))
+    return named
 
 
 def rules_of_the_domain() -> set[str]:
-    found: set[str] = set(get_args(SignalKind))
-    for path in DOMAIN.glob("*.py"):
-        tree = ast.parse(path.read_text())
-        named = {
-            target.id: node.value.value
-            for node in tree.body
-            if isinstance(node, ast.Assign)
-            and isinstance(node.value, ast.Constant)
-            and isinstance(node.value.value, str)
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        }
+    found: set[str] = {*get_args(SignalKind), *BLOCKED_BY, *services.enrollment.reasons.LIFE.values()}
+    trees = [ast.parse(path.read_text()) for path in MODULES]
+    everywhere: dict[str, set[str]] = {}
+    for tree in trees:
+        for name, texts in _constant_names(tree).items():
+            if name.isupper():
+                everywhere.setdefault(name, set()).update(texts)
+    for tree in trees:
+        named = {**everywhere, **_constant_names(tree)}
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in RULE_AT:
                 continue
@@ -56,6 +77,7 @@ def rules_of_the_domain() -> set[str]:
 
 def test_the_scan_finds_the_rules() -> None:
     known = {"window", "quota", "delay", "retry", "unsubscribed", "message", "task", "exit_step"}
+    known |= {"bounce_rate", "temperature", "advanced", "same_step", "no_such_step", "sequence_paused", "not_consumed"}
     assert known <= rules_of_the_domain()
 
 

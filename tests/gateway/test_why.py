@@ -1,0 +1,61 @@
+"""Why, over HTTP: what is asked of the write side, and what is refused before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.events.query import Answer, QueryWhy
+from tests.gateway.conftest import ENROLLMENT, LEAD, SEQUENCE, Gateway, enrollment_document, lead_document
+
+TOLD: dict[str, Any] = {
+    "lead_id": str(LEAD),
+    "sequence_id": str(SEQUENCE),
+    "step_id": "welcome",
+    "answers": [
+        {
+            "standing": "skipped",
+            "rule": "inactive",
+            "inputs": {},
+            "text": "It was passed over. The step is switched off.",
+            "at": "2026-11-20T09:00:00Z",
+            "until": None,
+            "current_step": "second",
+            "sequence_id": str(SEQUENCE),
+            "enrollment_id": str(ENROLLMENT),
+        }
+    ],
+    "items": [],
+}
+
+
+async def test_it_is_asked_of_the_log_within_the_organization(gateway: Gateway) -> None:
+    await gateway.put("leads", lead_document(0))
+    await gateway.put("enrollments", enrollment_document())
+    gateway.write_side.answer = lambda _: Answer(ok=True, result=TOLD)
+    asked = {"sequence_id": str(SEQUENCE), "step_id": "welcome"}
+    answer = await gateway.http.get(f"/api/v1/leads/{LEAD}/why", params=asked, headers=gateway.key())
+    assert (answer.status_code, answer.json()) == (200, TOLD)
+    question = QueryWhy(organization_id="demo", lead_id=LEAD, sequence_id=SEQUENCE, step_id="welcome")
+    assert gateway.write_side.seen[-1].message == question
+    route = f"/api/v1/enrollments/{ENROLLMENT}/why"
+    answer = await gateway.http.get(route, params={"step_id": "welcome"}, headers=gateway.key())
+    assert answer.status_code == 200
+    question = QueryWhy(organization_id="demo", enrollment_id=ENROLLMENT, step_id="welcome")
+    assert gateway.write_side.seen[-1].message == question
+    before = len(gateway.write_side.seen)
+    for url in (route, f"/api/v1/leads/{LEAD}/why"):
+        assert (await gateway.http.get(url, headers=gateway.key("other"))).status_code == 404
+    assert len(gateway.write_side.seen) == before
+
+
+async def test_wrong_questions_name_the_field(gateway: Gateway) -> None:
+    await gateway.put("leads", lead_document(0))
+    for asked, field in (
+        ({"step_id": "welcome"}, "sequence_id"),
+        ({"sequence_id": "x"}, "sequence_id"),
+        ({"sequence_id": str(SEQUENCE), "step_id": "no step!"}, "step_id"),
+    ):
+        answer = await gateway.http.get(f"/api/v1/leads/{LEAD}/why", params=asked, headers=gateway.key())
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["field"] == field
+    assert gateway.write_side.seen == []
