@@ -11,7 +11,7 @@ from uuid import UUID
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.memory_world import MemoryWorld
-from services.enrollment.domain.rows import Timer
+from services.enrollment.domain.row_types import Timer
 from services.enrollment.domain.work import Change
 from shared.events.definition import Limits
 from shared.events.enrollment import Enroll, RecordSent, StepDue

@@ -11,7 +11,7 @@ from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.memory_world import MemoryWorld
-from services.enrollment.domain.rows import TIMER, Timer
+from services.enrollment.domain.row_types import TIMER, Timer
 from services.enrollment.domain.work import Change
 from shared.events.definition import SequenceDefinition
 from shared.events.engagement import RecordSignal

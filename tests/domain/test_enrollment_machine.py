@@ -14,7 +14,7 @@ from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.evolving import evolve_any
 from services.enrollment.domain.quotas import bare, parsed, places_reserved, rows_for
-from services.enrollment.domain.rows import TIMER, Timer
+from services.enrollment.domain.row_types import TIMER, Timer
 from shared.events.definition import DayOff, Window
 from shared.events.enrollment import (
     AdvanceEnrollment,

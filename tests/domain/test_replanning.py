@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.enrollment.domain.rows import Timer
+from services.enrollment.domain.row_types import Timer
 from shared.events.definition import DayOff, QuietHours, Window
 from shared.events.enrollment import Enroll, EnrollmentReplanned, RecordDeferred, StepDue, StepPostponed, StepSkipped
 from shared.events.lead import EditLead, LeadBody, LeadWentAway, ScoreLead, TagLead

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from services.enrollment.domain.evolving import evolve_any
 from services.enrollment.domain.flow import compile_version
 from services.enrollment.domain.memory_world import MemoryWorld
-from services.enrollment.domain.rows import TIMER
+from services.enrollment.domain.row_types import TIMER
 from services.enrollment.domain.variants import best_of, draw, key_of, kind_of
 from services.enrollment.domain.work import Work
 from shared.events.enrollment import (

@@ -21,7 +21,8 @@ from services.enrollment.domain.handling import Decision, handle
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.quotas import parsed
-from services.enrollment.domain.rows import CompanyToStop, Figure, Rows, Timer, rows_of
+from services.enrollment.domain.row_types import CompanyToStop, Figure, Rows, Timer
+from services.enrollment.domain.rows import rows_of
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import Change, Wake, organization_aggregate

@@ -1,20 +1,15 @@
-"""What a decision means for the tables beside the log. Pure: rows are plain tuples, hashing of identities is left to
-the store.
+"""What a decision means for the tables beside the log: the timer and places of each enrollment, and what single events
+leave there. Pure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
-from uuid import UUID
 
-from services.enrollment.domain import best_hour
-from services.enrollment.domain.brake import TOLD_BY, counted
 from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.company import company_hash
 from services.enrollment.domain.enrollment import Enrollment, InFlight, Status
-from services.enrollment.domain.evolving import State
+from services.enrollment.domain.event_rows import note_events
 from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.quotas import (
@@ -25,129 +20,16 @@ from services.enrollment.domain.quotas import (
     places_taken,
     rows_for,
 )
+from services.enrollment.domain.row_types import TIMER, BulkMark, Company, Listing, Rows, Take, Timer
 from services.enrollment.domain.sequence import Sequence
-from services.enrollment.domain.variants import key_of, kind_of
 from services.enrollment.domain.watchdogs import round_delay
-from services.enrollment.domain.work import IdentityClaim, Wake
 from services.enrollment.domain.world import World
-from shared.events.enrollment import (
-    CompanyStopAsked,
-    ConversionAttributed,
-    EngagementNoted,
-    StepDeferred,
-    StepDue,
-    StepSent,
-    StepSettled,
-    StepStopped,
-)
-from shared.events.lead import LeadAddressSuppressed, LeadErased
-from shared.events.organization import AddressSuppressed, AddressUnsuppressed
+from shared.events.enrollment import StepDeferred, StepDue, StepStopped
 from shared.events.why import TimerClass
 
-#: An enrollment has one timer, of this name.
-TIMER = "step"
 PAUSE = "pause"
-
-
-class Timer(NamedTuple):
-    """``due_at`` is machine time for a watchdog, else business time; None while it waits without an end for
-    ``blocked_on``.
-    """
-
-    aggregate_id: UUID
-    name: str
-    organization_id: str
-    timer_class: TimerClass
-    due_at: datetime | None
-    blocked_on: str | None
-    execution: int
-    attempt: int
-
-
-class Take(NamedTuple):
-    organization_id: str
-    scope: str
-    slot: str
-    limit: int
-
-
-class Suppression(NamedTuple):
-    organization_id: str
-    channel: str
-    hash: str
-    reason: str
-    at: datetime
-
-
-class Figure(NamedTuple):
-    """``add`` is added to the count of this kind and key, 0 at first."""
-
-    organization_id: str
-    kind: str
-    key: str
-    add: int = 1
-
-
-class Listing(NamedTuple):
-    """A sequence in the catalogue."""
-
-    organization_id: str
-    sequence_id: UUID
-    status: str
-    version: int
-
-
-class Company(NamedTuple):
-    """The company a lead is of, as the organization's keyed hash."""
-
-    lead_id: UUID
-    organization_id: str
-    hash: str
-
-
-class CompanyToStop(NamedTuple):
-    """The other leads of a company that a sequence's stop rule reaches."""
-
-    enrollment_id: UUID
-    signal: str
-    organization_id: str
-    sequence_id: UUID
-    do: str
-    hash: str
-
-
-class BulkMark(NamedTuple):
-    """A bulk that is being carried out, or is so no more."""
-
-    organization_id: str
-    bulk_id: UUID
-    runs: bool
-
-
-@dataclass(slots=True)
-class Rows:
-    """Everything to be written in the transaction that records the decision's events.
-
-    ``quotas_given_back`` holds (organization, scope, slot), ``suppressions_gone`` (organization, channel, hash),
-    ``figures_gone``
-    (organization, kind), ``erased`` leads whose identities and key go.
-    """
-
-    timers: list[Timer] = field(default_factory=list)
-    timers_gone: list[tuple[UUID, str]] = field(default_factory=list)
-    woken: list[Wake] = field(default_factory=list)
-    quotas: list[Take] = field(default_factory=list)
-    quotas_given_back: list[tuple[str, str, str]] = field(default_factory=list)
-    claims: list[IdentityClaim] = field(default_factory=list)
-    suppressions: list[Suppression] = field(default_factory=list)
-    suppressions_gone: list[tuple[str, str, str]] = field(default_factory=list)
-    catalogue: list[Listing] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    figures_gone: list[tuple[str, str]] = field(default_factory=list)
-    erased: list[UUID] = field(default_factory=list)
-    bulks: list[BulkMark] = field(default_factory=list)
-    companies: list[Company] = field(default_factory=list)
-    company_stops: list[CompanyToStop] = field(default_factory=list)
+#: Ends of an attempt after which nothing went out.
+NOT_SENT = (StepDeferred, StepStopped)
 
 
 def rows_of(decision: Decision, world: World) -> Rows:
@@ -180,10 +62,7 @@ def rows_of(decision: Decision, world: World) -> Rows:
             rows.timers_gone.append((enrollment_id, TIMER))
         else:
             rows.timers.append(wanted)
-    _marks(rows, decision)
-    _figures(rows, decision)
-    _count_for_brakes(rows, decision, world)
-    _hours(rows, decision, world)
+    note_events(rows, decision, world)
     return rows
 
 
@@ -267,7 +146,7 @@ def _quotas(rows: Rows, before: Enrollment | None, after: Enrollment, decision: 
         if isinstance(change.event, StepDue) and change.event.quotas:
             taken |= places_taken(change.event.quotas)
             sent_step = change.event.step_id
-        elif isinstance(change.event, StepDeferred | StepStopped) and (flight := _unsent(before)) is not None:
+        elif isinstance(change.event, NOT_SENT) and (flight := _unsent(before)) is not None:
             held |= places_taken(flight.quotas)
     if not held and not wanted and not taken:
         return
@@ -310,66 +189,3 @@ def _most(state: Enrollment, step_id: str, world: World) -> dict[tuple[str, str]
         if limit is not None:
             found[slot.scope, slot.slot] = limit.most_in(index)
     return found
-
-
-def _marks(rows: Rows, decision: Decision) -> None:
-    for change in decision.changes:
-        match change.event:
-            case LeadAddressSuppressed() | AddressSuppressed():
-                event = change.event
-                rows.suppressions.append(
-                    Suppression(change.organization_id, event.channel, event.address_hash, event.reason, event.at)
-                )
-            case AddressUnsuppressed():
-                rows.suppressions_gone.append((change.organization_id, change.event.channel, change.event.address_hash))
-            case LeadErased():
-                rows.erased.append(change.id)
-            case CompanyStopAsked():
-                rows.company_stops.append(_company_stop(decision.states[change.id], change.event))
-
-
-def _company_stop(state: State, event: CompanyStopAsked) -> CompanyToStop:
-    assert isinstance(state, Enrollment)
-    return CompanyToStop(state.id, event.signal, state.organization_id, state.sequence_id, event.do, event.company_hash)
-
-
-def _figures(rows: Rows, decision: Decision) -> None:
-    """What variants are chosen by."""
-    for change in decision.changes:
-        event = change.event
-        match event:
-            case StepSent() | ConversionAttributed():
-                figure = "sent" if isinstance(event, StepSent) else "conversions"
-            case StepSettled(outcome="sent"):
-                figure = "sent"
-            case EngagementNoted():
-                figure = event.signal
-            case _:
-                continue
-        state = decision.states[change.id]
-        if event.variant is None or event.content is None or not isinstance(state, Enrollment):
-            continue
-        kind = kind_of(state.sequence_id, event.step_id)
-        rows.figures.append(Figure(change.organization_id, kind, key_of(event.variant, event.content, figure)))
-
-
-def _count_for_brakes(rows: Rows, decision: Decision, world: World) -> None:
-    for change in decision.changes:
-        if type(change.event) in TOLD_BY:
-            state = decision.states[change.id]
-            assert isinstance(state, Enrollment)
-            rows.figures += [
-                Figure(change.organization_id, kind, key)
-                for kind, key in counted(world, state, change.event, world.now)
-            ]
-
-
-def _hours(rows: Rows, decision: Decision, world: World) -> None:
-    """At which hours leads answer; forgotten with the lead."""
-    for change in decision.changes:
-        if isinstance(change.event, EngagementNoted) and change.lead_id is not None:
-            lead, home = world.lead(change.lead_id), world.organization(change.organization_id)
-            for kind, key, weight in best_hour.learned(change.event, change.lead_id, lead, home):
-                rows.figures.append(Figure(change.organization_id, kind, key, weight))
-        elif isinstance(change.event, LeadErased):
-            rows.figures_gone.append((change.organization_id, best_hour.kind_of(change.id)))

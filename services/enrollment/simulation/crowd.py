@@ -22,7 +22,8 @@ from uuid import UUID
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import Decision, handle
-from services.enrollment.domain.rows import Rows, rows_of
+from services.enrollment.domain.row_types import Rows
+from services.enrollment.domain.rows import rows_of
 from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import Change, engagement_id
 from services.enrollment.simulation.outside import Played, signal

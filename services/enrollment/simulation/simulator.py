@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import Decision, handle
 from services.enrollment.domain.memory_world import wake_order
-from services.enrollment.domain.rows import Rows, Timer
+from services.enrollment.domain.row_types import Rows, Timer
 from services.enrollment.domain.work import Change
 from services.enrollment.simulation.world import SimulatedWorld
 from shared.events.envelope import Envelope
