@@ -10,7 +10,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.shapes import EnrollmentStatus
-from shared.events.message import Instant
+from shared.events.message import MOST, Instant
 from shared.persistence.search import query_terms
 
 Text = Annotated[str | None, Query(max_length=200)]
@@ -105,7 +105,7 @@ class EnrollmentFilter(BaseModel):
 
     sequence_id: UUID | None = None
     status: EnrollmentStatus | None = None
-    version: int | None = Field(default=None, ge=1)
+    version: int | None = Field(default=None, ge=1, le=MOST)
     current_step: str | None = Field(default=None, max_length=64)
 
     def condition(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator, model_validator
 
+from shared.events.free_fields import storable
 from shared.events.kinds import (
     LONGEST_TEXT,
     PLAIN_CONFIGS,
@@ -38,7 +39,7 @@ from shared.events.kinds import (
     WebhookConfig,
     WhatsappConfig,
 )
-from shared.events.message import Instant, Value
+from shared.events.message import MOST, Instant, Value
 from shared.events.step_ids import with_step_ids
 from shared.events.variants import BODIES, FIXED, Selection, Variant
 
@@ -118,6 +119,12 @@ class Condition(Value):
     time: TimeTest | None = None
 
     model_config = {"populate_by_name": True, "frozen": True, "extra": "forbid", "serialize_by_alias": True}
+
+    @field_validator("value")
+    @classmethod
+    def _can_be_written(cls, value: Any) -> Any:
+        storable({"value": value})
+        return value
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -308,8 +315,8 @@ class StopRule(Value):
 
 
 class Limits(Value):
-    per_day: int | None = Field(default=None, ge=1)
-    per_minute: int | None = Field(default=None, ge=1)
+    per_day: int | None = Field(default=None, ge=1, le=MOST)
+    per_minute: int | None = Field(default=None, ge=1, le=MOST)
 
 
 class Brake(Value):
@@ -318,8 +325,8 @@ class Brake(Value):
 
     bounce_percent: float | None = Field(default=10, gt=0, le=100)
     complaint_percent: float | None = Field(default=2, gt=0, le=100)
-    most_per_hour: int | None = Field(default=None, ge=1)
-    min_sent: int = Field(default=50, ge=1)
+    most_per_hour: int | None = Field(default=None, ge=1, le=MOST)
+    min_sent: int = Field(default=50, ge=1, le=MOST)
     hours: int = Field(default=24, ge=1, le=168)
 
 
@@ -339,8 +346,8 @@ class RampUp(Value):
 
 
 class Reenroll(Value):
-    after_days: int = Field(default=0, ge=0)
-    at_most: int | None = Field(default=None, ge=1)
+    after_days: int = Field(default=0, ge=0, le=100_000)
+    at_most: int | None = Field(default=None, ge=1, le=MOST)
 
 
 #: A word that several sequences share: a lead is in one of them at a time.
@@ -399,7 +406,7 @@ class Trigger(Value):
     temperatures: list[str] = []
     tags: list[str] = []
     conditions: Condition | None = None
-    priority: int = 0
+    priority: int = Field(default=0, ge=-MOST, le=MOST)
 
 
 Category = Literal[

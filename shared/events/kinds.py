@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from shared.events.free_fields import storable
 from shared.events.message import Value
 
 
@@ -253,6 +254,11 @@ class FieldConfig(Value):
     custom_fields: dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], str | int | float | bool] = (
         Field(default={}, max_length=50)
     )
+
+    @field_validator("custom_fields")
+    @classmethod
+    def _can_be_written(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return storable(fields)
 
     @model_validator(mode="after")
     def _some(self) -> Self:

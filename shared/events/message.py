@@ -18,6 +18,9 @@ from shared.events.errors import DuplicateTopic, InvalidMessage, UnknownTopic
 
 TOPIC_FORM = re.compile(r"^[a-z][a-z_]*\.[a-z][a-z_]*\.v[1-9][0-9]*$")
 
+#: The largest whole number that every reader of JSON keeps.
+MOST = 2**53 - 1
+
 #: An instant, always UTC-aware; other zones are converted on the way in.
 Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -18,6 +18,8 @@ Role = Literal["admin", "coach", "operator", "viewer"]
 #: A snippet's name, as it stands in a tag.
 SNIPPET_NAME = r"^[a-z][a-z0-9_]{0,63}$"
 MOST_SNIPPET = 20_000
+#: What a signal adds to a score, or takes from it.
+ScoreChange = Annotated[int, Field(ge=-100, le=100)]
 
 
 class FoundOrganization(Command):
@@ -39,7 +41,7 @@ class SetOrganization(Command):
     windows: list[Window] | None = None
     quiet_hours: QuietHours | None = None
     limits: Limits | None = None
-    score_rules: dict[str, int] | None = None
+    score_rules: dict[str, ScoreChange] | None = None
     max_open_enrollments: int | None = Field(default=None, ge=0)  #: of one lead at a time; 0 = as many as there are
 
 

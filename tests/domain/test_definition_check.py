@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from services.enrollment.domain.condition_check import MOST_DEPTH
 from services.enrollment.domain.definition_check import DEEPEST_ARMS, validate
+from shared.events.definition import SequenceDefinition
 from tests.domain.scenario import definition, email
 
 TAGGED = {"has_tag": "x"}
@@ -131,3 +133,19 @@ def test_advice_does_not_forbid(steps: list[Any], place: str, problem: str) -> N
 def test_a_tag_is_no_part_of_a_subjects_length() -> None:
     subject = "Hello {{ first_name | default: 'there, whoever you are and wherever you may be reading this' }}"
     assert validate(definition([email("a", config={"subject": subject})])) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("settings", {"limits": {"per_day": 2**64}}),
+        ("settings", {"brake": {"min_sent": 2**64}}),
+        ("settings", {"reenroll": {"after_days": 2**40}}),
+        ("trigger", {"priority": -(2**64)}),
+        ("trigger", {"conditions": {"field": "lead.score", "op": "eq", "value": 2**64}}),
+    ],
+)
+def test_a_number_that_nobody_could_store_is_refused_where_it_stands(where: str, value: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        SequenceDefinition.model_validate({"name": "Large", "steps": [email("hi")], where: value})
+    assert [each["loc"][0] for each in refused.value.errors()] == [where]

@@ -87,4 +87,4 @@ class DomainBehind:
         document = {"name": "Test", "status": "active", "definition": definition, "created_at": T, "version": 1}
         yield "sequences", {"_id": str(SEQUENCE), **document}
         yield "tasks", {"_id": str(TASK), "status": "open", "due_at": T, **of}
-        yield "messages", {"_id": f"{enrollment_id}-1", "status": "sent", "due_at": T, **of}
+        yield "messages", {"_id": f"{enrollment_id}-1", "status": "sent", "due_at": T, "execution": 1, **of}

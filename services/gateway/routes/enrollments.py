@@ -16,7 +16,7 @@ from services.gateway.errors import BadRequest
 from services.gateway.lists import Listing, Paging, leads_called, listed
 from services.gateway.shapes import Created, Enrollment, EnrollmentPage, EnrollmentStatus, Items
 from shared.events import enrollment as orders
-from shared.events.message import Instant, utc
+from shared.events.message import MOST, Instant, utc
 from shared.events.query import QueryAggregateEvents, QueryEnrollmentState
 
 router = APIRouter(prefix="/enrollments", tags=["enrollments"])
@@ -119,7 +119,7 @@ async def enroll_many(body: BulkEnrollment, context: Context = may("enrollments:
 async def enrollment(
     enrollment_id: UUID,
     at: datetime | None = Query(default=None, description="As it was at this time."),
-    version: int | None = Query(default=None, ge=1, description="As it was after this many of its own events."),
+    version: int | None = Query(default=None, ge=1, le=MOST, description="As it was after so many of its own events."),
     context: Context = may("enrollments:read"),
 ) -> dict[str, Any]:
     """An enrollment with its execution log; with ``at`` or ``version`` as it was then, from the log itself."""
@@ -137,7 +137,7 @@ async def enrollment(
 @router.get("/{enrollment_id}/events", response_model=Items)
 async def events(
     enrollment_id: UUID,
-    after_version: int = Query(default=0, ge=0),
+    after_version: int = Query(default=0, ge=0, le=MOST),
     limit: int = Query(default=200, ge=1, le=1_000),
     context: Context = may("enrollments:read"),
 ) -> dict[str, Any]:

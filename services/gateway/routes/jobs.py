@@ -14,7 +14,7 @@ from services.gateway.errors import Invalid, NotFound
 from services.gateway.shapes import Created
 from services.gateway.trial_shapes import Job, JobBegun, JobRows
 from shared.events.definition import SequenceDefinition
-from shared.events.message import Instant, Message
+from shared.events.message import MOST, Instant, Message
 from shared.events.query import QueryStartBacktest, QueryStartForecast, Rates
 
 router = APIRouter(tags=["sequences"])
@@ -62,7 +62,7 @@ class Forecast(BaseModel):
     from_: Instant | None = Field(default=None, alias="from")
     seed: int = Field(default=0, ge=0, le=2**32)
     rates: Rates = Rates()
-    version: int | None = Field(default=None, ge=1)
+    version: int | None = Field(default=None, ge=1, le=MOST)
     definition: SequenceDefinition | None = None
 
 
@@ -71,7 +71,7 @@ class Backtest(BaseModel):
     to ``enrolled_to`` (outside)."""
 
     definition: SequenceDefinition | None = None
-    version: int | None = Field(default=None, ge=1)
+    version: int | None = Field(default=None, ge=1, le=MOST)
     enrolled_from: Instant | None = None
     enrolled_to: Instant | None = None
 

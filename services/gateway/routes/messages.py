@@ -70,7 +70,10 @@ async def in_doubt(asked: Paging, context: Context = may("messages:read")) -> di
     return await listed(context, LISTING, asked, filters, lambda found: _show(context, found))
 
 
-MessageId = Path(pattern=r"^[0-9a-fA-F-]{36}-[0-9]{1,9}$", description="`<enrollment id>-<execution>`")
+MessageId = Path(
+    pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}-[0-9]{1,9}$",
+    description="`<enrollment id>-<execution>`",
+)
 
 
 @router.get("/messages/{message_id}", response_model=Document)

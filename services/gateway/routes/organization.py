@@ -21,6 +21,7 @@ from shared.events.organization import (
     ReleaseSender,
     RevokeApiKey,
     Role,
+    ScoreChange,
     SetMember,
     SetOrganization,
     SetSender,
@@ -43,7 +44,7 @@ class OrganizationChange(BaseModel):
     windows: list[Window] | None = None
     quiet_hours: QuietHours | None = None
     limits: Limits | None = None
-    score_rules: dict[str, int] | None = None
+    score_rules: dict[str, ScoreChange] | None = None
     max_open_enrollments: int | None = Field(
         default=None, ge=0, le=1_000, description="Of one lead at a time; 0: as many as there are."
     )

@@ -27,6 +27,7 @@ router = APIRouter(tags=["sequence templates"])
 
 MOST_SHOWN = 1_000
 _YAML = {"content": {"application/yaml": {"schema": {"type": "string"}}}}
+_WRITTEN = {"content": {"application/yaml": {"schema": {"type": "object", "description": "A definition, as YAML."}}}}
 
 
 class Use(BaseModel):
@@ -91,7 +92,7 @@ async def save(
     )
 
 
-@router.get("/sequences/{sequence_id}/export", response_class=Response, responses={200: _YAML})
+@router.get("/sequences/{sequence_id}/export", response_class=Response, responses={200: _WRITTEN})
 async def export(sequence_id: UUID, context: Context = may("sequences:read")) -> Response:
     """What the sequence says now, its draft before its running version, as YAML."""
     found = await context.document("sequences", sequence_id, "sequence")

@@ -12,7 +12,7 @@ from services.gateway.context import Context, may
 from services.gateway.trial_shapes import DryRun, Preview
 from shared.events.definition import SequenceDefinition, StepId
 from shared.events.lead import LeadBody
-from shared.events.message import Instant
+from shared.events.message import MOST, Instant
 from shared.events.query import PlayedSignal, QueryDryRun, QueryPreview
 
 router = APIRouter(prefix="/sequences", tags=["sequences"])
@@ -26,7 +26,7 @@ class OneLead(BaseModel):
 
     lead_id: UUID | None = None
     lead: LeadBody | None = None
-    version: int | None = Field(default=None, ge=1)
+    version: int | None = Field(default=None, ge=1, le=MOST)
     definition: SequenceDefinition | None = None
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from services.gateway.shapes import Created, Document, Items
 from shared.events import enrollment as enrollment_orders
 from shared.events import sequence as orders
 from shared.events.definition import StepId
+from shared.events.message import MOST
 from shared.events.query import QueryMigration
 from shared.events.sequence import Inside
 
@@ -41,7 +42,7 @@ class Migration(BaseModel):
     """To ``version``, at the same step or where ``moves`` leads. ``repeats``: a move may lead to what was done already.
     ``dry_run`` answers with the preview and changes nothing."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=MOST)
     moves: Moves = Field(default={}, max_length=500)
     repeats: bool = False
     dry_run: bool = False

@@ -8307,7 +8307,7 @@ export interface operations {
             query?: {
                 /** @description As it was at this time. */
                 at?: string | null;
-                /** @description As it was after this many of its own events. */
+                /** @description As it was after so many of its own events. */
                 version?: number | null;
                 /** @description Wait (at most 5 s) until the view has reached this position. */
                 min_position?: string | null;
@@ -13324,7 +13324,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/yaml": string;
+                    "application/yaml": Record<string, never>;
                 };
             };
             400: components["responses"]["Refusal400"];
