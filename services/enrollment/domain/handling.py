@@ -62,8 +62,8 @@ __all__ = ["HANDLED", "Decision", "DomainError", "evolve_any", "handle"]
 
 #: Business time over which the timers of a sequence or sender that is taken up again are spread.
 WAKE_SPREAD_SECONDS = 60
-#: Business time over which what waits in an organization is planned again after a change of its hours. A step that is
-#: due before its turn is looked at then.
+#: Business time over which what waits in an organization is planned again after a change of its hours, or when limits
+#: were loosened. A step that is due before its turn is looked at then.
 REPLAN_SPREAD_SECONDS = 300
 
 
@@ -373,14 +373,17 @@ def _record_organization(order: Order, events: Iterator[Event]) -> None:
     work = order.work
     work.result["organization_id"] = work.organization_id
     for event in events:
+        looser = organization.loosens_limits(work.find_organization(), event, work.now)
         work.record("organization", organization_aggregate(work.organization_id), event, None)
         if isinstance(event, organization_events.SenderSet) and event.active:
             work.wake(f"sender:{event.sender_id}", spread_seconds=WAKE_SPREAD_SECONDS)
             work.wake(f"sender:{organization.DEFAULT_SENDER}", spread_seconds=WAKE_SPREAD_SECONDS)
         elif isinstance(event, organization_events.SenderReleased):
             work.wake(brake.sender_blocker(event.sender_id), spread_seconds=WAKE_SPREAD_SECONDS)
-        if organization.changes_hours(event):
+        changed_hours = organization.changes_hours(event)
+        if changed_hours:
             work.wake(NEVER_OPEN, spread_seconds=WAKE_SPREAD_SECONDS)
+        if changed_hours or looser:
             work.wake(None, spread_seconds=REPLAN_SPREAD_SECONDS)
 
 

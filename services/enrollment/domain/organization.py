@@ -383,6 +383,34 @@ def changes_hours(event: Event) -> bool:
             return False
 
 
+def loosens_limits(before: Organization | None, event: Event, at: datetime) -> bool:
+    """May more go out from now on than what waits was planned with? ``before``: the organization without the event."""
+    match event:
+        case OrganizationSettingsSet(limits=Limits() as limits):
+            return before is not None and _looser(before.limits, limits)
+        case SenderSet():
+            known = before.senders.get(event.sender_id) if before is not None else None
+            if known is not None and _looser(known.limits, event.limits):
+                return True
+            ramp = (event.ramp_up, event.ramp_from)
+            if known is not None and known.ramp_up is not None and (known.ramp_up, known.ramp_from) != ramp:
+                return True
+            return before is not None and _preferred(before) != _preferred(evolve(before, event, at))
+        case _:
+            return False
+
+
+def _looser(before: Limits, after: Limits) -> bool:
+    pairs = ((before.per_day, after.per_day), (before.per_minute, after.per_minute))
+    return any(old is not None and (new is None or new > old) for old, new in pairs)
+
+
+def _preferred(state: Organization) -> str | None:
+    """Whose limits hold for a step that asks for no sender."""
+    account = state.sender_for(None)
+    return account.sender_id if account is not None else None
+
+
 def release_sender(state: Organization, command: ReleaseSender) -> Iterator[Event]:
     """Raises UnknownTarget."""
     known = state.senders.get(command.sender_id)
