@@ -677,6 +677,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/enrollments/{enrollment_id}/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Why the enrollment stands where it does, or why a step of it went out, waits or was left out
+         * @description Why the enrollment stands where it does, or why a step of it went out, waits or was left out.
+         */
+        get: operations["why_why_of_an_enrollment"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/executions": {
         parameters: {
             query?: never;
@@ -1301,6 +1321,27 @@ export interface paths {
          * @description What happened with the lead, newest first: messages, signals, tasks, calls, meetings, e-mails, notes, changes.
          */
         get: operations["leads_timeline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leads/{lead_id}/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Why the lead got a step or did not
+         * @description Why the lead got a step or did not: where it stands in each enrollment, or why there is none, and every recorded
+         *     reason: matching, skips, waits, branches, stops, limits, brakes.
+         */
+        get: operations["why_why_of_a_lead"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3901,6 +3942,23 @@ export interface components {
             reason: string;
         };
         /**
+         * Explained
+         * @description ``answers``: one for each enrollment, newest first, or one that says why there is none. ``items``: what was
+         *     recorded, oldest first, the newest 1,000.
+         */
+        Explained: {
+            /** Answers */
+            answers: components["schemas"]["WhyAnswer"][];
+            /** Items */
+            items: components["schemas"]["RecordedReason"][];
+            /** Lead Id */
+            lead_id: string;
+            /** Sequence Id */
+            sequence_id: string | null;
+            /** Step Id */
+            step_id: string | null;
+        };
+        /**
          * FieldConfig
          * @description Fields of the lead that get a new value; those left out stay. ``owner`` is a member's id.
          */
@@ -4881,6 +4939,46 @@ export interface components {
             };
             /** Rule */
             rule: string;
+        };
+        /**
+         * RecordedReason
+         * @description ``kind`` is what happened (``refused``, ``waits``, ``skipped``, ``branched``, ``sent``, ``paused``,
+         *     ``ended``, …). ``until``: the moment to which something waits, null when it has no end.
+         */
+        RecordedReason: {
+            /** Actor */
+            actor: string | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Enrollment Id */
+            enrollment_id: string | null;
+            /** Execution */
+            execution: number | null;
+            /**
+             * Inputs
+             * @default {}
+             */
+            inputs: {
+                [key: string]: unknown;
+            };
+            /** Kind */
+            kind: string;
+            /** Rule */
+            rule: string;
+            /** Sequence Id */
+            sequence_id: string | null;
+            /** Step Id */
+            step_id: string | null;
+            /**
+             * Text
+             * @default
+             */
+            text: string;
+            /** Until */
+            until: string | null;
         };
         /** Reenroll */
         Reenroll: {
@@ -6708,6 +6806,42 @@ export interface components {
              * @default []
              */
             parameters: string[];
+        };
+        /**
+         * WhyAnswer
+         * @description Where one enrollment stands, or what became of the step asked about. ``at``: since when, null when nothing was
+         *     recorded.
+         */
+        WhyAnswer: {
+            /** At */
+            at: string | null;
+            /** Current Step */
+            current_step: string | null;
+            /** Enrollment Id */
+            enrollment_id: string | null;
+            /**
+             * Inputs
+             * @default {}
+             */
+            inputs: {
+                [key: string]: unknown;
+            };
+            /** Rule */
+            rule: string;
+            /** Sequence Id */
+            sequence_id: string | null;
+            /**
+             * Standing
+             * @enum {string}
+             */
+            standing: "not_enrolled" | "pending" | "waiting" | "on_its_way" | "paused" | "sent" | "done" | "failed" | "stopped" | "in_doubt" | "not_sent" | "skipped" | "not_taken" | "moved_past" | "not_in_version" | "not_reached" | "ended_before" | "completed" | "exited";
+            /**
+             * Text
+             * @default
+             */
+            text: string;
+            /** Until */
+            until: string | null;
         };
         /**
          * Window
@@ -8901,6 +9035,52 @@ export interface operations {
             };
         };
     };
+    why_why_of_an_enrollment: {
+        parameters: {
+            query?: {
+                /** @description About this step. */
+                step_id?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                enrollment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explained"];
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     executions_executions: {
         parameters: {
             query?: {
@@ -10787,6 +10967,54 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ActivityPage"];
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    why_why_of_a_lead: {
+        parameters: {
+            query?: {
+                /** @description About this sequence; all when left out. */
+                sequence_id?: string | null;
+                /** @description About this step of it. */
+                step_id?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                lead_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explained"];
                 };
             };
             400: components["responses"]["Refusal400"];
