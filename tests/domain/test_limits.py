@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.enrollment.domain.errors import InvalidSettings
 from services.enrollment.domain.full_slots import Runs
 from services.enrollment.domain.quotas import Limit, allowance, begins, index_of, parsed, slot_name
-from services.enrollment.domain.rows import TIMER
+from services.enrollment.domain.row_types import TIMER
 from services.enrollment.domain.windows import first_zone
 from shared.events.definition import Limits, RampUp
 from shared.events.enrollment import (
@@ -281,8 +281,8 @@ def test_releasing_a_brake_gives_those_it_held_the_places_there_are_now() -> Non
     timer = many.world.timers[first, TIMER]
     sent = many.world.wake(timer)
     [due] = [change.event for change in sent.changes if isinstance(change.event, StepDue)]
-    facts = {"enrollment_id": first, "execution": 1, "attempt": 1, "dispatch_id": due.dispatch_id}
-    many.world.send(RecordRejected(**facts, reason="no such user", bounce=True))
+    named = {"enrollment_id": first, "execution": 1, "attempt": 1, "dispatch_id": due.dispatch_id}
+    many.world.send(RecordRejected.model_validate({**named, "reason": "no such user", "bounce": True}))
     many.run(T + timedelta(minutes=1))
     assert len(many.due()) == 1
     many.world.send(ReleaseSender(sender_id="default"))
