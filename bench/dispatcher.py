@@ -28,6 +28,7 @@ from pymongo import UpdateOne
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from services.dispatcher.attaching import Files
 from services.dispatcher.channels.null import NullChannel
 from services.dispatcher.handler import StepHandler
 from services.dispatcher.holding import Holdings
@@ -49,6 +50,13 @@ FRAMES = 200
 FRAME = 25
 AT_ONCE = 8
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
+
+
+class NoFiles:
+    """Stands for the store of attachments."""
+
+    async def get(self, _organization_id: str, _digest: str) -> None:
+        return None
 
 
 class Outbox:
@@ -116,7 +124,7 @@ async def through_the_dispatcher(database: Database, count: int) -> dict[str, fl
         return None
 
     holdings = Holdings(ledger, clock, nothing)
-    preparer = Preparer(Tokens(["0123456789abcdef0123"]), "https://t.example", "in.example", clock)
+    preparer = Preparer(Tokens(["0123456789abcdef0123"]), "https://t.example", "in.example", clock, Files(NoFiles()))
     handler = StepHandler(ledger, holdings, reporter, preparer, {"null": NullChannel()}, clock)
     bodies = [frame(number) for number in range(count + AT_ONCE)]
 

@@ -18,7 +18,7 @@ from services.dispatcher.channels.protocol import Channel
 from services.dispatcher.errors import HandOverRefused, LedgerAway
 from services.dispatcher.holding import Holdings
 from services.dispatcher.ledger import Answered, Dropped, Held, Ledger
-from services.dispatcher.message import Outbound, to_document
+from services.dispatcher.message import NO_FILES, Outbound, to_document
 from services.dispatcher.outcomes import (
     Accepted,
     Answer,
@@ -152,7 +152,10 @@ class StepHandler:
         channel = self._channels.get(step.channel)
         if channel is None:
             return DeferredEnding(f"this dispatcher does not serve channel {step.channel}", fault=True)
-        prepared = self._preparer.prepare(dressed, step, claim, mime=channel.wants_mime)
+        files = await self._preparer.fetch(dressed, step, claim) if channel.wants_mime else NO_FILES
+        if not isinstance(files, Mapping):
+            return files
+        prepared = self._preparer.prepare(dressed, step, claim, mime=channel.wants_mime, files=files)
         if not isinstance(prepared, Outbound):
             return prepared
 

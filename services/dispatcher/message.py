@@ -7,21 +7,24 @@ one click (RFC 8058). No header value holds a line break.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import idna
 
+from services.dispatcher.attaching import boundary_of, from_documents, to_documents, written
 from services.dispatcher.errors import BadAddress
 from services.dispatcher.invitation import calendar_part
 from services.dispatcher.links import Addresses
-from shared.events.dispatch import DressedStep
+from shared.events.dispatch import Attached, DressedStep
 from shared.rendering.errors import BrokenContent
 from shared.rendering.message import Rendered
 
@@ -30,6 +33,7 @@ _MESSAGE_ID = re.compile(r"^<[!-;=?-~]{1,900}>$")
 _LOCAL = re.compile(r"^[^\s<>()\[\]\\,;:@\"\x00-\x1f\x7f]{1,64}$")
 _DOMAIN = re.compile(r"^(?=.{1,253}$)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*$")
 _TOKEN_HEADERS = ("Message-ID", "In-Reply-To", "References", "List-Unsubscribe")
+NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 #: A References header keeps the first and the last of a long thread.
 MOST_REFERENCES = 20
 
@@ -38,6 +42,8 @@ MOST_REFERENCES = 20
 class Outbound:
     """A message as a channel gets it. ``raw`` is its MIME form with CRLF line ends; empty for channels that need
     none. Of a text ``to`` is a phone number; of a call it is the URL, ``subject`` the method and ``text`` the body.
+
+    ``attachments`` are the files at the end of ``raw``; without them it is ``kept`` bytes long, None when it has none.
     """
 
     message_id: str
@@ -50,6 +56,9 @@ class Outbound:
     headers: dict[str, str]
     raw: bytes = b""
     organization_id: str = ""
+    attachments: tuple[Attached, ...] = ()
+    boundary: str = ""
+    kept: int | None = None
 
     @property
     def needs_utf8(self) -> bool:
@@ -58,10 +67,17 @@ class Outbound:
 
 
 def compose(
-    step: DressedStep, rendered: Rendered, addresses: Addresses, unsubscribe: str, now: datetime, *, mime: bool = True
+    step: DressedStep,
+    rendered: Rendered,
+    addresses: Addresses,
+    unsubscribe: str,
+    now: datetime,
+    *,
+    mime: bool = True,
+    files: Mapping[str, bytes] = NO_FILES,
 ) -> Outbound:
-    """Raises BadAddress when the lead's address is none, BrokenContent when a name or a subject cannot stand in a
-    header.
+    """``files``: the bytes of the step's attachments by hash. Raises BadAddress when the lead's address is none,
+    BrokenContent when a name or a subject cannot stand in a header.
     """
     to = mail_address(step.address)
     headers = {
@@ -95,7 +111,12 @@ def compose(
         text=rendered.text,
         headers=headers,
     )
-    return _with_mime(outbound, calendar) if mime else outbound
+    if not mime:
+        return outbound
+    if not step.attachments:
+        return _with_mime(outbound, calendar)
+    boundary = boundary_of(step.dispatch_id)
+    return _complete(replace(_with_mime(outbound, calendar, boundary), attachments=tuple(step.attachments)), files)
 
 
 def mail_address(address: str) -> str:
@@ -121,8 +142,8 @@ def checked(value: str, what: str) -> str:
 
 
 def to_document(message: Outbound) -> dict[str, Any]:
-    """As it is kept in the row."""
-    return {
+    """As it is kept in the row: attachments by their hash."""
+    document: dict[str, Any] = {
         "message_id": message.message_id,
         "to": message.to,
         "envelope_sender": message.envelope_sender,
@@ -131,14 +152,17 @@ def to_document(message: Outbound) -> dict[str, Any]:
         "html": message.html,
         "text": message.text,
         "headers": message.headers,
-        "raw": message.raw,
+        "raw": message.raw[: message.kept],
         "organization_id": message.organization_id,
     }
+    if message.attachments:
+        document |= {"attachments": to_documents(message.attachments), "boundary": message.boundary}
+    return document
 
 
-def from_document(document: dict[str, Any]) -> Outbound:
-    """The same message again, byte for byte."""
-    return Outbound(
+def from_document(document: dict[str, Any], files: Mapping[str, bytes] = NO_FILES) -> Outbound:
+    """The same message again, byte for byte. ``files``: the bytes of its attachments by hash."""
+    message = Outbound(
         message_id=document["message_id"],
         to=document["to"],
         envelope_sender=document["envelope_sender"],
@@ -149,7 +173,16 @@ def from_document(document: dict[str, Any]) -> Outbound:
         headers=document["headers"],
         raw=document["raw"],
         organization_id=document.get("organization_id", ""),
+        attachments=from_documents(document.get("attachments", ())),
+        boundary=document.get("boundary", ""),
     )
+    return _complete(message, files) if message.attachments else message
+
+
+def _complete(message: Outbound, files: Mapping[str, bytes]) -> Outbound:
+    """With its attachments behind what is there."""
+    raw = message.raw + written(message.attachments, files, message.boundary)
+    return replace(message, raw=raw, kept=len(message.raw))
 
 
 @lru_cache(maxsize=256)
@@ -162,7 +195,8 @@ def _mailbox(name: str, email: str) -> str:
         raise BrokenContent(f"the sender's address cannot be used: {type(error).__name__}") from None
 
 
-def _with_mime(message: Outbound, calendar: str | None) -> Outbound:
+def _with_mime(message: Outbound, calendar: str | None, boundary: str = "") -> Outbound:
+    """With a ``boundary``: up to where attachments begin."""
     policy = SMTPUTF8 if message.needs_utf8 or not message.sender.rpartition("<")[2].isascii() else SMTP
     mail = EmailMessage(policy=policy)
     try:
@@ -174,13 +208,14 @@ def _with_mime(message: Outbound, calendar: str | None) -> Outbound:
             mail.add_alternative(message.html, subtype="html", cte=_encoding(message.html))
         if calendar is not None:
             mail.add_alternative(calendar, subtype="calendar", cte="base64", params={"method": "REQUEST"})
+        if boundary:
+            mail.make_mixed(boundary)
         raw = _token_headers(message.headers) + mail.as_bytes()
     except (ValueError, IndexError, UnicodeError) as error:
         raise BrokenContent(f"the message cannot be written as mail: {type(error).__name__}") from None
-    return Outbound(
-        message.message_id, message.to, message.envelope_sender, message.sender, message.subject,
-        message.html, message.text, message.headers, raw,
-    )  # fmt: skip
+    if boundary:
+        raw = raw[: raw.rindex(b"--%s--" % boundary.encode())]
+    return replace(message, raw=raw, boundary=boundary)
 
 
 def _token_headers(headers: dict[str, str]) -> bytes:

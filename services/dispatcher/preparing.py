@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from pymongo.errors import PyMongoError
+
+from services.dispatcher.attaching import Files, MissingFile, from_documents
 from services.dispatcher.call import compose_call
 from services.dispatcher.errors import BadAddress
+from services.dispatcher.ledger_store import away
 from services.dispatcher.links import StepLinks, addresses_of
-from services.dispatcher.message import Outbound, compose, from_document, mail_address
+from services.dispatcher.message import NO_FILES, Outbound, compose, from_document, mail_address
 from services.dispatcher.outcomes import Ending, RejectedEnding, UndressedEnding
 from services.dispatcher.states import Claim, Step
 from services.dispatcher.stops import keys_of
@@ -30,16 +35,31 @@ class Preparer:
     tracking_url: str
     inbound_domain: str
     clock: Clock
+    files: Files
 
-    def prepare(self, dressed: DressedStep, step: Step, claim: Claim, *, mime: bool) -> Outbound | Ending:
+    async def fetch(self, dressed: DressedStep, step: Step, claim: Claim) -> Mapping[str, bytes] | Ending:
+        """The bytes of what the message carries, by hash; an ending when some are gone. Raises LedgerAway."""
+        stored = (claim.message or {}).get("attachments", ())
+        if not dressed.attachments and not stored:
+            return NO_FILES
+        try:
+            return await self.files.of(step.organization_id, (*dressed.attachments, *from_documents(stored)))
+        except MissingFile as error:
+            return UndressedEnding(str(error))
+        except PyMongoError as error:
+            raise away(error) from error
+
+    def prepare(
+        self, dressed: DressedStep, step: Step, claim: Claim, *, mime: bool, files: Mapping[str, bytes] = NO_FILES
+    ) -> Outbound | Ending:
         """The message as an earlier attempt was about to send it, where that went to the same address; else a new
-        one.
+        one. ``files`` as ``fetch`` answers them.
         """
         by_mail = dressed.webhook is None and dressed.kind not in TEXT_KINDS
         try:
             to = mail_address(dressed.address) if by_mail else dressed.address
             if claim.message is not None and claim.message["to"] == to:
-                return from_document(claim.message)
+                return from_document(claim.message, files)
             assert step.lead_id is not None, "steps without a lead are refused on arrival"
             links = StepLinks(self.tokens, self.tracking_url, step, step.lead_id)
             if dressed.webhook is not None:
@@ -48,7 +68,7 @@ class Preparer:
                 return compose_text(dressed, links)
             rendered = render_step(dressed, links, derive_text=mime)
             addresses = addresses_of(self.tokens, self.inbound_domain, step)
-            return compose(dressed, rendered, addresses, links.unsubscribe, self.clock.now(), mime=mime)
+            return compose(dressed, rendered, addresses, links.unsubscribe, self.clock.now(), mime=mime, files=files)
         except MissingValues as error:
             return UndressedEnding(str(error), tuple(error.names))
         except BrokenContent as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from services.dispatcher.attaching import Files
 from services.dispatcher.channels.null import NullChannel
 from services.dispatcher.channels.protocol import Channel
 from services.dispatcher.channels.smtp import SmtpChannel
@@ -30,6 +31,7 @@ from shared.messaging.consumers import Consumers, Subscription
 from shared.messaging.errors import MessagingError
 from shared.messaging.publisher import Publisher
 from shared.messaging.topology import QUEUE_STOPS, SERVED_CHANNELS, dispatch_queue
+from shared.persistence.files import Files as StoredFiles
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
 from shared.settings import Settings
 from shared.tokens import Tokens
@@ -138,7 +140,9 @@ async def build(
             await reporter.publish([answer for row in rows if (answer := reporter.of_row(row)) is not None])
 
     holdings = Holdings(ledger, clock, report_lapsed, renew_seconds=renew_seconds)
-    preparer = Preparer(Tokens(settings.secret_key_list), settings.tracking_url, settings.inbound_domain, clock)
+    files = Files(StoredFiles(mongo, settings.database_prefix))
+    tokens = Tokens(settings.secret_key_list)
+    preparer = Preparer(tokens, settings.tracking_url, settings.inbound_domain, clock, files)
     steps = StepHandler(ledger, holdings, reporter, preparer, built, clock)
     stops = StopHandler(ledger, holdings, reporter, clock)
 

@@ -14,6 +14,7 @@ from services.enrollment.domain.enrollment import Execution
 from services.enrollment.domain.flow import Version
 from services.enrollment.domain.identities import normalise_address
 from services.enrollment.domain.lead import Lead, contact_channel
+from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.snippets import expanded
 from services.enrollment.domain.task import Content
 from services.enrollment.domain.work import organization_aggregate
@@ -22,7 +23,7 @@ from services.enrollment.step_content import SENT, said
 from services.enrollment.texts import lead_values
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue, WatchdogRang
-from shared.events.kinds import WebhookConfig
+from shared.events.kinds import MailContent, WebhookConfig
 from shared.events.message import Value
 from shared.identity import domain_of
 from shared.persistence.eventstore import EventStore
@@ -123,6 +124,8 @@ class Dresser:
             "thread": list(enrollment.thread) if getattr(config, "thread", False) else [],
             "reminder": repeated,
         }
+        if isinstance(config, MailContent) and config.attachments:
+            data["attachments"] = _attached(config, organization)
         round_mark = f":r{due['round']}" if repeated else ""
         return due["channel"], {
             "specversion": "1.0",
@@ -165,3 +168,11 @@ class Dresser:
 
     def _hash(self, organization_id: str, contact: str | None, text: str) -> str:
         return self._store.hash_address(organization_id, contact, text) if contact is not None and text else ""
+
+
+def _attached(config: MailContent, organization: Organization) -> list[dict[str, Any]]:
+    """What the mail carries; removed files too, which versions published before go on with. Raises Undressable."""
+    unknown = next((each for each in config.attachments if each not in organization.attachments), None)
+    if unknown is not None:
+        raise Undressable(f"the attachment {unknown} is not in the log")
+    return [organization.attachments[each].file.model_dump() for each in config.attachments]

@@ -35,7 +35,7 @@ class TrialContent:
         self._store = store
 
     def __call__(self, enrollment_id: UUID, due: StepDue, world: SimulatedWorld) -> dict[str, Any]:
-        """``{"subject", "html", "text"}``. Raises ContentProblem."""
+        """``{"subject", "html", "text"}``, and ``attachments`` where there are some. Raises ContentProblem."""
         state = world.enrollment(enrollment_id)
         assert state is not None
         event = Envelope(
@@ -60,7 +60,11 @@ class TrialContent:
             raise ContentProblem(str(problem), problem.names) from None
         except BrokenContent as problem:
             raise ContentProblem(str(problem)) from None
-        return {"subject": rendered.subject, "html": rendered.html, "text": rendered.text}
+        content: dict[str, Any] = {"subject": rendered.subject, "html": rendered.html, "text": rendered.text}
+        if step.attachments:
+            files = [file.model_dump(include={"name", "content_type", "size"}) for file in step.attachments]
+            content["attachments"] = files
+        return content
 
 
 class _WorldStates(States):

@@ -22,7 +22,7 @@ SENTENCES: Mapping[str, str] = {
     "call_again": "The call came out as {outcome} and is tried again ({tries_left} left).",
     "restarted": "The enrollment was started again from here.",
     "lead_changed": "It was planned again, because the lead has changed.",
-    "rules_changed": "It was planned again, because the organization's hours or days off have changed.",
+    "rules_changed": "It was planned again, because the organization's hours, days off or limits have changed.",
     "never_open": "Its sending hours, those of the organization and the days off are never open together.",
     "out_of_office": "The lead is away until {returns_on}, as its automatic answer said.",
     "best_hour": "It was moved to the hour from {hour}:00 in the time zone {zone}, in which leads answer most.",

@@ -15,6 +15,7 @@ from services.gateway.description import describe
 from services.gateway.parts import Parts
 from services.gateway.routes import (
     activities,
+    attachments,
     audit,
     auth,
     bulks,
@@ -57,6 +58,7 @@ MODULES = (
     sequences,
     jobs,
     snippets,
+    attachments,
     trials,
     executions,
     enrollments,

@@ -20,7 +20,7 @@ REFUSALS: dict[int, tuple[str, str, str]] = {
     403: ("Not allowed", "forbidden", "Signed in, but without the permission this needs."),
     404: ("Not found", "not_found", "There is no such thing in this organization."),
     409: ("Conflict", "conflict", "The state does not allow it, or the view is behind `min_position`."),
-    413: ("Content Too Large", "too_large", "The body is longer than 1 MiB."),
+    413: ("Content Too Large", "too_large", "The body is longer than 1 MiB, a file longer than may be."),
     422: ("Invalid", "invalid", "A field does not hold; `errors` names each."),
     429: ("Too many requests", "too_many", "Too many tries; `Retry-After` says when to come again."),
     503: (

@@ -16,6 +16,7 @@ from services.gateway.signin import SignIn
 from services.gateway.tries import Tries
 from shared.clock import Clock
 from shared.persistence.figures import Figures
+from shared.persistence.files import Files
 from shared.persistence.mongo import Database
 from shared.persistence.trial_jobs import TrialJobs
 from shared.persistence.views import ViewReader
@@ -41,5 +42,6 @@ class Parts:
     form_tries: Tries
     imports: Imports
     trials: TrialJobs
+    files: Files
     database: Database
     ledger: Database

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import orjson
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.errors import Away, GatewayError, Invalid
 from shared.events import InvalidMessage
+from shared.events.attachment import LARGEST_ATTACHMENT
 from shared.events.message import reasons_of
 from shared.events.step_ids import named_steps
 from shared.messaging.errors import BrokerAway, MessagingError, PublishUnknown, RequestTimeout
@@ -23,9 +24,8 @@ from shared.persistence.views import BadCursor, UnknownView, ViewBehind
 
 MEDIA_TYPE = "application/problem+json"
 MAX_BODY_BYTES = 1 << 20
-#: Files are read as a stream, so they may be larger.
-MAX_FILE_BYTES = 64 << 20
-FILE_PATHS = frozenset({"/api/v1/leads/import"})
+#: Files may be larger: one of leads is read as a stream; one to attach is held, with what a form puts around it.
+FILE_BYTES = {"/api/v1/leads/import": 64 << 20, "/api/v1/attachments": LARGEST_ATTACHMENT + (64 << 10)}
 
 _log = structlog.get_logger(__name__)
 
@@ -142,10 +142,10 @@ def field_of(location: tuple[int | str, ...]) -> str:
 class BodyLimit:
     """Refuses bodies beyond the limit with 413, whether or not their length is announced."""
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES, file_limit: int = MAX_FILE_BYTES) -> None:
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES, files: Mapping[str, int] = FILE_BYTES) -> None:
         self._app = app
         self._limit = limit
-        self._file_limit = file_limit
+        self._files = files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -153,7 +153,7 @@ class BodyLimit:
             return
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"")
-        limit = self._file_limit if announced and scope["path"] in FILE_PATHS else self._limit
+        limit = self._files.get(scope["path"], self._limit) if announced else self._limit
         if announced:
             too_long = not announced.isdigit() or int(announced) > limit
             gathered: Message | None = None

@@ -569,6 +569,23 @@ class DocumentPage(Shape):
     next_cursor: str | None
 
 
+class AttachmentItem(Shape):
+    """``size`` in bytes; ``sha256`` of the file's bytes, in hex."""
+
+    id: str
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+    added_at: datetime
+    added_by: str | None = None
+
+
+class AttachmentPage(Shape):
+    items: list[AttachmentItem]
+    next_cursor: str | None
+
+
 class Items(Shape):
     items: list[dict[str, Any]]
 

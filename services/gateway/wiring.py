@@ -33,6 +33,7 @@ from shared.clock import Clock
 from shared.messaging.publisher import Publisher
 from shared.messaging.requests import Requester
 from shared.persistence.figures import Figures
+from shared.persistence.files import Files
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
 from shared.persistence.trial_jobs import TrialJobs
 from shared.persistence.views import ViewReader
@@ -182,6 +183,7 @@ async def build(settings: Settings, clock: Clock, **overrides: Any) -> GatewaySe
         imports=Imports(database, publisher, clock),
         form_tries=Tries(database, clock, "form_tries"),
         trials=TrialJobs(mongo, prefix),
+        files=Files(mongo, prefix),
         database=database,
         ledger=mongo.database(f"{prefix}_ledger"),
     )

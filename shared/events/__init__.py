@@ -2,6 +2,7 @@
 
 from shared.events import (
     activity,
+    attachment,
     bulk,
     definition,
     dispatch,
@@ -43,6 +44,7 @@ __all__ = [
     "UnknownTopic",
     "Value",
     "activity",
+    "attachment",
     "bulk",
     "definition",
     "dispatch",

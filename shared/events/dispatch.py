@@ -41,6 +41,15 @@ class TemplateMessage(Value):
     language: str
 
 
+class Attached(Value):
+    """A file that goes with a mail. Its bytes are found by ``sha256`` in the organization's store of files."""
+
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+
+
 class DressedStep(Message):
     """A StepDue with all that is needed to send it, read at the moment of relaying: dispatchers depend on no view.
 
@@ -74,6 +83,7 @@ class DressedStep(Message):
     webhook: WebhookCall | None = None
     appointment: Appointment | None = None
     template: TemplateMessage | None = None
+    attachments: list[Attached] = []
     reminder: bool = False  #: a watchdog's repeat: same attempt, answered from the ledger
 
 

@@ -55,6 +55,8 @@ CALL_OUTCOMES: tuple[CallOutcome, ...] = ("connected", "voicemail", "no_answer",
 TaskKind = Literal["task", "call", "reminder", "social"]
 
 LONGEST_TEXT = 10_000
+#: Files that one e-mail may carry.
+MOST_FILES = 10
 _HEADER_NAME = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")
 _HEADER_VALUE = re.compile(r"^[\t\x20-\x7e\x80-\uffff]{0,4000}$")
 #: Set by the dispatcher itself, or about the connection.
@@ -81,7 +83,7 @@ RESERVED_HEADERS = frozenset(
 
 class MailContent(Value):
     """What an e-mail says. ``html`` or ``text`` must be given. ``thread``: answer in the thread of the previous e-mail
-    of this enrollment."""
+    of this enrollment. ``attachments`` names files of the organization, each once, in the order in which they go."""
 
     subject: str = Field(min_length=1, max_length=998)
     html: str | None = None
@@ -90,6 +92,14 @@ class MailContent(Value):
     thread: bool = False
     sender: str | None = None
     channel: Literal["email", "null"] = "email"
+    attachments: list[UUID] = Field(default=[], max_length=MOST_FILES)
+
+    @field_validator("attachments")
+    @classmethod
+    def _each_once(cls, named: list[UUID]) -> list[UUID]:
+        if len(set(named)) < len(named):
+            raise ValueError("each attachment may be named once")
+        return named
 
     @model_validator(mode="after")
     def _some_body(self) -> Self:

@@ -28,6 +28,7 @@ VIEW_NAMES = (
     "sequences",
     "sequence_versions",
     "templates",
+    "attachments",
     "leads",
     "enrollments",
     "messages",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
 from services.dispatcher.preparing import read_step
 from services.dispatcher.states import Step
 from shared.events import Envelope
-from shared.events.dispatch import DressedStep, Sender, StopOrder, StopScope
+from shared.events.dispatch import Attached, DressedStep, Sender, StopOrder, StopScope
 from shared.ids import dispatch_id
 
 T = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -91,3 +92,21 @@ def order_envelope(message: Any, *, organization_id: str | None = ORGANIZATION) 
 
 
 LATER = timedelta(seconds=31)
+
+
+class Store:
+    """Files by hash; counts how often one was read."""
+
+    def __init__(self, *files: bytes) -> None:
+        self.files = {sha256(data).hexdigest(): data for data in files}
+        self.reads = 0
+
+    async def get(self, organization_id: str, digest: str) -> bytes | None:
+        assert organization_id == ORGANIZATION
+        self.reads += 1
+        return self.files.get(digest)
+
+
+def attached(data: bytes, name: str = "report.pdf", content_type: str = "application/pdf") -> Attached:
+    """A file as a dressed step names it."""
+    return Attached(name=name, content_type=content_type, size=len(data), sha256=sha256(data).hexdigest())

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.dispatcher.attaching import Files
 from services.dispatcher.channels.null import NullChannel
 from services.dispatcher.epoch import Epoch
 from services.dispatcher.errors import LedgerAway
@@ -27,7 +28,7 @@ from shared.messaging import frames
 from shared.messaging.delivery import Delivery
 from shared.persistence.mongo import connect
 from shared.tokens import Tokens
-from tests.dispatcher.making import T, dressed, envelope, step_of
+from tests.dispatcher.making import Store, T, dressed, envelope, step_of
 from tests.support.waiting import eventually
 
 
@@ -78,7 +79,9 @@ class Bench:
             self.lapsed += rows
 
         self.holdings = Holdings(self.ledger, self.clock, note, renew_seconds=0.02)
-        preparer = Preparer(Tokens(["0123456789abcdef0123"]), "https://t.example", "in.example", self.clock)
+        preparer = Preparer(
+            Tokens(["0123456789abcdef0123"]), "https://t.example", "in.example", self.clock, Files(Store())
+        )
         self.handler = StepHandler(
             self.ledger, self.holdings, reporter, preparer, {"email": NullChannel()}, self.clock, hold_seconds=0.0
         )

@@ -7,6 +7,7 @@ import email
 import email.policy
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from shared.events.dispatch import DressedStep, ForgetLead, SettleDispatch, Webh
 from shared.events.enrollment import RecordDeferred, RecordInDoubt, RecordSent, RecordStopped, RecordUndressed
 from shared.messaging import frames, topology
 from shared.messaging.publisher import Publisher
+from shared.persistence.files import Files
 from shared.settings import Settings, load_settings
-from tests.dispatcher.making import LEAD, dressed, envelope, order_envelope, stop
+from tests.dispatcher.making import LEAD, attached, dressed, envelope, order_envelope, stop
 from tests.dispatcher.smtp_sink import Sink
 from tests.dispatcher.test_webhook import OK, Receiver
 from tests.support.waiting import eventually
@@ -251,3 +253,32 @@ async def test_a_webhook_is_called_once_however_often_its_step_arrives(settings:
     assert len(receiver.got) == 2
     assert receiver.got[0][2] == receiver.got[1][2]
     assert {headers["webhook-id"] for _, headers, _ in receiver.got} == {str(first.dispatch_id)}
+
+
+async def test_an_attachment_arrives_byte_for_byte_and_a_lost_one_ends_the_send(world: World) -> None:
+    data = bytes(range(256)) * 8_000
+    file, gone = attached(data, "Größe der Liste.pdf"), attached(b"never stored", "gone.pdf")
+    first, second = dressed(attachments=[file]), dressed(attachments=[file, gone])
+    world.sink.script.answers["dot"] = ["451 4.3.0 later", None]
+    async with running(world) as service:
+        files = Files(service.mongo, world.settings.database_prefix)
+        assert await files.put("demo", data) == file.sha256
+        assert await files.put("demo", data) == file.sha256
+        assert await files.get("other", file.sha256) is None
+        await world.send(first)
+        assert isinstance(await world.answer(first), RecordDeferred)
+        row = await service.mongo.database(service_database(world)).collection("dispatches").find_one({})
+        again = first.model_copy(update={"attempt": 2})
+        await world.send(again, position=11)
+        assert isinstance(await world.answer(first, 2), RecordSent)
+        await world.send(second)
+        undressed = await world.answer(second)
+    assert isinstance(undressed, RecordUndressed)
+    assert undressed.reason == "the attachment gone.pdf is missing in the store"
+    assert row is not None
+    assert len(row["message"]["raw"]) < 20_000
+    [mail] = world.sink.mails
+    parsed = email.message_from_bytes(mail.content, _class=EmailMessage, policy=email.policy.default)
+    [part] = list(parsed.iter_attachments())
+    assert (part.get_filename(), part.get_payload(decode=True)) == ("Größe der Liste.pdf", data)
+    assert mail.content.startswith(row["message"]["raw"])

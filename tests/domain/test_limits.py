@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 from services.enrollment.domain.errors import InvalidSettings
 from services.enrollment.domain.full_slots import Runs
 from services.enrollment.domain.quotas import Limit, allowance, begins, index_of, parsed, slot_name
+from services.enrollment.domain.row_types import TIMER
 from services.enrollment.domain.windows import first_zone
 from shared.events.definition import Limits, RampUp
-from shared.events.enrollment import CancelEnrollment, StepDue
-from shared.events.organization import SetSender
+from shared.events.enrollment import (
+    CancelEnrollment,
+    EnrollmentReplanned,
+    MigrateEnrollment,
+    RecordRejected,
+    StepDue,
+)
+from shared.events.organization import ReleaseSender, SetOrganization, SetSender
+from shared.events.sequence import ActivateSequence, ApproveSequence, EditSequence, SubmitSequence
 from tests.domain.many import Many, day
-from tests.domain.scenario import T, days, email
+from tests.domain.scenario import T, days, definition, email
 
 ONE_MAIL = (email("only"),)
 
@@ -163,13 +171,134 @@ def _ramped() -> Many:
     return many
 
 
+# --- limits that are loosened -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        SetOrganization(limits=Limits(per_day=20)),
+        SetOrganization(limits=Limits()),
+        SetOrganization(limits=Limits(per_day=20, per_minute=20)),
+    ],
+)
+def test_what_waits_for_the_organizations_limit_goes_out_as_soon_as_there_is_room(order: SetOrganization) -> None:
+    many = Many(limits={"per_day": 5})
+    enrollments = many.enroll(many.sequence("a", ONE_MAIL), 12)
+    many.run(T + timedelta(minutes=1))
+    many.world.send(order)
+    many.run(day(0))
+    assert many.per_day() == {0: 12}
+    replanned = [change.event for change in many.world.log if isinstance(change.event, EnrollmentReplanned)]
+    assert {event.why.rule for event in replanned} == {"rules_changed"}
+    assert len(replanned) == 7
+    assert all(many.state(each).sent == 1 for each in enrollments)
+
+
+def test_a_limit_raised_by_little_moves_as_many_as_there_is_room_for() -> None:
+    many = Many(limits={"per_day": 2})
+    many.enroll(many.sequence("a", ONE_MAIL), 9)
+    many.run(T + timedelta(minutes=1))
+    many.world.send(SetOrganization(limits=Limits(per_day=3)))
+    many.run(day(5))
+    assert many.per_day() == {0: 3, 1: 3, 2: 3}
+    reserved = {key: used for key, used in many.world.quotas.items() if not key[2].startswith(("day:", "minute:"))}
+    assert set(reserved.values()) <= {0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limits": Limits(per_day=20)},
+        {"limits": Limits(per_day=4), "ramp_up": RampUp(start=4, step=1)},
+        {"limits": Limits(per_day=4)},
+    ],
+)
+def test_what_waits_for_a_senders_limit_or_ramp_is_planned_again(change: dict[str, Any]) -> None:
+    many = _ramped()
+    many.enroll(many.sequence("a", ONE_MAIL), 4)
+    many.run(T + timedelta(minutes=1))
+    assert many.per_day() == {0: 1}
+    many.world.send(_sender(**change))
+    many.run(day(0))
+    assert many.per_day() == {0: 4}
+
+
+def test_another_sender_that_takes_over_brings_its_own_limits() -> None:
+    many = Many()
+    account = {"sender_id": "a", "name": "A", "email": "a@example.com"}
+    many.world.send(SetSender.model_validate({**account, "limits": {"per_day": 1}}))
+    many.world.send(_sender(active=False))
+    many.enroll(many.sequence("s", ONE_MAIL), 3)
+    many.run(T + timedelta(minutes=1))
+    assert many.per_day() == {0: 1}
+    many.world.send(_sender(active=True))
+    many.run(day(0))
+    assert many.per_day() == {0: 3}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        SetOrganization(limits=Limits(per_day=2)),
+        SetOrganization(limits=Limits(per_day=5, per_minute=1)),
+        SetOrganization(name="Another"),
+        SetSender(sender_id="second", name="B", email="b@example.com"),
+        SetSender(sender_id="default", name="C", email="demo@example.com", ramp_up=RampUp(start=1, step=1),
+                  limits=Limits(per_day=9)),
+    ],
+)  # fmt: skip
+def test_what_loosens_nothing_wakes_nobody(order: Any) -> None:
+    many = Many(limits={"per_day": 5})
+    many.enroll(many.sequence("a", ONE_MAIL), 8)
+    many.run(T + timedelta(minutes=1))
+    before = dict(many.world.timers)
+    assert [wake for wake in many.world.send(order).woken if wake.blocked_on is None] == []
+    assert many.world.timers == before
+
+
+def test_a_sequences_limits_belong_to_its_version_and_those_who_move_get_the_new_ones() -> None:
+    many = Many()
+    sequence_id = many.sequence("a", ONE_MAIL, limits={"per_day": 1})
+    enrollments = many.enroll(sequence_id, 4)
+    many.run(T + timedelta(minutes=1))
+    looser = definition(ONE_MAIL, settings={"limits": {"per_day": 3}}, trigger={"start": "manual"})
+    many.world.send(EditSequence(sequence_id=sequence_id, definition=looser))
+    for order in (SubmitSequence, ApproveSequence, ActivateSequence):
+        many.world.send(order(sequence_id=sequence_id))
+    many.run(T + timedelta(minutes=2))
+    assert many.per_day() == {0: 1}  # they stay in the version they entered
+    for each in enrollments[1:]:
+        many.world.send(MigrateEnrollment(enrollment_id=each, version=2))
+    many.run(day(1))
+    assert many.per_day() == {0: 3, 1: 1}
+
+
+def test_releasing_a_brake_gives_those_it_held_the_places_there_are_now() -> None:
+    many = Many(limits={"per_day": 2}, brake={"bounce_percent": 10, "min_sent": 1})
+    sequence_id = many.sequence("a", ONE_MAIL, brake={"bounce_percent": None, "complaint_percent": None})
+    first, second, third = many.enroll(sequence_id, 3)
+    timer = many.world.timers[first, TIMER]
+    sent = many.world.wake(timer)
+    [due] = [change.event for change in sent.changes if isinstance(change.event, StepDue)]
+    named = {"enrollment_id": first, "execution": 1, "attempt": 1, "dispatch_id": due.dispatch_id}
+    many.world.send(RecordRejected.model_validate({**named, "reason": "no such user", "bounce": True}))
+    many.run(T + timedelta(minutes=1))
+    assert len(many.due()) == 1
+    many.world.send(ReleaseSender(sender_id="default"))
+    many.run(day(0))
+    assert [change.id for change in many.due()] == [first, second]
+    many.run(day(1))
+    assert [change.id for change in many.due()] == [first, second, third]
+
+
 # --- whatever happens -------------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["enroll", "cancel", "hours"]), st.integers(0, 1), st.integers(1, 6)),
+        st.tuples(st.sampled_from(["enroll", "cancel", "hours", "loosen"]), st.integers(0, 1), st.integers(1, 6)),
         min_size=3,
         max_size=14,
     ),
@@ -191,6 +320,9 @@ def test_no_limit_is_ever_exceeded_and_nobody_is_lost(
                 victim = open_ones.pop(amount % len(open_ones))
                 if many.state(victim).is_open:
                     many.world.send(CancelEnrollment(enrollment_id=victim))
+            case "loosen":  # and back again, so that what is checked at the end still holds
+                many.world.send(SetOrganization(limits=Limits(per_day=per_day + amount)))
+                many.world.send(SetOrganization(limits=Limits.model_validate(limits)))
             case "hours":
                 many.run(many.world.now + timedelta(hours=amount * 5))
     many.run(many.world.now + timedelta(days=400))

@@ -11,7 +11,7 @@ import pytest
 
 from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.handling import Decision
-from services.enrollment.domain.rows import Rows
+from services.enrollment.domain.row_types import Rows
 from services.enrollment.explanation import Explainer
 from shared.events.definition import Brake
 from shared.events.enrollment import (

@@ -9,9 +9,12 @@ from uuid import UUID
 
 import pytest
 
+from shared.events.attachment import AddAttachment, FileFacts, RemoveAttachment
 from shared.events.definition import SequenceDefinition
 from shared.events.lead import LeadBody
 from shared.events.query import PlayedSignal, QueryDryRun, QueryPreview
+from shared.events.sequence import ArchiveSequence
+from shared.ids import derived_id
 from tests.enrollment.service import Bench, running_service
 
 NOON = "2026-11-20T12:00:00+00:00"
@@ -88,3 +91,18 @@ async def test_what_does_not_exist_or_is_wrong_is_said(bench: Bench) -> None:
     assert problem.errors == [{"field": "step_id", "problem": "names a step that sends nothing"}]
     unmade = QueryPreview(organization_id="demo", sequence_id=sequence_id, step_id="hello", lead=body)
     assert (await bench.done(unmade)).result["missing"] == ["company"]
+
+
+async def test_what_a_mail_carries_is_listed_and_removed_files_go_on_in_what_was_published(bench: Bench) -> None:
+    file = FileFacts(name="prices.pdf", content_type="application/pdf", size=3, sha256="0" * 64)
+    file_id = derived_id("attachment", 1)
+    await bench.done(AddAttachment(attachment_id=file_id, file=file))
+    mail = {**MAIL, "config": {"subject": "Hi", "text": "See the file", "attachments": [str(file_id)]}}
+    sequence_id = await bench.sequence([mail], trigger={"start": "manual"})
+    await bench.done(ArchiveSequence(sequence_id=sequence_id))
+    await bench.done(RemoveAttachment(attachment_id=file_id))
+    listed = [{"name": "prices.pdf", "content_type": "application/pdf", "size": 3}]
+    body = LeadBody(email="a@example.com")
+    preview = QueryPreview(organization_id="demo", sequence_id=sequence_id, step_id="hello", lead=body)
+    assert (await bench.done(preview)).result["content"]["attachments"] == listed
+    assert (await asked(bench, sequence_id, lead=body))["steps"][0]["content"]["attachments"] == listed

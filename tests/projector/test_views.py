@@ -854,3 +854,13 @@ def test_snippets_are_kept_by_name() -> None:
     assert (snippet["text"], snippet["updated_by"]) == ("Bye", "member:1")
     story.add("organization.snippet_removed", {"name": "bye"})
     assert story.document("organizations", "demo")["snippets"] == {}
+
+
+def test_an_attachment_that_was_removed_is_still_known() -> None:
+    story, file_id = Story(), derived_id("attachment", 1)
+    file = {"name": "a.pdf", "content_type": "application/pdf", "size": 3, "sha256": "0" * 64}
+    story.add("organization.attachment_added", {"attachment_id": file_id, "file": file}, actor="member:1")
+    added = story.document("attachments", file_id)
+    assert (added["name"], added["size"], added["removed"], added["added_by"]) == ("a.pdf", 3, False, "member:1")
+    story.add("organization.attachment_removed", {"attachment_id": file_id})
+    assert story.document("attachments", file_id)["removed"] is True

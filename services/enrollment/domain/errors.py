@@ -19,6 +19,8 @@ DomainError
 │   ├── SequenceNotApproved
 │   ├── SequenceArchivedAlready
 │   ├── NothingToSubmit
+│   ├── TooManyAttachments
+│   ├── AttachmentInUse
 │   ├── TooManyTemplates
 │   ├── MigrationRepeats
 │   ├── NoPlaceInVersion
@@ -196,6 +198,20 @@ class NothingToSubmit(Conflict):
 
     code = "nothing_to_submit"
     title = "There is no such draft"
+
+
+class TooManyAttachments(Conflict):
+    """The organization has as many attachments as it may."""
+
+    code = "too_many_attachments"
+    title = "Too many attachments"
+
+
+class AttachmentInUse(Conflict):
+    """Active sequences send the attachment."""
+
+    code = "attachment_in_use"
+    title = "The attachment is in use"
 
 
 class TooManyTemplates(Conflict):

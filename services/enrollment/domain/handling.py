@@ -12,6 +12,7 @@ from uuid import UUID
 from services.enrollment.domain import (
     activities,
     advancing,
+    attachments,
     brake,
     bulk_orders,
     definition_check,
@@ -43,6 +44,7 @@ from services.enrollment.domain.planning import NEVER_OPEN
 from services.enrollment.domain.work import Change, IdentityClaim, Wake, Work, organization_aggregate
 from services.enrollment.domain.world import World
 from shared.events import activity as activity_events
+from shared.events import attachment as attachment_events
 from shared.events import bulk as bulk_events
 from shared.events import engagement as engagement_events
 from shared.events import enrollment as enrollment_events
@@ -60,8 +62,8 @@ __all__ = ["HANDLED", "Decision", "DomainError", "evolve_any", "handle"]
 
 #: Business time over which the timers of a sequence or sender that is taken up again are spread.
 WAKE_SPREAD_SECONDS = 60
-#: Business time over which what waits in an organization is planned again after a change of its hours. A step that is
-#: due before its turn is looked at then.
+#: Business time over which what waits in an organization is planned again after a change of its hours, or when limits
+#: were loosened. A step that is due before its turn is looked at then.
 REPLAN_SPREAD_SECONDS = 300
 
 
@@ -277,6 +279,9 @@ def _check(order: Order, definition: SequenceDefinition, *, publishes: bool = Fa
     errors += definition_check.wrong_snippets(
         definition, organization_state.snippets if organization_state is not None else {}
     )
+    errors += attachments.wrong_attachments(
+        definition, organization_state.attachments if organization_state is not None else {}
+    )
     unready = [
         *definition_check.without_sender(definition, organization_state),
         *definition_check.not_set_up(definition, order.work.world.serves),
@@ -368,14 +373,17 @@ def _record_organization(order: Order, events: Iterator[Event]) -> None:
     work = order.work
     work.result["organization_id"] = work.organization_id
     for event in events:
+        looser = organization.loosens_limits(work.find_organization(), event, work.now)
         work.record("organization", organization_aggregate(work.organization_id), event, None)
         if isinstance(event, organization_events.SenderSet) and event.active:
             work.wake(f"sender:{event.sender_id}", spread_seconds=WAKE_SPREAD_SECONDS)
             work.wake(f"sender:{organization.DEFAULT_SENDER}", spread_seconds=WAKE_SPREAD_SECONDS)
         elif isinstance(event, organization_events.SenderReleased):
             work.wake(brake.sender_blocker(event.sender_id), spread_seconds=WAKE_SPREAD_SECONDS)
-        if organization.changes_hours(event):
+        changed_hours = organization.changes_hours(event)
+        if changed_hours:
             work.wake(NEVER_OPEN, spread_seconds=WAKE_SPREAD_SECONDS)
+        if changed_hours or looser:
             work.wake(None, spread_seconds=REPLAN_SPREAD_SECONDS)
 
 
@@ -392,6 +400,7 @@ _ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Ite
     organization_events.IssueApiKey: organization.issue_api_key,
     organization_events.RevokeApiKey: lambda state, command: organization.revoke_api_key(state, command.key_id),
     organization_events.SetCalendar: organization.set_calendar,
+    attachment_events.AddAttachment: lambda state, command: attachments.add(state.attachments, command),
     template_events.RemoveTemplate: lambda state, command: templates.remove(state.templates, command),
     organization_events.RemoveSnippet: lambda state, command: snippets.remove_snippet(state.snippets, command.name),
 }
@@ -410,6 +419,13 @@ _HANDLERS.update({cls.TOPIC: _organization_order(decide) for cls, decide in _ON_
 @_handles(organization_events.SetSender)
 def _set_sender(order: Order, command: organization_events.SetSender) -> None:
     _record_organization(order, organization.set_sender(order.work.organization(), command, order.work.now))
+
+
+@_handles(attachment_events.RemoveAttachment)
+def _remove_attachment(order: Order, command: attachment_events.RemoveAttachment) -> None:
+    active = (entry.definition for entry in order.work.world.catalogue(order.work.organization_id))
+    known = order.work.organization().attachments
+    _record_organization(order, attachments.remove(known, command.attachment_id, active))
 
 
 @_handles(template_events.SaveTemplate)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from services.enrollment.domain.attachments import Attachment, attachments_after
 from services.enrollment.domain.calendars import EVERYBODY, Calendar, calendar, of_sender
 from services.enrollment.domain.errors import InvalidSettings, LastAdmin, MemberExists, UnknownTarget
 from services.enrollment.domain.snippets import Snippet, snippets_after
 from services.enrollment.domain.templates import templates_after
 from services.enrollment.domain.windows import QUIET_CHANNELS, Hours, days_off, hours_around, zone_named
+from shared.events.attachment import AttachmentAdded, AttachmentRemoved
 from shared.events.definition import Brake, Limits, QuietHours, RampUp, Window
 from shared.events.message import Event
 from shared.events.organization import (
@@ -112,6 +114,7 @@ class Organization:
     suppressed: Mapping[tuple[str, str], str] = field(default_factory=dict)
     snippets: Mapping[str, Snippet] = field(default_factory=dict)
     templates: frozenset[UUID] = frozenset()
+    attachments: Mapping[UUID, Attachment] = field(default_factory=dict)  #: removed ones too
 
     def sender_for(self, asked: str | None) -> SenderAccount | None:
         """The active sender a step asks for by name; without a name ``default``, else the first by name. None when
@@ -199,10 +202,15 @@ def _sender(state: Organization, event: SenderSet | SenderBraked | SenderRelease
     return replace(state, senders={**state.senders, account.sender_id: account})
 
 
-def _kept(state: Organization, event: SnippetSet | SnippetRemoved | TemplateSaved | TemplateRemoved) -> Organization:
+Kept = SnippetSet | SnippetRemoved | TemplateSaved | TemplateRemoved | AttachmentAdded | AttachmentRemoved
+
+
+def _kept(state: Organization, event: Kept) -> Organization:
     """What is kept to be used again."""
     if isinstance(event, SnippetSet | SnippetRemoved):
         return replace(state, snippets=snippets_after(state.snippets, event))
+    if isinstance(event, AttachmentAdded | AttachmentRemoved):
+        return replace(state, attachments=attachments_after(state.attachments, event))
     return replace(state, templates=templates_after(state.templates, event))
 
 
@@ -227,7 +235,7 @@ def evolve(state: Organization, event: Event, _at: datetime) -> Organization:
             state = _revoked(state, event)
         case SenderSet() | SenderBraked() | SenderReleased():
             state = _sender(state, event)
-        case SnippetSet() | SnippetRemoved() | TemplateSaved() | TemplateRemoved():
+        case _ if isinstance(event, Kept):
             state = _kept(state, event)
         case AddressSuppressed():
             state = replace(state, suppressed={**state.suppressed, (event.channel, event.address_hash): event.reason})
@@ -373,6 +381,34 @@ def changes_hours(event: Event) -> bool:
             return not event.calendar.startswith("member:")
         case _:
             return False
+
+
+def loosens_limits(before: Organization | None, event: Event, at: datetime) -> bool:
+    """May more go out from now on than what waits was planned with? ``before``: the organization without the event."""
+    match event:
+        case OrganizationSettingsSet(limits=Limits() as limits):
+            return before is not None and _looser(before.limits, limits)
+        case SenderSet():
+            known = before.senders.get(event.sender_id) if before is not None else None
+            if known is not None and _looser(known.limits, event.limits):
+                return True
+            ramp = (event.ramp_up, event.ramp_from)
+            if known is not None and known.ramp_up is not None and (known.ramp_up, known.ramp_from) != ramp:
+                return True
+            return before is not None and _preferred(before) != _preferred(evolve(before, event, at))
+        case _:
+            return False
+
+
+def _looser(before: Limits, after: Limits) -> bool:
+    pairs = ((before.per_day, after.per_day), (before.per_minute, after.per_minute))
+    return any(old is not None and (new is None or new > old) for old, new in pairs)
+
+
+def _preferred(state: Organization) -> str | None:
+    """Whose limits hold for a step that asks for no sender."""
+    account = state.sender_for(None)
+    return account.sender_id if account is not None else None
 
 
 def release_sender(state: Organization, command: ReleaseSender) -> Iterator[Event]:

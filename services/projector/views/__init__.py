@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.projector.views.attachments import Attachments
 from services.projector.views.audit import Audit
 from services.projector.views.bulks import BulkRefusals, Bulks
 from services.projector.views.enrollments import Enrollments
@@ -25,6 +26,7 @@ ALL_VIEWS: tuple[View, ...] = (
     Sequences(),
     SequenceVersions(),
     Templates(),
+    Attachments(),
     Leads(),
     Enrollments(),
     Messages(),

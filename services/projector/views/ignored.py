@@ -118,6 +118,8 @@ ORGANIZATION = frozenset(
         "organization.snippet_removed.v1",
         "organization.template_saved.v1",
         "organization.template_removed.v1",
+        "organization.attachment_added.v1",
+        "organization.attachment_removed.v1",
         "organization.address_suppressed.v1",
         "organization.address_unsuppressed.v1",
     }

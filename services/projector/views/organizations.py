@@ -29,6 +29,7 @@ class Organizations(View):
         | TASK
         | SEQUENCE
         | {"organization.template_saved.v1", "organization.template_removed.v1"}
+        | {"organization.attachment_added.v1", "organization.attachment_removed.v1"}
     )
 
     @on("organization.founded.v1")

@@ -68,6 +68,56 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/attachments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Files that e-mails may carry, the newest first
+         * @description Files that e-mails may carry, the newest first.
+         */
+        get: operations["attachments_attachments"];
+        put?: never;
+        /**
+         * Keeps a file of at most 5 MB, in a form or as it is
+         * @description Keeps a file of at most 5 MB, in a form or as it is. The same file with the same name is the same attachment;
+         *     its id stands in the `attachments` of a message, and never means other bytes.
+         */
+        post: operations["attachments_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/attachments/{attachment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The file's bytes, to be kept under its name
+         * @description The file's bytes, to be kept under its name. One that was removed stays here for what was sent with it.
+         */
+        get: operations["attachments_download"];
+        put?: never;
+        post?: never;
+        /**
+         * Takes a file away from new content
+         * @description Takes a file away from new content. Refused while active sequences use it; what was published before and is
+         *     still running keeps it.
+         */
+        delete: operations["attachments_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -2855,6 +2905,11 @@ export interface components {
          */
         AppointmentConfig: {
             /**
+             * Attachments
+             * @default []
+             */
+            attachments: string[];
+            /**
              * Channel
              * @default email
              * @enum {string}
@@ -2887,6 +2942,36 @@ export interface components {
             thread: boolean;
             /** Title */
             title: string;
+        };
+        /**
+         * AttachmentItem
+         * @description ``size`` in bytes; ``sha256`` of the file's bytes, in hex.
+         */
+        AttachmentItem: {
+            /**
+             * Added At
+             * Format: date-time
+             */
+            added_at: string;
+            /** Added By */
+            added_by?: string | null;
+            /** Content Type */
+            content_type: string;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Sha256 */
+            sha256: string;
+            /** Size */
+            size: number;
+        };
+        /** AttachmentPage */
+        AttachmentPage: {
+            /** Items */
+            items: components["schemas"]["AttachmentItem"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /**
          * Attempt
@@ -3587,6 +3672,11 @@ export interface components {
          */
         EmailConfig: {
             /**
+             * Attachments
+             * @default []
+             */
+            attachments: string[];
+            /**
              * Channel
              * @default email
              * @enum {string}
@@ -3616,6 +3706,11 @@ export interface components {
         EmailManualConfig: {
             /** Assignee */
             assignee?: string | null;
+            /**
+             * Attachments
+             * @default []
+             */
+            attachments: string[];
             /**
              * Channel
              * @default email
@@ -6929,7 +7024,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The body is longer than 1 MiB. */
+        /** @description The body is longer than 1 MiB, a file longer than may be. */
         Refusal413: {
             headers: {
                 [name: string]: unknown;
@@ -6938,7 +7033,7 @@ export interface components {
                 /**
                  * @example {
                  *       "code": "too_large",
-                 *       "detail": "The body is longer than 1 MiB.",
+                 *       "detail": "The body is longer than 1 MiB, a file longer than may be.",
                  *       "errors": [],
                  *       "status": 413,
                  *       "title": "Content Too Large",
@@ -7182,6 +7277,202 @@ export interface operations {
             };
             path: {
                 key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attachments_attachments: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description Opaque mark of the next page. */
+                cursor?: string | null;
+                /** @description A field; with - in front, descending. */
+                sort?: string | null;
+                /** @description Words, or beginnings of words. */
+                q?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AttachmentPage"];
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attachments_upload: {
+        parameters: {
+            query?: {
+                /** @description Of a file that is sent as it is. */
+                name?: string | null;
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /** @example %PDF-1.7 … */
+                "application/octet-stream": string;
+                /**
+                 * @example {
+                 *       "file": "%PDF-1.7 …"
+                 *     }
+                 */
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Created"];
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attachments_download: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                attachment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attachments_delete: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                attachment_id: string;
             };
             cookie?: never;
         };
