@@ -78,13 +78,13 @@ def lead(number: int, dice: random.Random) -> dict[str, Any]:
 
 def asked() -> Iterator[tuple[str, Listing, str, dict[str, Any]]]:
     """View, listing, name of the filter, and what it looks for; common values and rare ones."""
-    channels = {"$in": list(executions.CHANNELS)}
+    channels, every = {"$in": list(executions.CHANNELS)}, {"$in": list(enrollments.ENROLLMENT_STATUSES)}
     for name, wanted in {
         "all": {},
         "status": {"status": "active"},
         "status rare": {"status": "pending"},
-        "sequence": {"sequence_id": SEQUENCES[0]},
-        "sequence rare": {"sequence_id": SEQUENCES[-1]},
+        "sequence": {"sequence_id": SEQUENCES[0], "status": every},
+        "sequence rare": {"sequence_id": SEQUENCES[-1], "status": every},
         "sequence+status": {"sequence_id": SEQUENCES[3], "status": "paused"},
         "lead": {"lead_id": str(derived_id("lead", 7))},
     }.items():

@@ -228,7 +228,7 @@ def checkpoint_of(document: Document) -> Checkpoint:
 def index_model(index: Keys | Partial) -> IndexModel:
     """What MongoDB is asked for."""
     if isinstance(index, Partial):
-        name = f"{index.field}_{index.value}"
+        name = f"{index.field}_{index.value}_by_{index.keys[0][0]}"
         return IndexModel(list(index.keys), name=name, partialFilterExpression={index.field: index.value})
     return IndexModel(list(index))
 

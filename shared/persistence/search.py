@@ -30,11 +30,13 @@ def tokens(text: object) -> list[str]:
 
 
 def query_terms(text: str) -> list[str]:
-    """What must all be found for a query: the whole of it when it is an address or number, else each of its words."""
+    """What must all be found for a query: the whole of it when it is an address or number, else each of its words, the
+    longest first. An index is entered by the first, and the longest word is most likely the rarest.
+    """
     whole = normalised(text)
     if not whole:
         return []
     if "@" in whole:
         return [whole[:320]]
-    words = [word for word in _SEPARATORS.split(whole)[:MOST_WORDS] if word]
-    return [word[:LONGEST_PREFIX] for word in words]
+    words = {word[:LONGEST_PREFIX] for word in _SEPARATORS.split(whole)[:MOST_WORDS] if word}
+    return sorted(words, key=lambda word: (-len(word), word))

@@ -19,6 +19,8 @@ MODULES = {
     "events": "tendril.cli.events",
     "views": "tendril.cli.views",
     "dead": "tendril.cli.dead",
+    "simulate": "tendril.cli.simulate",
+    "backtest": "tendril.cli.backtest",
     "bench": "tendril.cli.bench",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from shared.settings import Settings
 from tendril.cli.links import CONNECT_SECONDS, Broker, broker, mongo
 from tendril.cli.output import at as short_time
 from tendril.cli.output import out, progress_bar, show_json, show_line, show_text
+from tendril.cli.parts import moment as read_moment
 from tendril.cli.parts import new_group
 from tendril.cli.views import run_job
 from tendril.place import settings_here
@@ -78,7 +79,7 @@ def show(
 
     Example: tendril events show 7b0c2f0e-4c1b-5b7e-9d8e-0f6c4f7b2a11 --version 3
     """
-    moment = _moment(at)
+    moment = read_moment(at)
     events = asyncio.run(_show(settings_here(), aggregate_id, moment, version))
     if as_json:
         show_json({"items": events})
@@ -217,16 +218,6 @@ async def _rebuild(settings: Settings, view: str) -> None:
     async with mongo(settings) as client:
         with progress_bar() as bar:
             await run_job(ViewReader(client, settings.database_prefix), "rebuild", view, bar)
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"a time reads 2026-11-20T09:00:00Z, got {text!r}") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _print(event: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
-"""What every module of the command line begins with."""
+"""What every module of the command line begins with, and options that several read alike."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 import typer
 
@@ -13,3 +15,14 @@ def new_app() -> typer.Typer:
 def new_group() -> typer.Typer:
     """For several commands below one word; the text of its callback is the help."""
     return typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time given as an option; UTC when no zone is given. Raises BadParameter."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"a time reads 2026-11-20T09:00:00Z, got {text!r}") from None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

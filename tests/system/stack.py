@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,10 @@ class ServiceProcess:
 
 
 class Stack:
-    """``copies`` processes of every service (enrollment too, when ``event_store`` is a PostgreSQL address)."""
+    """``copies`` processes of every service (enrollment too, when ``event_store`` is a PostgreSQL address).
+
+    Business time runs at ``business_speed`` from ``business_start`` on: at the wall's pace from now when left out.
+    """
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class Stack:
         copies: int = 1,
         env: Mapping[str, str] | None = None,
         business_speed: float | None = None,
+        business_start: datetime | None = None,
     ) -> None:
         self.home = home
         self.rabbit = RabbitServer(home / "rabbitmq")
@@ -82,6 +87,7 @@ class Stack:
         self.copies = copies
         self.event_store = event_store
         self.business_speed = business_speed
+        self.business_start = business_start
         self.gateway_port, self.tracker_port, self.smtp_port = free_port(), free_port(), free_port()
         self.services: dict[str, ServiceProcess] = {}
         self._extra_env = dict(env or {})
@@ -119,8 +125,8 @@ class Stack:
     async def start_servers(self) -> None:
         """RabbitMQ, mongod and the sink alone."""
         self.home.mkdir(parents=True, exist_ok=True)
-        if self.business_speed is not None:
-            write_anchor(self.home, speed=self.business_speed)
+        if self.business_speed is not None or self.business_start is not None:
+            write_anchor(self.home, speed=self.business_speed or 1.0, business=self.business_start)
         await asyncio.gather(self.rabbit.start(), self.mongo.start(), self.sink.start())
 
     async def stop(self) -> None:
@@ -243,6 +249,18 @@ class Stack:
         """Starts an ended process again and waits until it is ready."""
         await self.start_service(self.services[name].service, name=name, env=env)
         await self.ready(name)
+
+    async def jump_to(self, moment: datetime, *services: str) -> None:
+        """Business time goes on at ``moment`` for ``services``, which are ended in peace and started again."""
+        names = [name for name, each in self.services.items() if each.service in services]
+        for name in names:
+            self.services[name].signal(signal.SIGTERM)
+        for name in names:
+            await self._ended(self.services[name])
+        write_anchor(self.home, speed=self.business_speed or 1.0, business=moment)
+        for name in names:
+            await self.start_service(self.services[name].service, name=name)
+        await asyncio.gather(*(self.ready(name) for name in names))
 
     # --- the API
     # ----------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_every_command_of_the_contract_is_there() -> None:
     assert names >= {
         "up", "run", "doctor", "member add", "api-key create", "leads import", "events tail", "events show",
         "events replay", "views list", "views rebuild", "views verify", "dead list", "dead show", "dead requeue",
-        "dead drop", "bench",
+        "dead drop", "simulate", "backtest", "bench",
     }  # fmt: skip
 
 
@@ -79,6 +79,7 @@ def test_help_is_printed_with_status_zero(tmp_path: Path) -> None:
         (("run", "gateway"), {}, "is not set: expected"),
         (("views", "list"), {}, "TENDRIL_MONGO_URL is not set"),
         (("events", "tail"), {}, "TENDRIL_AMQP_URL is not set"),
+        (("simulate", "S"), {}, "TENDRIL_MONGO_URL is not set"),
         (("dead", "list"), {"TENDRIL_MONGO_URL": "mongodb://127.0.0.1:1/x"}, "MongoDB: 127.0.0.1:1"),
         (("events", "tail"), {"TENDRIL_AMQP_URL": "amqp://guest:secret@127.0.0.1:1/"}, "RabbitMQ does not answer"),
     ],
@@ -103,6 +104,12 @@ def test_what_can_be_mended_is_one_line(tmp_path: Path, words: tuple[str, ...], 
         ("events", "replay", "--target", "-", "--from", "9", "--to", "3"),
         ("member", "add", "--organization", "a", "--email", "a@b.example", "--password", "short"),
         ("bench", "nothing"),
+        ("simulate", "S", "--size", "5", "--status", "New"),
+        ("simulate", "S", "--open", "2"),
+        ("simulate", "S", "--from", "tomorrow"),
+        ("backtest", "S"),
+        ("backtest", "S", "--version", "1", "--definition", "changed.yaml"),
+        ("backtest", "S", "--definition", "not-there.yaml"),
     ],
     ids=" ".join,
 )

@@ -39,14 +39,15 @@ T = TypeVar("T", bound=State)
 
 
 class MemoryWorld:
-    """See ``World``. ``now`` and ``wall_now`` are set by whoever drives it; ``seed`` makes draws repeatable.
+    """See ``World``. ``now`` and ``wall_now`` are set by whoever drives it. Draws are those of the store's world, where
+    each id always draws the same; another ``seed`` gives other draws.
 
     ``fill`` puts a lead's values into a text; without it texts stay as they are. ``served`` names the channels that
     can be used.
     """
 
     def __init__(
-        self, now: datetime, *, seed: object = 0, fill: Callable[[str, Lead | None], str] = lambda text, _lead: text
+        self, now: datetime, *, seed: object = None, fill: Callable[[str, Lead | None], str] = lambda text, _lead: text
     ) -> None:
         self.now = now.astimezone(UTC)
         self.wall_now = self.now
@@ -138,7 +139,8 @@ class MemoryWorld:
         return channel in self.served
 
     def draw(self, *parts: object) -> float:
-        text = "\x1f".join(str(part) for part in (self.seed, *parts))
+        seeded = parts if self.seed is None else (self.seed, *parts)
+        text = "\x1f".join(str(part) for part in seeded)
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big") / float(1 << 56)
 
     # --- driving it -------------------------------------------------------------------------------------------------

@@ -147,12 +147,17 @@ def _lanes(past: Sequence[Past]) -> Iterable[tuple[int, list[Past]]]:
         yield version, together
 
 
-def play(subject: Subject, past: Sequence[Past], progress: Progress = no_progress) -> dict[UUID, Course]:
-    """The course of each, by enrollment id. All share one world, so that they take places in limits from each other."""
+def play(
+    subject: Subject, past: Sequence[Past], progress: Progress = no_progress, outside: Recorded | None = None
+) -> dict[UUID, Course]:
+    """The course of each, by enrollment id. All share one world, so that they take places in limits from each other.
+
+    ``outside`` takes the place of the one that is made of ``past``.
+    """
     world = SimulatedWorld(min(each.entered_at for each in past))
     world.hold(subject.organization)
     world.publish(subject.organization.id, subject.sequence_id, subject.version, subject.definition)
-    recorded = _Recorded(past)
+    recorded = outside or Recorded(past)
     simulator = Simulator(world, subject.organization.id, recorded)
     for each in past:
         _place(world, each.lead)
@@ -176,7 +181,7 @@ def _place(world: SimulatedWorld, lead: Lead) -> None:
             world.identities[lead.organization_id, kind, normal] = lead.id
 
 
-class _Recorded:
+class Recorded:
     """An outside that does again what is recorded of each lead."""
 
     def __init__(self, past: Sequence[Past]) -> None:

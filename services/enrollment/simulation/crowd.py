@@ -56,7 +56,7 @@ class CrowdWorld(SimulatedWorld):
     While a decision is tried, ``moved`` holds changes of counts and ``times`` how often they are taken for made.
     """
 
-    def __init__(self, now: datetime, *, seed: object = 0, around: Surroundings | None = None) -> None:
+    def __init__(self, now: datetime, *, seed: object = None, around: Surroundings | None = None) -> None:
         super().__init__(now, seed=seed, around=around)
         self.moved: dict[tuple[str, str, str], int] = {}
         self.times = 0

@@ -33,7 +33,7 @@ class Surroundings:
 class SimulatedWorld(MemoryWorld):
     """See ``MemoryWorld``; what the simulation itself has suppressed or taken comes on top of its surroundings."""
 
-    def __init__(self, now: datetime, *, seed: object = 0, around: Surroundings | None = None) -> None:
+    def __init__(self, now: datetime, *, seed: object = None, around: Surroundings | None = None) -> None:
         super().__init__(now, seed=seed)
         self._around = around or Surroundings()
         self._suppressed: dict[tuple[str, str, str], str | None] = {}

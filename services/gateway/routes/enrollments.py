@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -21,6 +21,7 @@ from shared.events.query import QueryAggregateEvents, QueryEnrollmentState
 
 router = APIRouter(prefix="/enrollments", tags=["enrollments"])
 
+ENROLLMENT_STATUSES: tuple[EnrollmentStatus, ...] = get_args(EnrollmentStatus)
 LISTING = Listing("enrollments", {"started_at": -1}, "-started_at")
 
 
@@ -90,8 +91,10 @@ async def enrollments(
     context: Context = may("enrollments:read"),
 ) -> dict[str, Any]:
     """Enrollments, newest first; ``q`` searches the lead."""
+    # The index of a sequence's enrollments has their status before the time they began.
+    every = {"$in": list(ENROLLMENT_STATUSES)} if sequence_id else None
     filters = {
-        "status": status,
+        "status": status or every,
         "sequence_id": sequence_id and str(sequence_id),
         "lead_id": lead_id and str(lead_id),
     }

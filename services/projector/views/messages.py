@@ -34,7 +34,7 @@ class Messages(View):
     """
 
     name = "messages"
-    version = 3
+    version = 4
     # Every index is paid for by every message: an enrollment's are found by the range of their ids. Lists name every
     # status when none is asked for, so that one index serves both.
     indexes: ClassVar[tuple[Keys | Partial, ...]] = (
