@@ -92,7 +92,8 @@ def restart(work: Work, command: RestartEnrollment) -> UUID:
     """The new enrollment's id. A limit to how many sequences the lead may be in does not stand against it, and is
     recorded with it as ``passed``.
 
-    Raises UnknownTarget, LeadErasedAlready, SequenceNotActive, StepInFlight, Unreachable, or AlreadyEnrolled when another enrollment of the lead in the sequence is open.
+    Raises UnknownTarget, LeadErasedAlready, SequenceNotActive, StepInFlight, Unreachable, or
+    AlreadyEnrolled when another enrollment of the lead in the sequence is open.
     """
     state = work.enrollment(command.enrollment_id)
     lead = work.lead(state.lead_id)
