@@ -84,18 +84,22 @@ class UndoEnrollment(Command):
 
 
 class AdvanceEnrollment(Command):
-    """Go on by hand: run the waiting step now (``skip`` ``wait``), or pass it over (``step``). Windows and limits
-    still hold; with ``force_window`` the window does not."""
+    """Go on by hand: run the waiting step now (``skip`` ``wait``), or pass it over (``step``). Rules about hours and
+    limits still hold, but for those named: ``force_window`` (windows of sequence, channel and organization, weekends
+    and holidays), ``force_day_off`` (days off of organization and sender, a lead's absence), ``force_quiet_hours``."""
 
     TOPIC = "enrollment.advance.v1"
     enrollment_id: UUID
     skip: Literal["wait", "step"] = "wait"
     force_window: bool = False
+    force_day_off: bool = False
+    force_quiet_hours: bool = False
 
 
 class RestartEnrollment(Command):
     """Begin again from the first step, as a new enrollment in the sequence's active version; an open one leaves. It is
-    a person's explicit word, so the rule of re-enrolment does not stand against it."""
+    a person's explicit word, so neither the rule of re-enrolment nor exclusivity stands against it; what it passed is
+    recorded with it."""
 
     TOPIC = "enrollment.restart.v1"
     enrollment_id: UUID

@@ -22,9 +22,11 @@ from services.enrollment.domain.errors import (
     StepInFlight,
     Unreachable,
 )
+from shared.events.definition import DayOff, QuietHours
 from shared.events.enrollment import (
     AdvanceEnrollment,
     CancelEnrollment,
+    Enroll,
     EnrollmentAdvanced,
     EnrollmentStarted,
     RecordDeferred,
@@ -34,9 +36,10 @@ from shared.events.enrollment import (
     StepSkipped,
 )
 from shared.events.lead import EraseLead
-from shared.events.organization import SuppressAddress
-from shared.events.sequence import DeactivateSequence
-from tests.domain.scenario import SEQUENCE, Scenario, T, days, email, in_flight, pause
+from shared.events.organization import SetCalendar, SetOrganization, SuppressAddress
+from shared.events.sequence import DeactivateSequence, DraftSequence
+from shared.ids import derived_id
+from tests.domain.scenario import SEQUENCE, Scenario, T, days, definition, email, in_flight, pause
 
 AT_NOON = [{"start": "12:00", "end": "13:00"}]
 WAITS = (email("first", delay=days(2)), email("second", delay=days(3)))
@@ -72,6 +75,44 @@ def test_the_window_holds_unless_the_order_says_otherwise() -> None:
     advance(scenario, force_window=True)
     assert scenario.event(EnrollmentAdvanced).plan.at == T
     assert scenario.wake().names == ["StepDue"]
+
+
+def quiet(**more: Any) -> Scenario:
+    """An SMS planned for tomorrow, at a moment within quiet hours."""
+    scenario = Scenario(
+        [{"step_id": "text", "kind": "sms", "delay": days(1), "config": {"text": "Hi", "channel": "sms"}}],
+        lead={"email": "ada@example.com", "phone": "+4915112345678", "consent": {"sms": True}},
+        **more,
+    )
+    return scenario.when(SetOrganization(quiet_hours=QuietHours(start="08:00", end="15:00")))
+
+
+def test_a_forced_window_leaves_quiet_hours_to_the_recipient() -> None:
+    scenario = advance(quiet(settings={"windows": AT_NOON}), force_window=True)
+    assert scenario.event(EnrollmentAdvanced).plan.at == T + timedelta(hours=6)
+    advance(scenario, force_quiet_hours=True)
+    assert scenario.event(EnrollmentAdvanced).plan.at == T + timedelta(hours=3)
+    advance(scenario, force_window=True, force_quiet_hours=True)
+    plan = scenario.event(EnrollmentAdvanced).plan
+    assert (plan.at, plan.why.inputs) == (T, {"force_window": True, "force_quiet_hours": True})
+    assert scenario.wake().names == ["StepDue"]
+
+
+def test_days_off_and_the_leads_absence_are_passed_over_by_their_own_name() -> None:
+    scenario = Scenario(WAITS).when(
+        SetCalendar(calendar="organization", days_off=[DayOff(first=T.date(), last=T.date())])
+    )
+    tomorrow = T.replace(hour=0) + timedelta(days=1)
+    assert advance(scenario, force_window=True).event(EnrollmentAdvanced).plan.at == tomorrow
+    assert advance(scenario, force_day_off=True).event(EnrollmentAdvanced).plan.at == T
+    assert scenario.wake().names == ["StepDue"]
+
+
+def test_what_a_person_passed_over_counts_again_for_the_next_step() -> None:
+    scenario = advance(Scenario(WAITS, settings={"windows": AT_NOON}), force_window=True)
+    scenario.wake().sent()
+    assert scenario.state.plan is not None
+    assert scenario.state.plan.at == (T + timedelta(days=3)).replace(hour=12)
 
 
 def test_the_limit_holds_even_then() -> None:
@@ -140,6 +181,29 @@ def test_a_restart_begins_a_new_enrollment_that_names_the_old() -> None:
 def test_the_rule_of_re_enrolment_does_not_stand_against_a_restart() -> None:
     scenario = _cancelled(Scenario(settings={"reenroll": {"at_most": 1}}))
     restart(scenario).then("LeadJoinedSequence", "EnrollmentStarted")
+
+
+def test_a_restart_passes_exclusivity_and_says_so() -> None:
+    scenario = Scenario(settings={"exclusive": True})
+    scenario.when(CancelEnrollment(enrollment_id=scenario.enrollment_id))
+    other = derived_id("test", "other")
+    alone = definition([email("x", delay=days(1))], trigger={"start": "manual"})
+    scenario.when(DraftSequence(sequence_id=other, definition=alone, activate=True))
+    scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=other)).then("LeadJoinedSequence", "EnrollmentStarted")
+    why = restart(scenario).event(EnrollmentStarted).why
+    assert why.rule == "restarted"
+    assert why.inputs == {
+        "enrollment": str(scenario.enrollment_id),
+        "passed": "exclusive",
+        "sequence_id": str(other),
+        "group": True,
+    }
+
+
+def test_a_restart_that_passes_nothing_says_nothing_of_it() -> None:
+    scenario = Scenario(settings={"exclusive": True})
+    why = restart(scenario).event(EnrollmentStarted).why
+    assert why.inputs == {"enrollment": str(scenario.enrollment_id)}
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from services.enrollment.domain.errors import (
 )
 from services.enrollment.domain.flow import Node
 from services.enrollment.domain.leaving import complete, leave
-from services.enrollment.domain.matching import first_barrier
-from services.enrollment.domain.planning import ADVANCED, Scene, plan_after, plan_at, scene_of
+from services.enrollment.domain.matching import crowded, first_barrier
+from services.enrollment.domain.planning import ADVANCED, Scene, passed_by, plan_after, plan_at, scene_of
+from services.enrollment.domain.windows import PASSED_BY
 from services.enrollment.domain.work import Work
 from shared.events.enrollment import AdvanceEnrollment, EnrollmentAdvanced, RestartEnrollment, StepSkipped
 from shared.events.task import TaskWithdrawn
@@ -53,16 +54,17 @@ def advance(work: Work, command: AdvanceEnrollment) -> None:
     if command.skip == "step":
         _pass_over(work, scene, state, node)
     else:
-        _hasten(work, scene, state, state.plan, node, force_window=command.force_window)
+        _hasten(work, scene, state, state.plan, node, command)
 
 
-def _hasten(work: Work, scene: Scene, state: Enrollment, plan: Plan, node: Node, *, force_window: bool) -> None:
+def _hasten(work: Work, scene: Scene, state: Enrollment, plan: Plan, node: Node, command: AdvanceEnrollment) -> None:
     if plan.at is None or state.task_id is not None:
         raise NothingToAdvance(f"the step waits for {plan.blocked_on}")
     if plan.at <= work.now:
         return
-    why = Why(rule=ADVANCED, inputs={"force_window": True} if force_window else {})
-    moved = plan_at(scene, state, node, execution=plan.execution, due=work.now, why=why, any_hour=force_window)
+    forced = (f"force_{rule}" for rule in PASSED_BY)
+    why = Why(rule=ADVANCED, inputs={name: True for name in forced if getattr(command, name)})
+    moved = plan_at(scene, state, node, execution=plan.execution, due=work.now, why=why, passed=passed_by(why))
     state = work.on_enrollment(
         state, EnrollmentAdvanced(execution=plan.execution, step_id=node.step.step_id, plan=moved)
     )
@@ -87,8 +89,11 @@ def _pass_over(work: Work, scene: Scene, state: Enrollment, node: Node) -> None:
 
 
 def restart(work: Work, command: RestartEnrollment) -> UUID:
-    """The new enrollment's id. Raises UnknownTarget, LeadErasedAlready, SequenceNotActive, StepInFlight, Unreachable,
-    or AlreadyEnrolled when another enrollment of the lead in the sequence is open.
+    """The new enrollment's id. A limit to how many sequences the lead may be in does not stand against it, and is
+    recorded with it as ``passed``.
+
+    Raises UnknownTarget, LeadErasedAlready, SequenceNotActive, StepInFlight, Unreachable, or
+    AlreadyEnrolled when another enrollment of the lead in the sequence is open.
     """
     state = work.enrollment(command.enrollment_id)
     lead = work.lead(state.lead_id)
@@ -110,6 +115,9 @@ def restart(work: Work, command: RestartEnrollment) -> UUID:
     why = first_barrier(work, lead, version)
     if why is not None:
         raise Unreachable(f"the first message cannot reach the lead: {why.rule}")
-    why = Why(rule=RESTARTED, inputs={"enrollment": str(state.id)})
     leave(work, state, RESTARTED, stop="cancelled", why=BY_HAND)
-    return open_enrollment(work, work.lead(lead.id), version, Origin("hand", why, restarts=state.id))
+    lead = work.lead(lead.id)
+    passed = crowded(work, lead, version)
+    inputs = {"passed": passed.rule, **passed.inputs} if passed is not None else {}
+    why = Why(rule=RESTARTED, inputs={"enrollment": str(state.id), **inputs})
+    return open_enrollment(work, lead, version, Origin("hand", why, restarts=state.id))

@@ -20,13 +20,13 @@ from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
 from services.enrollment.domain.migrating import take_effect as take_effect_of_migration
 from services.enrollment.domain.person_steps import hand_over
 from services.enrollment.domain.planning import (
-    ADVANCED,
     BY_DELAY,
     NEVER_OPEN,
     Scene,
     blocked,
     delayed,
     fit,
+    passed_by,
     plan_after,
     scene_of,
     sends,
@@ -187,7 +187,7 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
     plan, now, channel = state.plan, work.now, node.channel
     assert plan is not None
     assert channel is not None
-    at, slots, why, window_end = fit(scene, state, node, now, BY_DELAY, take=True, any_hour=_forced(plan))
+    at, slots, why, window_end = fit(scene, state, node, now, BY_DELAY, take=True, passed=passed_by(plan.why))
     if at is None or at > now:
         moved = Plan(
             step_id=plan.step_id,
@@ -236,11 +236,6 @@ def _starts_at(scene: Scene, state: Enrollment, node: Node) -> datetime | None:
     if not isinstance(config, AppointmentConfig):
         return None
     return delayed(config.start, previous=scene.work.now, started=state.started_at, scene=scene)
-
-
-def _forced(plan: Plan) -> bool:
-    """Did a person say that the window does not count?"""
-    return plan.why.rule == ADVANCED and bool(plan.why.inputs.get("force_window"))
 
 
 def _sender(scene: Scene, node: Node) -> str | None:

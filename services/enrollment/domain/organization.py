@@ -12,7 +12,15 @@ from services.enrollment.domain.calendars import EVERYBODY, Calendar, calendar, 
 from services.enrollment.domain.errors import InvalidSettings, LastAdmin, MemberExists, UnknownTarget
 from services.enrollment.domain.snippets import Snippet, snippets_after
 from services.enrollment.domain.templates import templates_after
-from services.enrollment.domain.windows import QUIET_CHANNELS, Hours, days_off, hours_around, zone_named
+from services.enrollment.domain.windows import (
+    NONE_PASSED,
+    QUIET_CHANNELS,
+    Hours,
+    Passed,
+    days_off,
+    hours_around,
+    zone_named,
+)
 from shared.events.attachment import AttachmentAdded, AttachmentRemoved
 from shared.events.definition import Brake, Limits, QuietHours, RampUp, Window
 from shared.events.message import Event
@@ -128,10 +136,11 @@ class Organization:
             return preferred
         return next((each for _, each in sorted(self.senders.items()) if each.active), None)
 
-    def hours_for(self, sender: str | None) -> list[Hours]:
-        """Every rule about hours for a message, but for quiet hours; ``sender`` is what its step asks for."""
-        found = [] if self.hours is None else [self.hours]
-        if self.calendars:
+    def hours_for(self, sender: str | None, passed: Passed = NONE_PASSED) -> list[Hours]:
+        """Every rule about hours for a message that is not ``passed``, but for quiet hours; ``sender`` is what its step
+        asks for."""
+        found = [] if self.hours is None or "window" in passed else [self.hours]
+        if self.calendars and "day_off" not in passed:
             account = self.sender_for(sender)
             names = (EVERYBODY,) if account is None else (EVERYBODY, of_sender(account.sender_id))
             found += [known.hours for name in names if (known := self.calendars.get(name)) is not None]

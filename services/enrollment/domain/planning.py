@@ -15,6 +15,9 @@ from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.quotas import Asker, Full, limits_of, places_free, places_reserved, places_taken
 from services.enrollment.domain.windows import (
+    NONE_PASSED,
+    PASSED_BY,
+    Passed,
     Rule,
     at_time_of_day,
     business_days_later,
@@ -63,18 +66,19 @@ class Scene:
             self._zone = zone_of(self.version, self.lead, self.organization)
         return self._zone
 
-    def rules_for(self, node: Node) -> list[Rule]:
-        """Every rule about hours that holds for a message."""
+    def rules_for(self, node: Node, passed: Passed = NONE_PASSED) -> list[Rule]:
+        """Every rule about hours that holds for a message, but for those that a person passed over."""
         channel = contact_channel(node.channel or "")
         found: list[Rule] = []
-        if self.version.hours is not None:
-            found.append((self.version.hours, self.zone))
-        if self.version.channel_hours and (own := self.version.channel_hours.get(channel)) is not None:
-            found.append((own, self.zone))
+        if "window" not in passed:
+            if self.version.hours is not None:
+                found.append((self.version.hours, self.zone))
+            if self.version.channel_hours and (own := self.version.channel_hours.get(channel)) is not None:
+                found.append((own, self.zone))
         if self.organization is not None:
-            found += [(each, self.zone) for each in self.organization.hours_for(node.sender)]
+            found += [(each, self.zone) for each in self.organization.hours_for(node.sender, passed)]
             loud = self.organization.loud_hours_for(channel)
-            if loud is not None:
+            if loud is not None and "quiet_hours" not in passed:
                 home = self.organization.timezone
                 found.append((loud, first_zone(self.lead.timezone if self.lead is not None else None, home)))
         return found
@@ -157,7 +161,7 @@ def plan_at(
     due: datetime,
     why: Why = BY_DELAY,
     held: Sequence[QuotaSlot] | None = None,
-    any_hour: bool = False,
+    passed: Passed = NONE_PASSED,
 ) -> Plan:
     """A step at the first moment, from ``due`` and now on, that its rules allow.
 
@@ -168,7 +172,7 @@ def plan_at(
     reserved: list[QuotaSlot] = []
     channel = node.channel if sends(state, node) else None
     if channel is not None:
-        fitted = fit(scene, state, node, max(due, scene.work.now), why, held, any_hour=any_hour)
+        fitted = fit(scene, state, node, max(due, scene.work.now), why, held, passed=passed)
         if scene.version.settings.send_time == "optimised" and fitted.why.rule in _ANY_HOUR_WILL_DO:
             fitted = _optimised(scene, state, node, fitted, due, execution)
         at, reserved, why, _end = fitted
@@ -212,19 +216,19 @@ def fit(
     held: Sequence[QuotaSlot] | None = None,
     *,
     take: bool = False,
-    any_hour: bool = False,
+    passed: Passed = NONE_PASSED,
 ) -> Fit:
     """The first moment from ``moment`` on that is inside every window and has a place in every limit. Both are there
     for the lead: a call of another system waits for neither.
 
-    ``any_hour``: windows do not count. ``take``: should it be ``moment`` itself, the step goes out, on the place
-    reserved for it if there is one.
+    ``passed``: rules about hours that do not count. ``take``: should it be ``moment`` itself, the step goes out, on the
+    place reserved for it if there is one.
     """
     if not node.reaches_lead:
         return Fit(moment, [], why, None)
-    rules = [] if any_hour else scene.rules_for(node)
+    rules = scene.rules_for(node, passed)
     limits = limits_of(scene.version, scene.organization, node)
-    if scene.lead is not None and scene.lead.away_until is not None and not any_hour:
+    if scene.lead is not None and scene.lead.away_until is not None and "day_off" not in passed:
         back = _back_at(scene, scene.lead.away_until)
         if back > moment:
             inputs = {"returns_on": scene.lead.away_until.isoformat(), "from": moment.isoformat()}
@@ -265,6 +269,13 @@ def _optimised(scene: Scene, state: Enrollment, node: Node, fitted: Fit, due: da
         return fitted
     moved = fit(scene, state, node, better.at, better.why)
     return moved if moved.at == better.at else fitted
+
+
+def passed_by(why: Why) -> Passed:
+    """Which rules about hours a person said do not count, when the step was advanced by hand."""
+    if why.rule != ADVANCED or not why.inputs:
+        return NONE_PASSED
+    return frozenset(rule for rule in PASSED_BY if why.inputs.get(f"force_{rule}"))
 
 
 def _asker(state: Enrollment, held: Sequence[QuotaSlot] | None) -> Asker:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
@@ -30,6 +30,10 @@ KEPT_DAYS = 4_096
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 Interval = tuple[datetime, datetime]
+#: Rules about hours that a person may say do not count; by the word of their field in the order (``force_window``).
+Passed = frozenset[Literal["window", "day_off", "quiet_hours"]]
+PASSED_BY: tuple[Literal["window", "day_off", "quiet_hours"], ...] = ("window", "day_off", "quiet_hours")
+NONE_PASSED: Passed = frozenset()
 
 
 @lru_cache(maxsize=1_024)

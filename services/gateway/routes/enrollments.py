@@ -63,11 +63,17 @@ class Cancellation(BaseModel):
 
 
 class Advance(BaseModel):
-    """``skip`` ``wait`` runs the waiting step now, ``step`` passes it over. Windows and limits hold; with
-    ``force_window`` the window does not."""
+    """``skip`` ``wait`` runs the waiting step now, ``step`` passes it over. Rules about hours and limits hold, but for
+    those passed over by name: a window does not pass over what protects the recipient."""
 
     skip: Literal["wait", "step"] = "wait"
-    force_window: bool = False
+    force_window: bool = Field(
+        default=False, description="Windows of sequence, channel and organization, weekends and holidays do not count."
+    )
+    force_day_off: bool = Field(
+        default=False, description="Days off of organization and sender, and the lead's absence, do not count."
+    )
+    force_quiet_hours: bool = Field(default=False, description="Quiet hours of SMS and WhatsApp do not count.")
 
 
 def _begins(start: bool | StartAt) -> dict[str, Any]:
@@ -186,7 +192,7 @@ async def advance(
 ) -> Response:
     """Goes on by hand, where the sequence allows it."""
     asked = body or Advance()
-    order = orders.AdvanceEnrollment(enrollment_id=enrollment_id, skip=asked.skip, force_window=asked.force_window)
+    order = orders.AdvanceEnrollment(enrollment_id=enrollment_id, **asked.model_dump())
     return await context.change(lambda _: order)
 
 

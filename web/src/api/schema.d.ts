@@ -2866,12 +2866,25 @@ export interface components {
         };
         /**
          * Advance
-         * @description ``skip`` ``wait`` runs the waiting step now, ``step`` passes it over. Windows and limits hold; with
-         *     ``force_window`` the window does not.
+         * @description ``skip`` ``wait`` runs the waiting step now, ``step`` passes it over. Rules about hours and limits hold, but for
+         *     those passed over by name: a window does not pass over what protects the recipient.
          */
         Advance: {
             /**
+             * Force Day Off
+             * @description Days off of organization and sender, and the lead's absence, do not count.
+             * @default false
+             */
+            force_day_off: boolean;
+            /**
+             * Force Quiet Hours
+             * @description Quiet hours of SMS and WhatsApp do not count.
+             * @default false
+             */
+            force_quiet_hours: boolean;
+            /**
              * Force Window
+             * @description Windows of sequence, channel and organization, weekends and holidays do not count.
              * @default false
              */
             force_window: boolean;
