@@ -854,3 +854,16 @@ def test_snippets_are_kept_by_name() -> None:
     assert (snippet["text"], snippet["updated_by"]) == ("Bye", "member:1")
     story.add("organization.snippet_removed", {"name": "bye"})
     assert story.document("organizations", "demo")["snippets"] == {}
+
+
+def test_a_cleared_field_is_gone_from_a_lead_and_from_its_search() -> None:
+    story = Story().add("lead.details_merged", {"company": "Zuse", "title": "CTO", "custom_fields": {"a": 1, "b": 2}})
+    before = set(story.of_lead["search"])
+    story.add("lead.details_merged", {"cleared": ["company", "title"], "cleared_custom": ["a"], "status": "Won"})
+    lead = story.of_lead
+    assert (lead["company"], lead["title"], lead["status"]) == (None, None, "Won")
+    assert "a" not in lead["custom_fields"]
+    assert lead["custom_fields"]["b"] == 2
+    assert before - set(lead["search"]) >= {"zuse", "zus"}
+    story.add("lead.details_merged", {"company": "Lovelace"})
+    assert "lovelace" in story.of_lead["search"]
