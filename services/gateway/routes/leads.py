@@ -92,8 +92,8 @@ async def lead(lead_id: UUID, context: Context = may("leads:read")) -> dict[str,
 
 @router.patch("/{lead_id}", response_model=Created)
 async def edit(lead_id: UUID, body: orders.LeadBody, context: Context = may("leads:write")) -> Response:
-    """Changes fields by hand, as a JSON merge patch (RFC 7396): absent ones stay, null clears, a list replaces. A
-    consent given here lifts an unsubscribe."""
+    """Changes fields by hand. A JSON merge patch (RFC 7396): absent ones stay, null clears, a list replaces. A consent
+    given here lifts an unsubscribe."""
     patch = patched(body)
     try:
         return await context.change(lambda _: orders.EditLead(lead_id=lead_id, **patch))
