@@ -132,7 +132,7 @@ def _of_the_lead(lead: Lead, later: Iterable[Envelope], enrollment_id: UUID) -> 
             case LeadBookedMeeting():
                 yield Later(at, of_lead(lead, "meeting_booked", at))
             case LeadDetailsMerged() as event:
-                yield Later(at, EditLead(lead_id=lead.id, lead=_body(event)))
+                yield Later(at, _edit(lead, event))
             case LeadTagged() as event if event.why is None or event.why.rule not in _BY_ITSELF:
                 yield Later(at, TagLead(lead_id=lead.id, add=event.added, remove=event.removed))
             case LeadScored() as event if event.why.rule not in _BY_ITSELF:
@@ -142,9 +142,11 @@ def _of_the_lead(lead: Lead, later: Iterable[Envelope], enrollment_id: UUID) -> 
                 yield Later(at, EditLead(lead_id=lead.id, lead=refusal))
 
 
-def _body(event: LeadDetailsMerged) -> LeadBody:
+def _edit(lead: Lead, event: LeadDetailsMerged) -> EditLead:
     values: dict[str, Any] = {name: value for name in FIELDS if (value := getattr(event, name)) is not None}
-    return LeadBody.model_validate({**values, "custom_fields": event.custom_fields, "consent": event.consent or None})
+    body = {**values, "custom_fields": event.custom_fields, "consent": event.consent or None}
+    gone = {"clear": event.cleared, "clear_custom": event.cleared_custom or []}
+    return EditLead.model_validate({"lead_id": lead.id, "lead": body, **gone})
 
 
 def _of_people(enrollment_id: UUID, enrollment: Iterable[Envelope]) -> Iterator[Later]:

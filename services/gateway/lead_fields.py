@@ -5,10 +5,11 @@ anything is sent.
 from __future__ import annotations
 
 import re
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from services.gateway.errors import Invalid
-from shared.events.lead import LeadBody
+from shared.events.lead import ClearableField, LeadBody
 from shared.identity import IdentityKind, InvalidIdentity, normalise
 
 #: BCP 47 as far as it is used: language, script, region, variants.
@@ -47,6 +48,26 @@ def checked(body: LeadBody, prefix: str = "") -> LeadBody:
             "; ".join(f"{each['field']}: {each['problem']}" for each in errors), code="invalid", errors=errors
         )
     return body.model_copy(update=spelled)
+
+
+def patched(body: LeadBody) -> dict[str, Any]:
+    """A JSON merge patch as the fields of an order: what is null is cleared. Raises Invalid."""
+    nulls = {name for name in body.model_fields_set if getattr(body, name) is None}
+    kept = sorted(nulls & {"score", "consent"})
+    if kept:
+        problem = "cannot be cleared"
+        errors = [{"field": name, "problem": problem} for name in kept]
+        raise Invalid(f"{', '.join(kept)}: {problem}", code="invalid", errors=errors)
+    spelled = checked(body)
+    custom = body.custom_fields or {}
+    changed: dict[str, Any] = {"custom_fields": {name: each for name, each in custom.items() if each is not None}}
+    if "tags" in nulls:
+        changed["tags"] = []
+    return {
+        "lead": spelled.model_copy(update=changed),
+        "clear": [name for name in get_args(ClearableField) if name in nulls],
+        "clear_custom": [name for name, value in custom.items() if value is None],
+    }
 
 
 def _is_zone(name: str) -> bool:

@@ -27,6 +27,8 @@ FAULTS_FROM = 3
 MOST_MERGED = 2_000
 #: Notifications of one moment that a page may have to pass over.
 _SAME_MOMENT = 200
+#: Who may act on something -> the permission that it takes.
+_GROUPS = {"approvers": "sequences:approve", "administrators": "organization:write"}
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 #: Where a notification stands in the list: its moment, then its id.
@@ -153,8 +155,8 @@ class Notifications:
 
 
 def _audiences(principal: Principal) -> list[str | None]:
-    approvers = ["approvers"] if "sequences:approve" in principal.permissions else []
-    return [None, principal.actor, str(principal.id), *approvers]
+    groups = [name for name, permission in _GROUPS.items() if permission in principal.permissions]
+    return [None, principal.actor, str(principal.id), *groups]
 
 
 def _shown(document: Mapping[str, Any]) -> dict[str, Any]:

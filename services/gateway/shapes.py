@@ -184,7 +184,8 @@ class ActivityPage(Shape):
 
 
 class Notification(Shape):
-    """``kind``: reply, task_due, approval_wanted, sequence_rejected, limit_reached, sending_fails, held, …"""
+    """``kind``: reply, task_due, approval_wanted, sequence_rejected, limit_reached, sending_fails, held,
+    sequence_braked, sender_braked, message"""
 
     id: str
     at: datetime

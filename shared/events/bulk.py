@@ -24,7 +24,7 @@ from shared.events.enrollment import (
     UndoEnrollment,
 )
 from shared.events.errors import InvalidMessage
-from shared.events.lead import AssignLead, ScoreLead, TagLead
+from shared.events.lead import AssignLead, ScoreLead, SetLeadStatus, TagLead
 from shared.events.message import Command, Event, Value, reasons_of
 
 #: Targets in one page of a bulk: a page is one event.
@@ -45,6 +45,7 @@ BULK_KINDS: Mapping[str, BulkKind] = {
     "enroll": BulkKind(Enroll, "lead_id"),
     "tag": BulkKind(TagLead, "lead_id"),
     "score": BulkKind(ScoreLead, "lead_id"),
+    "status": BulkKind(SetLeadStatus, "lead_id"),
     "assign": BulkKind(AssignLead, "lead_id"),
     "start": BulkKind(StartEnrollment, "enrollment_id"),
     "pause": BulkKind(PauseEnrollment, "enrollment_id"),

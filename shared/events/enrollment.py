@@ -530,13 +530,15 @@ class EngagementNoted(Event):
 
 
 class EnrollmentPaused(Event):
-    """Held where it stands. ``was`` is its status until then: one that is held may be held anew for another reason."""
+    """Held where it stands. ``was`` is its status until then: one that is held may be held anew for another reason.
+    ``owner``: the lead's at that moment, where somebody must look into it; None when there is none."""
 
     TOPIC = "enrollment.paused.v1"
     reason: PauseReason
     was: str = "active"
     why: Why | None = None
     until: Instant | None = None
+    owner: str | None = None
 
 
 class EnrollmentResumed(Event):

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import Field, field_validator, model_validator
 
 from shared.events.free_fields import storable
-from shared.events.message import Command, Event, Fact, Instant, Pii, PiiMap, Value
+from shared.events.message import Command, Event, Fact, Instant, Pii, PiiMap, PiiTexts, Value
 from shared.events.why import Why
 
 MAX_FIELD = 2_000
@@ -22,6 +22,13 @@ MAX_FIELD = 2_000
 PLAIN_FIELDS = ("title", "timezone", "locale", "source", "status", "temperature")
 #: Lead fields that are personal; ``custom_fields`` as well.
 PERSONAL_FIELDS = ("external_id", "email", "phone", "first_name", "last_name", "company")
+
+#: Lead fields that may be without a value, but for single custom fields.
+ClearableField = Literal[
+    "external_id", "email", "phone", "first_name", "last_name", "company",
+    "title", "timezone", "locale", "source", "status", "temperature",
+    "custom_fields",
+]  # fmt: skip
 
 Tag = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -136,11 +143,22 @@ INBOUND_BY_ROUTING_KEY: dict[str, type[InboundLead]] = {
 
 
 class EditLead(Command):
-    """A member changes a lead's fields by hand."""
+    """A member changes a lead's fields by hand; absent ones stay. ``tags`` replace those there were. ``clear`` names
+    fields that have no value from now on, ``clear_custom`` custom fields."""
 
     TOPIC = "lead.edit.v1"
     lead_id: UUID
     lead: LeadBody
+    clear: list[ClearableField] = []
+    clear_custom: list[str] = []
+
+
+class SetLeadStatus(Command):
+    """``status`` None: none any more."""
+
+    TOPIC = "lead.set_status.v1"
+    lead_id: UUID
+    status: str | None = Field(min_length=1, max_length=MAX_FIELD)
 
 
 class TagLead(Command):
@@ -213,8 +231,9 @@ class LeadCaptured(Event):
 
 
 class LeadDetailsMerged(Event):
-    """Fields that won by the latest ``occurred_at``; what is None here stayed as it was. ``custom_fields`` holds only
-    changed ones."""
+    """Fields that won by the latest ``occurred_at``; what is None here stayed as it was, but for those ``cleared``,
+    which have no value from now on. ``custom_fields`` holds only changed ones, ``cleared_custom`` the names of those
+    that are gone."""
 
     TOPIC = "lead.details_merged.v1"
     funnel_id: str | None = None
@@ -232,6 +251,8 @@ class LeadDetailsMerged(Event):
     status: str | None = None
     temperature: str | None = None
     consent: dict[str, bool] = {}
+    cleared: list[str] = []
+    cleared_custom: PiiTexts = None
     occurred_at: Instant
     why: Why | None = None
 

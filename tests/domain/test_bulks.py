@@ -135,6 +135,7 @@ def test_every_kind_makes_a_command_for_its_target(kind: str) -> None:
         "assign": {"owner": None},
         "undo_enroll": {"sequence_id": str(SEQUENCE), "bulk_id": str(BULK)},
         "migrate": {"version": 2},
+        "status": {"status": "Won"},
     }
     command = command_of(kind, orders.get(kind, {}), LEADS[0])
     assert getattr(command, BULK_KINDS[kind].target) == LEADS[0]

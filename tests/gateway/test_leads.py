@@ -11,7 +11,7 @@ import pytest
 
 from shared.events import Envelope
 from shared.events.activity import LogCall, LogEmail, LogMeeting, LogNote
-from shared.events.lead import AssignLead, ConvertLead, EditLead
+from shared.events.lead import AssignLead, ConvertLead, EditLead, LeadBody
 from shared.events.query import Answer, Problem, QueryAggregateEvents
 from shared.ids import derived_id
 from tests.gateway.conftest import ADMIN, ENROLLMENT, LEAD, Gateway, enrollment_document, lead_document
@@ -114,6 +114,19 @@ async def test_identities_are_spelled_in_one_way_and_a_taken_one_is_named_as_it_
     gateway.write_side.answer = lambda _: Answer(ok=False, problem=problem)
     answer = await gateway.http.patch(PATH, json=body, headers=gateway.key())
     assert answer.json()["errors"] == [{"field": "email", "problem": "names another lead"}]
+
+
+async def test_a_patch_clears_what_is_null_and_leaves_what_is_absent(gateway: Gateway) -> None:
+    body = {"title": None, "phone": None, "status": "Won", "tags": None, "custom_fields": {"budget": None, "size": 3}}
+    answer = await gateway.http.patch(PATH, json={**body, "shoe": None}, headers=gateway.key())
+    assert answer.status_code == 200, answer.text
+    message = gateway.write_side.seen[0].message
+    lead = LeadBody(status="Won", tags=[], custom_fields={"size": 3})
+    assert message == EditLead(lead_id=LEAD, lead=lead, clear=["phone", "title"], clear_custom=["shoe", "budget"])
+    for kept in ("score", "consent"):
+        refused = await gateway.http.patch(PATH, json={kept: None}, headers=gateway.key())
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, kept)
+    assert len(gateway.write_side.seen) == 1
 
 
 async def test_leads_are_exported_as_a_file_without_formulas(gateway: Gateway) -> None:

@@ -50,6 +50,7 @@ async def test_everybody_hears_what_is_theirs_and_pages_hold_each_once(gateway: 
         "notifications",
         *(news(number) for number in range(1, 6)),
         news(6, _id="approval-1", kind="approval_wanted", to="approvers", lead_id=None),
+        news(11, _id="brake-1", kind="sender_braked", to="administrators", lead_id=None),
         news(7, kind="sequence_rejected", to=f"member:{VIEWER}", lead_id=None),
         news(8, hidden=True),
         news(9, organization_id="other"),
@@ -67,7 +68,8 @@ async def test_everybody_hears_what_is_theirs_and_pages_hold_each_once(gateway: 
     )
     ada = await bearer(gateway)
     whole = (await asked(gateway, ada))["items"]
-    assert [each["kind"] for each in whole] == ["task_due", *["reply"] * 5, "approval_wanted", "limit_reached"]
+    told = ["task_due", *["reply"] * 5, "approval_wanted", "sender_braked", "limit_reached"]
+    assert [each["kind"] for each in whole] == told
     assert whole[-1]["detail"]["times"] == 5
     assert (whole[1]["lead_name"], whole[1]["read"]) == ("Lead 0", False)
     paged: list[dict[str, Any]] = []

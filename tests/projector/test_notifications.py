@@ -32,6 +32,28 @@ def test_a_reply_and_what_is_held_are_told_to_everybody() -> None:
     assert "secret" not in str(story.views()["notifications"])
 
 
+def test_what_is_held_is_told_to_the_leads_owner_when_there_was_one() -> None:
+    story = Story().add("enrollment.paused", {"reason": "failure", "owner": "ada"})
+    story.add("enrollment.paused", {"reason": "in_doubt", "owner": None})
+    assert [(each["kind"], each["to"]) for each in told(story)] == [("held", ADA), ("held", None)]
+
+
+def test_a_brake_is_told_with_its_figures_to_who_may_release_it_until_somebody_does() -> None:
+    why = {"rule": "bounce_rate", "inputs": {"count": 6, "sent": 50, "most_percent": 10, "hours": 24}}
+    story = Story().add("sequence.braked", {"why": why, "at": NOON})
+    story.add("organization.sender_braked", {"sender_id": "sales", "why": why, "at": NOON})
+    sequence, sender = told(story)
+    assert (sequence["kind"], sequence["to"]) == ("sequence_braked", "approvers")
+    assert sequence["sequence_id"] == str(SEQUENCE)
+    assert sequence["detail"] == why
+    assert (sender["kind"], sender["to"]) == ("sender_braked", "administrators")
+    assert sender["detail"] == {"sender_id": "sales", **why}
+    assert told(story.add("sequence.released", {})) == [sender]
+    assert told(story.add("organization.sender_released", {"sender_id": "sales"})) == []
+    [again] = told(story.add("sequence.braked", {"why": why, "at": NOON}))
+    assert again["kind"] == "sequence_braked"
+
+
 def test_what_a_step_has_to_say_is_told_to_whom_it_names_until_the_lead_is_erased() -> None:
     said = {"execution": 1, "step_id": "tell", "text": "Call secret"}
     story = Story().add("enrollment.members_notified", {**said, "to": "all"})

@@ -864,3 +864,16 @@ def test_an_attachment_that_was_removed_is_still_known() -> None:
     assert (added["name"], added["size"], added["removed"], added["added_by"]) == ("a.pdf", 3, False, "member:1")
     story.add("organization.attachment_removed", {"attachment_id": file_id})
     assert story.document("attachments", file_id)["removed"] is True
+
+
+def test_a_cleared_field_is_gone_from_a_lead_and_from_its_search() -> None:
+    story = Story().add("lead.details_merged", {"company": "Zuse", "title": "CTO", "custom_fields": {"a": 1, "b": 2}})
+    before = set(story.of_lead["search"])
+    story.add("lead.details_merged", {"cleared": ["company", "title"], "cleared_custom": ["a"], "status": "Won"})
+    lead = story.of_lead
+    assert (lead["company"], lead["title"], lead["status"]) == (None, None, "Won")
+    assert "a" not in lead["custom_fields"]
+    assert lead["custom_fields"]["b"] == 2
+    assert before - set(lead["search"]) >= {"zuse", "zus"}
+    story.add("lead.details_merged", {"company": "Lovelace"})
+    assert "lovelace" in story.of_lead["search"]

@@ -175,6 +175,7 @@ _PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
     task_events.RejectDraft: draft_orders.reject,
     lead_events.EditLead: lead_orders.edit,
     lead_events.TagLead: lead_orders.tag,
+    lead_events.SetLeadStatus: lead_orders.set_status,
     lead_events.ScoreLead: lead_orders.score,
     lead_events.ConvertLead: lead_orders.convert,
     lead_events.AssignLead: lead_orders.assign,

@@ -142,10 +142,16 @@ def _merged(state: Lead, event: LeadDetailsMerged, _at: datetime) -> Lead:
     stamps.update(dict.fromkeys(values, since))
     stamps.update({f"custom.{name}": since for name in custom})
     stamps.update({f"consent.{channel}": since for channel in event.consent})
+    known = state.custom_fields
+    if event.cleared or event.cleared_custom:
+        gone = event.cleared_custom or []
+        values.update(dict.fromkeys(event.cleared))
+        stamps.update(dict.fromkeys([*event.cleared, *(f"custom.{name}" for name in gone)], since))
+        known = {name: value for name, value in known.items() if name not in gone}
     return replace(
         state,
         **values,
-        custom_fields={**state.custom_fields, **custom},
+        custom_fields={**known, **custom},
         consent={**state.consent, **event.consent},
         stamps=stamps,
         funnels=state.funnels | {event.funnel_id} if event.funnel_id else state.funnels,

@@ -1,9 +1,12 @@
-"""Orders to a lead: edit, tag, score, convert, assign, erase."""
+"""Orders to a lead: edit, set its status, tag, score, convert, assign, erase."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from services.enrollment.domain.errors import InvalidLead
 from services.enrollment.domain.inbound import identify, merge, normalised
+from services.enrollment.domain.lead import FIELDS, Lead
 from services.enrollment.domain.lead_facts import known_lead, win
 from services.enrollment.domain.leaving import leave
 from services.enrollment.domain.scoring import change_score
@@ -14,10 +17,13 @@ from shared.events.lead import (
     EditLead,
     EraseLead,
     LeadAssigned,
+    LeadBody,
+    LeadDetailsMerged,
     LeadErased,
     LeadResubscribed,
     LeadTagged,
     ScoreLead,
+    SetLeadStatus,
     TagLead,
 )
 from shared.events.why import Why
@@ -28,7 +34,8 @@ BY_HAND = "by_hand"
 def edit(work: Work, command: EditLead) -> None:
     """Raises UnknownTarget, LeadErasedAlready or InvalidLead (an identity that names another lead cannot be taken).
 
-    A person's word counts from now on; a consent given here is an explicit opt-in and lifts an unsubscribe.
+    A person's word counts from now on; a consent given here is an explicit opt-in and lifts an unsubscribe. An
+    identity that is cleared is no field any more, but still names this lead to a funnel that knows it.
     """
     lead = known_lead(work, command.lead_id)
     body = normalised(command.lead)
@@ -39,7 +46,11 @@ def edit(work: Work, command: EditLead) -> None:
             "another lead has this identity",
             errors=[{"field": f"lead.{kind}", "problem": "names another lead"} for kind in taken],
         )
-    lead = merge(work, lead, body, work.now)
+    lead = merge(work, lead, body.model_copy(update={"tags": None}), work.now)
+    clear(work, lead, command.clear, command.clear_custom)
+    if command.lead.tags is not None:
+        _retag(work, lead, add=command.lead.tags, remove=lead.tags - set(command.lead.tags))
+    lead = work.lead(lead.id)
     work.claims.extend(
         IdentityClaim(work.organization_id, kind, normal, lead.id)
         for kind, normal in identified.named.items()
@@ -50,11 +61,33 @@ def edit(work: Work, command: EditLead) -> None:
             lead = work.on_lead(lead.id, LeadResubscribed(channel=channel, at=work.now, source=BY_HAND))
 
 
-def tag(work: Work, command: TagLead) -> None:
+def clear(work: Work, lead: Lead, names: Collection[str], custom: Collection[str]) -> None:
+    """Takes values away; what has none already is not recorded."""
+    gone = set(lead.custom_fields) if "custom_fields" in names else set(custom) & set(lead.custom_fields)
+    cleared = [name for name in FIELDS if name in names and getattr(lead, name) is not None]
+    if cleared or gone:
+        work.on_lead(
+            lead.id, LeadDetailsMerged(cleared=cleared, cleared_custom=sorted(gone) or None, occurred_at=work.now)
+        )
+
+
+def set_status(work: Work, command: SetLeadStatus) -> None:
     """Raises UnknownTarget or LeadErasedAlready."""
     lead = known_lead(work, command.lead_id)
-    removed = sorted(set(command.remove) & lead.tags)
-    added = sorted(set(command.add) - lead.tags - set(command.remove))
+    if command.status is None:
+        clear(work, lead, ["status"], [])
+    else:
+        merge(work, lead, LeadBody(status=command.status), work.now)
+
+
+def tag(work: Work, command: TagLead) -> None:
+    """Raises UnknownTarget or LeadErasedAlready."""
+    _retag(work, known_lead(work, command.lead_id), add=command.add, remove=command.remove)
+
+
+def _retag(work: Work, lead: Lead, *, add: Collection[str], remove: Collection[str]) -> None:
+    removed = sorted(set(remove) & lead.tags)
+    added = sorted(set(add) - lead.tags - set(remove))
     if added or removed:
         work.on_lead(lead.id, LeadTagged(added=added, removed=removed, why=Why(rule=BY_HAND)))
 

@@ -21,6 +21,8 @@ from shared.events.lead import LeadLeftSequence
 from shared.events.task import TaskWithdrawn
 from shared.events.why import Why
 
+#: Reasons of a pause that a person must look into.
+LOOKED_INTO: frozenset[PauseReason] = frozenset({"failure", "in_doubt", "missing_value"})
 #: Signal of a stop rule -> why the enrollment left, and why a step in flight is stopped.
 REASONS: dict[str, StopReason] = {
     "reply": "replied",
@@ -67,7 +69,18 @@ def hold(
 ) -> Enrollment:
     """Pauses; a step in flight is asked to stop."""
     state = stop_in_flight(work, state, stop)
-    return work.on_enrollment(state, EnrollmentPaused(reason=reason, was=state.status, why=why, until=until))
+    owner = _active_owner(work, state) if reason in LOOKED_INTO else None
+    paused = EnrollmentPaused(reason=reason, was=state.status, why=why, until=until, owner=owner)
+    return work.on_enrollment(state, paused)
+
+
+def _active_owner(work: Work, state: Enrollment) -> str | None:
+    """The lead's owner; None when there is none, or none who is still an active member."""
+    lead, organization = work.find_lead(state.lead_id), work.find_organization()
+    owner = lead.owner if lead is not None else None
+    if owner is None or organization is None:
+        return None
+    return owner if any(str(each) == owner and member.active for each, member in organization.members.items()) else None
 
 
 def stop_in_flight(work: Work, state: Enrollment, reason: StopReason) -> Enrollment:

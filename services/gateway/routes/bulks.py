@@ -34,13 +34,14 @@ PERMISSION_OF_KIND = {
     "restart": "enrollments:write",
     "tag": "leads:write",
     "score": "leads:write",
+    "status": "leads:write",
     "assign": "leads:write",
 }
 
 
 class NewBulk(BaseModel):
     """``order`` holds the fields of the single order, e.g. ``{"sequence_id": …}`` for ``enroll``, ``{"add": […]}``
-    for ``tag``."""
+    for ``tag``, ``{"status": "Won"}`` for ``status`` (null: none any more)."""
 
     kind: str = Field(description=", ".join(PERMISSION_OF_KIND))
     order: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from services.gateway.context import Context, may
 from services.gateway.erasure import Erasure
 from services.gateway.errors import BadRequest, Invalid, Refused
 from services.gateway.filters import Filtered
-from services.gateway.lead_fields import checked
+from services.gateway.lead_fields import checked, patched
 from services.gateway.lists import Listing, Paging, listed
 from services.gateway.shapes import ActivityPage, Created, Document, DocumentPage
 from shared.events import lead as orders
@@ -92,10 +92,11 @@ async def lead(lead_id: UUID, context: Context = may("leads:read")) -> dict[str,
 
 @router.patch("/{lead_id}", response_model=Created)
 async def edit(lead_id: UUID, body: orders.LeadBody, context: Context = may("leads:write")) -> Response:
-    """Changes fields by hand; absent ones stay. A consent given here lifts an unsubscribe."""
-    spelled = checked(body)
+    """Changes fields by hand. A JSON merge patch (RFC 7396): absent ones stay, null clears, a list replaces. A consent
+    given here lifts an unsubscribe."""
+    patch = patched(body)
     try:
-        return await context.change(lambda _: orders.EditLead(lead_id=lead_id, lead=spelled))
+        return await context.change(lambda _: orders.EditLead(lead_id=lead_id, **patch))
     except Refused as refused:  # the fields are named as they were sent
         refused.errors = [{**each, "field": each.get("field", "").removeprefix("lead.")} for each in refused.errors]
         raise

@@ -40,7 +40,8 @@ async def notifications(
     context: Context = may("notifications:read"),
 ) -> dict[str, Any]:
     """What the caller should hear of, newest first: replies, due tasks, approvals wanted, rejected sequences, limits
-    reached, sending that fails, enrollments on hold."""
+    reached, sending that fails, enrollments on hold (told to the lead's owner), and sequences and senders that have
+    stopped themselves (told to those who may release them)."""
     await context.reach("notifications", "tasks")
     found = await context.parts.notifications.page(context.principal, limit + 1, _unpacked(cursor))
     more, shown = len(found) > limit, found[:limit]

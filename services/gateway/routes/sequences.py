@@ -14,6 +14,7 @@ from services.gateway.bulk_orders import Targets, prepare
 from services.gateway.context import Context, Done, may
 from services.gateway.errors import Invalid, LeadsInside
 from services.gateway.lists import Listing, Paging, listed, sequences_called
+from services.gateway.masking import as_seen_by, is_masked, unmasked
 from services.gateway.sequence_list import by_figure, categories, metrics, sorted_by_figure
 from services.gateway.shapes import Created, Findings, Items, Sequence, SequencePage
 from shared.events import InvalidMessage, Message
@@ -97,6 +98,7 @@ async def draft(
     """Makes a sequence. With ``?activate=true`` an approver submits, approves and publishes in the same act."""
     if activate:
         context.principal.require("sequences:approve")
+    definition = unmasked(definition, {}) if is_masked(definition) else definition
     return await context.change(
         lambda command_id: orders.DraftSequence(
             sequence_id=derived_id("sequence", command_id), definition=definition, activate=activate
@@ -120,7 +122,7 @@ async def sequence(sequence_id: UUID, context: Context = may("sequences:read")) 
     stats = await present.stats_of_sequences(context.parts.views, context.scope, [found["_id"]])
     return {
         **present.sequence_summary(found, stats[found["_id"]]),
-        "definition": found.get("definition") or {},
+        "definition": as_seen_by(context.principal, found.get("definition") or {}),
         "feedback": found.get("feedback"),
         "versions": found.get("versions") or [],
         "copied_from": found.get("copied_from"),
@@ -131,7 +133,10 @@ async def sequence(sequence_id: UUID, context: Context = may("sequences:read")) 
 async def replace(
     sequence_id: UUID, definition: SequenceDefinition, context: Context = may("sequences:write")
 ) -> Response:
-    """Replaces the draft; a running version stays as it is."""
+    """Replaces the draft; a running version stays as it is. A header that comes back masked stays as it was."""
+    if is_masked(definition):
+        found = await context.document("sequences", sequence_id, "sequence")
+        definition = unmasked(definition, found.get("definition") or {})
     return await context.change(lambda _: orders.EditSequence(sequence_id=sequence_id, definition=definition))
 
 
@@ -148,6 +153,8 @@ async def edit(sequence_id: UUID, changes: dict[str, Any], context: Context = ma
     except ValidationError as error:
         invalid = InvalidMessage(named_steps(reasons_of(error), merged))
         raise Invalid(str(invalid), code="invalid", errors=invalid.reasons) from None
+    if is_masked(definition):
+        definition = unmasked(definition, found.get("definition") or {})
     return await context.change(lambda _: orders.EditSequence(sequence_id=sequence_id, definition=definition))
 
 

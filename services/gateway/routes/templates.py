@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from services.gateway.context import Context, may
 from services.gateway.errors import Invalid, NotFound
+from services.gateway.masking import as_seen_by, is_masked, unmasked
 from services.gateway.shapes import Created, Items
 from services.gateway.template_library import built_in
 from services.gateway.yaml_form import BadYaml, parse, written
@@ -57,7 +58,7 @@ async def templates(context: Context = may("sequences:read")) -> dict[str, Any]:
 async def template(template_id: str, context: Context = may("sequences:read")) -> dict[str, Any]:
     """A template with its definition."""
     source, definition = await _definition(context, template_id)
-    return {**_shown(template_id, source, definition), "definition": definition}
+    return {**_shown(template_id, source, definition), "definition": as_seen_by(context.principal, definition)}
 
 
 @router.post("/sequence-templates/{template_id}/use", response_model=Created, status_code=201)
@@ -96,7 +97,8 @@ async def save(
 async def export(sequence_id: UUID, context: Context = may("sequences:read")) -> Response:
     """What the sequence says now, its draft before its running version, as YAML."""
     found = await context.document("sequences", sequence_id, "sequence")
-    definition = SequenceDefinition.model_validate(found.get("definition") or {})
+    seen = as_seen_by(context.principal, found.get("definition") or {})
+    definition = SequenceDefinition.model_validate(seen)
     headers = {"Content-Disposition": f'attachment; filename="sequence-{sequence_id}.yaml"'}
     return Response(written(definition), headers=headers, media_type="application/yaml")
 
@@ -120,7 +122,7 @@ async def import_(request: Request, context: Context = may("sequences:write")) -
         reasons = [{**each, "field": each["field"] or "body"} for each in named_steps(reasons_of(error), plain)]
         detail = "; ".join(f"{each['field']}: {each['problem']}" for each in reasons)
         raise Invalid(detail, code="invalid", errors=reasons) from None
-    return await _drafted(context, definition)
+    return await _drafted(context, unmasked(definition, {}) if is_masked(definition) else definition)
 
 
 async def _drafted(context: Context, definition: SequenceDefinition) -> Response:

@@ -14,6 +14,7 @@ from services.gateway.context import Context, Done, may, response_of
 from services.gateway.diffing import diff
 from services.gateway.errors import NotFound
 from services.gateway.inside import plan_of_those_inside
+from services.gateway.masking import as_seen_by
 from services.gateway.shapes import Created, Document, Items
 from shared.events import enrollment as enrollment_orders
 from shared.events import sequence as orders
@@ -108,7 +109,8 @@ async def versions(sequence_id: UUID, context: Context = may("sequences:read")) 
 @router.get("/sequences/{sequence_id}/versions/{version}", response_model=Document)
 async def version(sequence_id: UUID, version: int, context: Context = may("sequences:read")) -> dict[str, Any]:
     """A version as it was frozen."""
-    return present.shown(await context.document("sequence_versions", f"{sequence_id}-{version}", "version"))
+    found = present.shown(await context.document("sequence_versions", f"{sequence_id}-{version}", "version"))
+    return {**found, "definition": as_seen_by(context.principal, found["definition"])}
 
 
 @router.get("/sequences/{sequence_id}/versions/{version}/diff", response_model=Created)
@@ -128,7 +130,8 @@ async def difference(
         if newer is None:
             raise NotFound("draft")
         to = "draft" if found.get("draft") else found.get("version")
-    return {"from": version, "to": to, **diff(older["definition"], newer)}
+    before, after = (as_seen_by(context.principal, each) for each in (older["definition"], newer))
+    return {"from": version, "to": to, **diff(before, after)}
 
 
 async def _preview(

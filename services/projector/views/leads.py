@@ -10,6 +10,7 @@ from services.projector.views.ignored import BULK, ENGAGEMENT, ENROLLMENT, FUNNE
 from services.projector.views.plain import plain, plain_fields
 from services.projector.views.view import Keys, View, on
 from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
+from shared.persistence.field_names import stored_name
 from shared.persistence.search import tokens
 
 _SEARCHED = ("first_name", "last_name", "company", "email", "phone", "external_id")
@@ -98,6 +99,11 @@ class Leads(View):
         fields |= {f"custom_fields.{name}": value for name, value in plain_fields(data.get("custom_fields")).items()}
         document = self.of_subject(event, ops)
         document.set(fields)
+        cleared = data.get("cleared") or ()
+        document.set(dict.fromkeys(cleared))
+        document.set({f"tokens.{field}": [] for field in cleared if field in _SEARCHED})
+        for name in data.get("cleared_custom") or ():
+            document.unset(f"custom_fields.{stored_name(name)}")
         document.derive(_DERIVED)
 
     @on("lead.matched.v1", "lead.not_matched.v1")

@@ -1,5 +1,6 @@
 """Notifications: what members should hear of. Who a notification is for stands in ``to``: None for everybody,
-``approvers``, or one member (``member:<id>``). Tasks that are due are no events: readers add them.
+``approvers`` (of sequences) or ``administrators`` (of the organization), or one member (``member:<id>``). Tasks that
+are due are no events: readers add them.
 
 What tells of a state that many events confirm (a limit reached, sending that fails) is one document per partition, day
 and key; readers merge those of one key. Names are looked up on reading; ``personal`` is what a step had to say, None
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 from services.projector.event import Event
 from services.projector.ops import Derivation, FirstOf, Ops
 from services.projector.views.ignored import EVERYTHING
+from services.projector.views.plain import plain
 from services.projector.views.view import Keys, View, on
 
 #: Events whose plan may say that a limit was reached.
@@ -26,6 +28,7 @@ _PLANNING = (
 )
 #: Reasons of a pause that somebody must look into.
 _HELD = frozenset({"missing_value", "in_doubt", "failure"})
+APPROVERS, ADMINISTRATORS = "approvers", "administrators"
 _AUTHOR: dict[str, Derivation] = {"to": FirstOf(("audience", "author"))}
 _HANDLED = frozenset(
     {
@@ -41,6 +44,10 @@ _HANDLED = frozenset(
         "sequence.approved.v1",
         "sequence.edited.v1",
         "sequence.archived.v1",
+        "sequence.braked.v1",
+        "sequence.released.v1",
+        "organization.sender_braked.v1",
+        "organization.sender_released.v1",
     }
 )
 
@@ -51,7 +58,7 @@ class Notifications(View):
     """
 
     name = "notifications"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = ((("organization_id", 1), ("merged", 1), ("at", -1), ("_id", -1)),)
     ignored = EVERYTHING - _HANDLED
 
@@ -85,7 +92,30 @@ class Notifications(View):
     @on("enrollment.paused.v1")
     def held(self, event: Event, ops: Ops) -> None:
         if self.concerns(event):
-            self._tell(event, ops, "held", {"reason": event.data["reason"]})
+            owner = event.data.get("owner")
+            to = f"member:{owner}" if owner is not None else None
+            self._tell(event, ops, "held", {"reason": event.data["reason"]}, to=to)
+
+    @on("sequence.braked.v1")
+    def sequence_braked(self, event: Event, ops: Ops) -> None:
+        fields = {"sequence_id": event.subject, "detail": plain(event.data["why"])}
+        self._brake(event, ops, f"sequence-{event.subject}", {"kind": "sequence_braked", "to": APPROVERS, **fields})
+
+    @on("organization.sender_braked.v1")
+    def sender_braked(self, event: Event, ops: Ops) -> None:
+        sender = event.data["sender_id"]
+        detail = {"sender_id": sender, **plain(event.data["why"])}
+        fields = {"kind": "sender_braked", "to": ADMINISTRATORS, "detail": detail}
+        self._brake(event, ops, f"sender-{event.organization_id}-{sender}", fields)
+
+    @on("sequence.released.v1")
+    def sequence_released(self, event: Event, ops: Ops) -> None:
+        ops.document(event, f"brake-sequence-{event.subject}").set({"hidden": True})
+
+    @on("organization.sender_released.v1")
+    def sender_released(self, event: Event, ops: Ops) -> None:
+        key = f"brake-sender-{event.organization_id}-{event.data['sender_id']}"
+        ops.document(event, key).set({"hidden": True})
 
     @on(*_PLANNING)
     def planned(self, event: Event, ops: Ops) -> None:
@@ -103,7 +133,7 @@ class Notifications(View):
     @on("sequence.submitted.v1")
     def submitted(self, event: Event, ops: Ops) -> None:
         author = event.actor if (event.actor or "").startswith("member:") else None
-        self._approval(event, ops, "approval_wanted", {"audience": "approvers", "author": author, "detail": {}})
+        self._approval(event, ops, "approval_wanted", {"audience": APPROVERS, "author": author, "detail": {}})
 
     @on("sequence.rejected.v1")
     def rejected(self, event: Event, ops: Ops) -> None:
@@ -149,6 +179,10 @@ class Notifications(View):
         document.set({"kind": kind, "at": event.at, "merged": False, "sequence_id": event.subject, "hidden": False})
         document.set(fields)
         document.derive(_AUTHOR)
+
+    def _brake(self, event: Event, ops: Ops, what: str, fields: dict[str, Any]) -> None:
+        document = ops.document(event, f"brake-{what}")
+        document.set({"at": event.at, "merged": False, "hidden": False, **fields})
 
     def _merge(self, event: Event, ops: Ops, kind: str, what: str, detail: dict[str, Any]) -> None:
         key = f"{kind}-{event.organization_id}-{what}-{event.at.date().isoformat()}"

@@ -15,7 +15,7 @@ from services.projector.views.view import Keys, View, on
 #: Topic -> what of its payload is shown.
 _SHOWN: dict[str, tuple[str, ...]] = {
     "lead.captured.v1": ("funnel_id", "source", "score"),
-    "lead.details_merged.v1": ("funnel_id",),
+    "lead.details_merged.v1": ("funnel_id", "cleared"),
     "lead.identity_clashed.v1": ("other_lead_id", "kinds"),
     "lead.matched.v1": ("sequence_id", "version", "why"),
     "lead.not_matched.v1": ("why", "refused"),
