@@ -2,6 +2,9 @@
 
 A chunk that was interrupted is simply given again: the inbox answers what was decided, so figures stay right. Several
 bulks take turns, and only one chunk of each is under way, so that a person's order never waits behind more than that.
+
+A bulk over those inside a sequence first gets its targets named, page by page; a clerk that takes over names those
+that are left. Moves to a version wait for moves of the same sequence that were ordered before.
 """
 
 from __future__ import annotations
@@ -9,21 +12,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
 
 from services.enrollment.committer import Committer
+from services.enrollment.insiders import insiders
 from shared.clock import Clock
 from shared.events.bulk import (
     BULK_KINDS,
+    PAGE,
+    BeginBulk,
     BulkAdvanced,
+    BulkBegun,
     BulkOrdered,
     BulkTargetsNamed,
+    NameBulkTargets,
     RecordBulkProgress,
     Refusal,
     command_of,
 )
+from shared.events.enrollment import MigrateEnrollment
 from shared.events.envelope import Envelope
 from shared.events.message import Command
 from shared.events.query import Answer
@@ -57,6 +67,10 @@ class Run:
     targets: list[UUID]
     at: int
     cause: str
+    ordered_at: int  #: position
+    moves: UUID | None  #: the sequence within which it moves everybody
+    gathers: UUID | None  #: the sequence whose enrollments are still to be named
+    pages: int
 
     def command(self, target: UUID, clock: Clock) -> Envelope:
         message = self.template.model_copy(update={self.target_field: target})
@@ -89,7 +103,10 @@ class BulkRunner:
                 running = await asyncio.to_thread(self._store.running_bulks)
                 self._runs = {bulk_id: self._runs[bulk_id] for _, bulk_id in running if bulk_id in self._runs}
                 for organization_id, bulk_id in running:
-                    await self._advance(organization_id, bulk_id)
+                    if bulk_id not in self._runs:
+                        self._runs[bulk_id] = await asyncio.to_thread(self._read, organization_id, bulk_id)
+                for run in [run for run in self._runs.values() if not self._waits(run)]:
+                    await (self._advance(run) if run.gathers is None else self._gather(run, run.gathers))
             except StoreUnavailable as error:
                 log.warning("bulk_waits", error=str(error))
                 self._runs.clear()
@@ -98,11 +115,39 @@ class BulkRunner:
             if not running:
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _advance(self, organization_id: str, bulk_id: UUID) -> None:
+    def _waits(self, run: Run) -> bool:
+        """Does it move those that another, ordered before, is still to move?"""
+        return run.moves is not None and any(
+            other.moves == run.moves and other.ordered_at < run.ordered_at for other in self._runs.values()
+        )
+
+    async def _gather(self, run: Run, sequence_id: UUID) -> None:
+        """Names everybody who was inside when it was ordered and is so still; then it begins.
+
+        A move takes all who began in an earlier version: another process may have decided one on the old version and
+        written it after the publishing.
+        """
+        named = set(run.targets)
+        move = run.template if isinstance(run.template, MigrateEnrollment) else None
+        bound = {"below": move.version} if move is not None else {"before": run.ordered_at}
+        found = await asyncio.to_thread(partial(insiders, self._store, sequence_id, **bound))
+        left = [target for target in found if target not in named]
+        page = run.pages
+        for start in range(0, len(left), PAGE):
+            page += 1
+            crash_point("bulk.before_page")
+            message = NameBulkTargets(bulk_id=run.bulk_id, page=page, targets=left[start : start + PAGE])
+            answer = await self._committer.submit(self._own(run, message, f"page-{page}"), exchange=None)
+            crash_point("bulk.after_page")
+            if not answer.ok:  # it was cancelled meanwhile
+                log.warning("bulk_not_gathered", bulk_id=str(run.bulk_id), problem=answer.problem)
+                break
+        await self._committer.submit(self._own(run, BeginBulk(bulk_id=run.bulk_id, pages=page), "begin"), exchange=None)
+        crash_point("bulk.begun")
+        del self._runs[run.bulk_id]
+
+    async def _advance(self, run: Run) -> None:
         """One chunk, and the record of it."""
-        run = self._runs.get(bulk_id)
-        if run is None:
-            run = self._runs[bulk_id] = await asyncio.to_thread(self._read, organization_id, bulk_id)
         chunk = run.targets[run.at : run.at + CHUNK]
         crash_point("bulk.before_chunk")
         answers = await asyncio.gather(
@@ -138,8 +183,12 @@ class BulkRunner:
         message = RecordBulkProgress(
             bulk_id=run.bulk_id, begin=run.at, end=end, done=done, unchanged=unchanged, refusals=refusals
         )
+        return self._own(run, message, str(run.at))
+
+    def _own(self, run: Run, message: Command, name: str) -> Envelope:
+        """An order to the bulk itself."""
         return Envelope(
-            id=f"bulk-{run.bulk_id.hex}-{run.at}",
+            id=f"bulk-{run.bulk_id.hex}-{name}",
             message=message,
             source=SOURCE,
             time=self._clock.now(),
@@ -155,6 +204,7 @@ class BulkRunner:
         ordered = first.message
         assert isinstance(ordered, BulkOrdered)
         at = max((each.message.handled for each in rest if isinstance(each.message, BulkAdvanced)), default=0)
+        begun = any(isinstance(each.message, BulkBegun) for each in rest)
         named = self._store.load(ordered.source) if ordered.source is not None else rest
         targets = [
             target for each in named if isinstance(each.message, BulkTargetsNamed) for target in each.message.targets
@@ -167,4 +217,8 @@ class BulkRunner:
             targets=targets,
             at=at,
             cause=first.id,
+            ordered_at=first.position or 0,
+            moves=ordered.inside if ordered.kind == "migrate" else None,
+            gathers=None if begun else ordered.inside,
+            pages=sum(isinstance(each.message, BulkTargetsNamed) for each in rest),
         )

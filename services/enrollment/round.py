@@ -13,6 +13,7 @@ import structlog
 from services.enrollment.batch_world import BatchWorld
 from services.enrollment.content_facts import read_content, read_texts
 from services.enrollment.domain.definition_check import ContentFacts
+from services.enrollment.domain.enrolling import next_enrollment
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import handle
 from services.enrollment.domain.lead import Lead
@@ -20,6 +21,7 @@ from services.enrollment.domain.work import Change
 from services.enrollment.effects import effects_of
 from services.enrollment.states import States
 from services.enrollment.telemetry import COMMANDS, QUOTA_WAITS
+from shared.events.enrollment import Enroll
 from shared.events.envelope import Envelope
 from shared.events.message import Message
 from shared.events.organization import SetSnippet
@@ -165,8 +167,8 @@ class Round:
 
 
 def prefetch(batch: Sequence[Pending], states: States) -> list[Lead]:
-    """Reads what the batch will surely need in two queries: the named aggregates, then the leads of those enrollments.
-    Answers the leads."""
+    """Reads what the batch will surely need in three queries: the named aggregates, the leads of those enrollments,
+    and whether the enrollments exist that it is to make. Answers the leads."""
     named = {
         each
         for pending in batch
@@ -181,7 +183,15 @@ def prefetch(batch: Sequence[Pending], states: States) -> list[Lead]:
     found = [known.state for known in states.prefetch(named)]
     leads = {state.lead_id for state in found if hasattr(state, "lead_id")} - named
     found += [known.state for known in states.prefetch(leads)]
-    return [state for state in found if isinstance(state, Lead)]
+    known_leads = {state.id: state for state in found if isinstance(state, Lead)}
+    to_make = {
+        next_enrollment(lead, pending.envelope.message.sequence_id)
+        for pending in batch
+        if isinstance(pending.envelope.message, Enroll)
+        and (lead := known_leads.get(pending.envelope.message.lead_id)) is not None
+    }
+    states.prefetch(to_make, note_absent=True)
+    return list(known_leads.values())
 
 
 def cursor(position: int | None, partition: int | None) -> str | None:

@@ -72,8 +72,10 @@ class States:
             self.put(aggregate_id, known)
         return known
 
-    def prefetch(self, aggregate_ids: Iterable[UUID]) -> list[Known]:
-        """Reads those not cached in one query; answers all that exist, in no order."""
+    def prefetch(self, aggregate_ids: Iterable[UUID], *, note_absent: bool = False) -> list[Known]:
+        """Reads those not cached in one query; answers all that exist, in no order. With ``note_absent`` it is kept,
+        too, that one does not exist, for those that are about to be made.
+        """
         found: list[Known] = []
         missing: list[UUID] = []
         with self._lock:
@@ -89,7 +91,9 @@ class States:
                     known = fold(envelopes)
                     self.put(aggregate_id, known)
                     found.append(known)
-        return found
+                elif note_absent:
+                    self.put(aggregate_id, NOTHING)
+        return [known for known in found if known.version]
 
     def refresh(self, aggregate_ids: Sequence[UUID]) -> set[UUID]:
         """Drops those that the store knows further, and names them. With an unshared store nothing can be stale."""

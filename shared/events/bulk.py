@@ -151,12 +151,14 @@ class RecordBulkProgress(Command):
 
 
 class BulkOrdered(Event):
-    """``source``: the bulk whose targets this one takes (that it undoes), None when they are named in pages."""
+    """``source``: the bulk whose targets this one takes (that it undoes), None when they are named in pages.
+    ``inside``: the sequence whose enrollments it is for, those open at this moment; the clerk names them."""
 
     TOPIC = "bulk.ordered.v1"
     kind: str
     order: dict[str, Any] = {}
     source: UUID | None = None
+    inside: UUID | None = None
 
 
 class BulkTargetsNamed(Event):

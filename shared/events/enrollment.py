@@ -121,13 +121,14 @@ class StopForCompany(Command):
 class MigrateEnrollment(Command):
     """Move an enrollment to another version of its sequence: to the same step, or to the one that ``moves`` names for
     it. A step in flight finishes first. ``repeats``: a move may lead to a step that was done already, which is then
-    done again."""
+    done again. ``forward``: one that is in a later version, or is on its way there, stays."""
 
     TOPIC = "enrollment.migrate.v1"
     enrollment_id: UUID
     version: int = Field(ge=1)
     moves: dict[StepId, StepId] = Field(default={}, max_length=500)
     repeats: bool = False
+    forward: bool = False
 
 
 class ResolveDispatch(Command):

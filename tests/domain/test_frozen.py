@@ -9,6 +9,7 @@ import pytest
 
 from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, Status
 from services.enrollment.domain.frozen import replace
+from services.enrollment.domain.lead import Lead, initial
 from tests.domain.scenario import T
 
 EXECUTION = Execution(1, "first", "email", UUID(int=3), 1, Fate.IN_FLIGHT)
@@ -30,10 +31,11 @@ ENROLLMENT = Enrollment(
         (EXECUTION, {"fate": Fate.SENT, "sent_at": T}),
         (EXECUTION, {}),
         (ENROLLMENT, {"plan": None, "sent": 3, "thread": ("a",)}),
+        (initial(UUID(int=2), "demo"), {"email": "ada@example.com", "tags": frozenset({"new"})}),
     ],
 )
 def test_a_changed_copy_is_that_of_the_standard_library(
-    state: Enrollment | Execution, changes: dict[str, object]
+    state: Enrollment | Execution | Lead, changes: dict[str, object]
 ) -> None:
     before = dataclasses.replace(state)
     copy = replace(state, **changes)
@@ -47,3 +49,7 @@ def test_a_changed_copy_is_that_of_the_standard_library(
 def test_a_field_that_there_is_not_is_refused() -> None:
     with pytest.raises(KeyError):
         replace(EXECUTION, nothing=1)
+
+
+def test_a_new_lead_has_the_defaults_of_its_class() -> None:
+    assert initial(UUID(int=2), "demo") == Lead(UUID(int=2), "demo")

@@ -141,7 +141,8 @@ def test_whatever_its_state_it_can_be_archived_deleted_and_taken_back(state: str
 
 def test_a_deleted_sequence_can_still_be_told_to_let_those_inside_leave() -> None:
     scenario = at("deleted")
-    scenario.when(DeleteSequence(sequence_id=NEW, enrollments="exit")).then(SequenceDeleted(enrollments="exit"))
+    scenario.when(DeleteSequence(sequence_id=NEW, enrollments="exit"))
+    scenario.then(SequenceDeleted(enrollments="exit"), "BulkOrdered")
     scenario.when(DELETE).nothing()
 
 

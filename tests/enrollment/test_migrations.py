@@ -13,7 +13,7 @@ from shared.events.bulk import BeginBulk, NameBulkTargets, OrderBulk
 from shared.events.definition import SequenceDefinition
 from shared.events.enrollment import MigrateEnrollment
 from shared.events.query import GroupInside, QueryDefinitionCheck, QueryMigration, QueryMigrationPlan
-from shared.events.sequence import ActivateSequence, ApproveSequence, EditSequence, SubmitSequence
+from shared.events.sequence import ActivateSequence, ApproveSequence, DeleteSequence, EditSequence, SubmitSequence
 from tests.enrollment.service import Bench, running_service
 
 BULK = UUID(int=31)
@@ -58,7 +58,7 @@ async def test_those_inside_are_counted_asked_about_and_moved(bench: Bench) -> N
         ("second", "moves", "second", "same_step"),
     ]
     assert [each["field"] for each in plan["errors"]] == ["moves.gone"]
-    await bench.done(ActivateSequence(sequence_id=sequence_id, inside="follow"))
+    await bench.done(ActivateSequence(sequence_id=sequence_id))
     order = MigrateEnrollment(enrollment_id=inside[0], version=2)
     before = len(bench.topics())
     asked = (await bench.done(QueryMigration(organization_id="demo", order=order))).result
@@ -86,3 +86,27 @@ async def test_a_definition_is_checked_without_being_saved(bench: Bench) -> None
     assert [each["field"] for each in found["warnings"]] == ["steps.a.config.subject"]
     found = await check(steps=[{**mail("a"), "config": {"subject": "x"}}])
     assert found["errors"][0]["field"] == "steps.a.config"
+
+
+async def test_a_publishing_moves_those_inside_and_a_deletion_lets_them_leave(bench: Bench) -> None:
+    await bench.play_dispatcher()
+    sequence_id = await bench.sequence([mail("first"), mail("second", 3)])
+    for number in range(3):
+        await bench.lead(number)
+    await bench.until(lambda: bench.topics().count("enrollment.step_sent.v1") == 3)
+    await edit(bench, sequence_id, mail("first"), mail("second", 9))
+    published = await bench.done(ActivateSequence(sequence_id=sequence_id, inside="follow"))
+    await bench.until(lambda: bench.topics().count("bulk.finished.v1") == 1)
+    assert bench.topics().count("enrollment.migrated.v1") == 3
+    deleted = await bench.done(DeleteSequence(sequence_id=sequence_id, enrollments="exit"))
+    await bench.until(lambda: bench.topics().count("bulk.finished.v1") == 2)
+    assert bench.topics().count("enrollment.exited.v1") == 3
+    assert published.result["bulk_id"] != deleted.result["bulk_id"]
+    events = bench.service.store.load(UUID(published.result["bulk_id"]))
+    assert [each.topic for each in events] == [
+        "bulk.ordered.v1",
+        "bulk.targets_named.v1",
+        "bulk.begun.v1",
+        "bulk.advanced.v1",
+        "bulk.finished.v1",
+    ]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
+from uuid import UUID
 
 import pytest
 
@@ -13,7 +14,7 @@ from services.enrollment.committer import Committer
 from services.enrollment.states import States
 from shared.clock import SystemClock
 from shared.events.definition import Limits, SequenceDefinition
-from shared.events.enrollment import StepDue, WakeTimer
+from shared.events.enrollment import Enroll, EnrollmentStarted, StepDue, WakeTimer
 from shared.events.envelope import Envelope
 from shared.events.lead import LeadBody, LeadCreated
 from shared.events.message import Message
@@ -104,3 +105,34 @@ async def test_a_limit_is_never_exceeded_by_two(processes: list[Process]) -> Non
     taken = first.store.quota_used("demo", [("organization", slot) for slot in by_day])
     assert set(taken.values()) == {PER_DAY}
     assert first.store.timers_count()["waiting"] == LEADS
+
+
+async def test_what_both_saw_missing_is_made_once(processes: list[Process]) -> None:
+    """Each notes in one look that none of the enrollments exists; the other may make them meanwhile."""
+    first, second = processes
+    definition = SequenceDefinition.model_validate({"name": "Test", "trigger": {"start": "manual"}, "steps": [STEP]})
+    sequence_id = derived_id("sequence", 1)
+    for number, order in enumerate(
+        [
+            FoundOrganization(name="Demo"),
+            SetSender(sender_id="default", name="Demo", email="demo@example.com"),
+            DraftSequence(sequence_id=sequence_id, definition=definition, activate=True),
+        ]
+    ):
+        assert (await first.send(order, f"order{number}")).ok
+    made = await asyncio.gather(
+        *(
+            first.send(LeadCreated(organization_id="demo", lead=LeadBody(email=f"lead{n}@example.com")), f"lead{n}")
+            for n in range(LEADS)
+        )
+    )
+    orders = [Enroll(lead_id=UUID(each.result["lead_id"]), sequence_id=sequence_id) for each in made]
+    answers = await asyncio.gather(
+        *(process.send(order, f"enroll{n}") for n, order in enumerate(orders) for process in processes)
+    )
+    assert [answer.ok for answer in answers] == [True] * len(answers)  # the same message: a repeat is told the same
+    again = await asyncio.gather(*(second.send(order, f"again{n}") for n, order in enumerate(orders)))
+    assert {answer.problem.code for answer in again if answer.problem} == {"already_enrolled"}
+    events = [each for each in first.store.page(0, 10_000) if isinstance(each, Envelope)]
+    started = [each.originator_id for each in events if isinstance(each.message, EnrollmentStarted)]
+    assert len(started) == len(set(started)) == LEADS

@@ -1,6 +1,7 @@
 """Bulk: one order over many targets. State and decisions; what it does to its targets is carried out by the clerk.
 
-gathering → running → finished or cancelled. The targets themselves stand in the log alone.
+gathering → running → finished or cancelled. The targets themselves stand in the log alone. Those inside a sequence are
+gathered by the clerk, for a bulk that was ordered together with a publishing or a deletion.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Bulk:
     kind: str = ""
     order: Mapping[str, Any] = field(default_factory=dict)
     source: UUID | None = None
+    inside: UUID | None = None
     status: BulkStatus = "gathering"
     pages: int = 0
     count: int = 0
@@ -49,6 +51,11 @@ class Bulk:
     unchanged: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
     undone_by: UUID | None = None
+
+    @property
+    def is_the_clerks(self) -> bool:
+        """Has the clerk something to do for it?"""
+        return self.status == "running" or (self.status == "gathering" and self.inside is not None)
 
     @property
     def is_over(self) -> bool:
@@ -63,7 +70,7 @@ def evolve(state: Bulk, event: Event, _at: datetime) -> Bulk:
     """The state after an event. An event it does not know leaves it as it is."""
     match event:
         case BulkOrdered():
-            state = replace(state, kind=event.kind, order=event.order, source=event.source)
+            state = replace(state, kind=event.kind, order=event.order, source=event.source, inside=event.inside)
         case BulkTargetsNamed():
             state = replace(state, pages=event.page, count=state.count + len(event.targets))
         case BulkBegun():
@@ -92,15 +99,22 @@ def order(state: Bulk | None, command: OrderBulk) -> Iterator[Event]:
         yield BulkOrdered(kind=command.kind, order={**command.order, **named})
 
 
+def for_those_inside(state: Bulk | None, sequence_id: UUID, kind: str, order: Mapping[str, Any]) -> Iterator[Event]:
+    """A bulk over the enrollments that are open in a sequence. One that exists already is left as it is."""
+    if state is None:
+        yield BulkOrdered(kind=kind, order=dict(order), inside=sequence_id)
+
+
 def name_targets(state: Bulk, command: NameBulkTargets) -> Iterator[Event]:
-    """Raises SomeTargetsMissing when a page before this one has not come, BulkTooLarge, or BulkOver."""
+    """Raises SomeTargetsMissing when a page before this one has not come, BulkTooLarge, or BulkOver. Those inside a
+    sequence may be as many as there are."""
     if command.page <= state.pages:
         return
     if state.status != "gathering":
         raise BulkOver(f"bulk {state.id} takes no more targets")
     if command.page != state.pages + 1:
         raise SomeTargetsMissing(f"page {state.pages + 1} comes before page {command.page}")
-    if state.count + len(command.targets) > MOST_TARGETS:
+    if state.inside is None and state.count + len(command.targets) > MOST_TARGETS:
         raise BulkTooLarge(f"a bulk has at most {MOST_TARGETS} targets")
     yield BulkTargetsNamed(page=command.page, targets=command.targets)
 

@@ -13,8 +13,11 @@ from services.enrollment.domain.work import Work
 from shared.events.bulk import BeginBulk, CancelBulk, NameBulkTargets, OrderBulk, RecordBulkProgress, UndoBulk
 from shared.events.enrollment import UndoEnrollment
 from shared.events.message import Event
+from shared.events.sequence import SequenceDeleted, SequencePublished
+from shared.ids import derived_id
 
 UNDONE = "undone"
+SEQUENCE_DELETED = "sequence_deleted"
 #: Fates of an execution whose message went out, or may have.
 _OUT = frozenset({Fate.SENT, Fate.IN_DOUBT})
 
@@ -25,6 +28,24 @@ def order(work: Work, command: OrderBulk) -> None:
     if known is not None and known.organization_id != work.organization_id:
         raise UnknownTarget("bulk", command.bulk_id)
     _record(work, command.bulk_id, bulk.order(known, command))
+
+
+def move_those_inside(work: Work, sequence_id: UUID, published: SequencePublished) -> None:
+    """Orders that everybody in an earlier version goes where the publishing says."""
+    if published.inside == "stay":
+        return
+    fields = {"version": published.version, "moves": published.moves, "repeats": published.repeats, "forward": True}
+    bulk_id = derived_id("bulk", "published", sequence_id, published.version)
+    _record(work, bulk_id, bulk.for_those_inside(work.find_bulk(bulk_id), sequence_id, "migrate", fields))
+
+
+def let_those_inside_leave(work: Work, sequence_id: UUID, deleted: SequenceDeleted, message_id: str) -> None:
+    """Orders that everybody inside leaves a deleted sequence, where the deletion says so."""
+    if deleted.enrollments != "exit":
+        return
+    bulk_id = derived_id("bulk", "deleted", sequence_id, message_id)
+    events = bulk.for_those_inside(work.find_bulk(bulk_id), sequence_id, "cancel", {"reason": SEQUENCE_DELETED})
+    _record(work, bulk_id, events)
 
 
 def name_targets(work: Work, command: NameBulkTargets) -> None:

@@ -73,6 +73,11 @@ def enroll(work: Work, command: Enroll) -> UUID:
     )
 
 
+def next_enrollment(lead: Lead, sequence_id: UUID) -> UUID:
+    """The id of the enrollment that the lead would begin next in a sequence."""
+    return derived_id("enrollment", lead.id, sequence_id, nth(lead, sequence_id))
+
+
 def open_enrollment(
     work: Work,
     lead: Lead,
@@ -87,7 +92,7 @@ def open_enrollment(
     It begins at ``start_at`` when that is still to come, and without ``start`` by hand.
     """
     sequence_id = version.sequence_id
-    enrollment_id = derived_id("enrollment", lead.id, sequence_id, nth(lead, sequence_id))
+    enrollment_id = next_enrollment(lead, sequence_id)
     work.enrolled.add((lead.id, sequence_id))
     work.on_lead(
         lead.id, LeadJoinedSequence(enrollment_id=enrollment_id, sequence_id=sequence_id, version=version.version)

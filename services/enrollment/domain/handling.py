@@ -257,6 +257,9 @@ def _record_sequence(order: Order, sequence_id: UUID, events: Iterator[Event]) -
         work.record("sequence", sequence_id, event, None)
         if isinstance(event, sequence_events.SequencePublished):
             funnel_orders.take_shorthand(work, sequence_id, published, event.definition)
+            bulk_orders.move_those_inside(work, sequence_id, event)
+        elif isinstance(event, sequence_events.SequenceDeleted):
+            bulk_orders.let_those_inside_leave(work, sequence_id, event, order.envelope.id)
         if isinstance(
             event,
             sequence_events.SequencePublished

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+from services.enrollment.domain.frozen import replace
 from shared.events.lead import (
     PERSONAL_FIELDS,
     PLAIN_FIELDS,
@@ -109,8 +110,12 @@ class Lead:
         return self.phone if name == "phone" else None
 
 
+_BLANK = Lead(UUID(int=0), "")
+
+
 def initial(lead_id: UUID, organization_id: str) -> Lead:
-    return Lead(lead_id, organization_id)
+    """A lead without events. Its empty mappings are shared: no state is changed in place."""
+    return replace(_BLANK, id=lead_id, organization_id=organization_id)
 
 
 def _captured(state: Lead, event: LeadCaptured, _at: datetime) -> Lead:
@@ -209,7 +214,7 @@ def _met(state: Lead, event: LeadBookedMeeting, _at: datetime) -> Lead:
 
 def _erased(state: Lead, _event: LeadErased, _at: datetime) -> Lead:
     gone = dict.fromkeys(PERSONAL_FIELDS)
-    return replace(state, **gone, custom_fields={}, erased=True)  # type: ignore[arg-type]  # personal fields may all be None
+    return replace(state, **gone, custom_fields={}, erased=True)
 
 
 def _suppressed(state: Lead, event: LeadAddressSuppressed, _at: datetime) -> Lead:

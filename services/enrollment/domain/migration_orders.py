@@ -17,11 +17,14 @@ BY_ORDER = Why(rule="by_order")
 def migrate(work: Work, command: MigrateEnrollment) -> None:
     """Raises UnknownTarget, EnrollmentClosed, InvalidMoves, MigrationRepeats or NoPlaceInVersion.
 
-    One that is in the version already stays as it is; a move that was awaited is given up by an order to stay.
+    One that is in the version already stays as it is, with ``forward`` in any later one too; a move
+    that was awaited is given up by an order to stay.
     """
     state = work.enrollment(command.enrollment_id)
     if not state.is_open:
         raise EnrollmentClosed(f"enrollment {state.id} is {state.status}")
+    if command.forward and command.version < max(state.version, state.migration.version if state.migration else 0):
+        return
     new = work.version(state.sequence_id, command.version)
     if state.version == new.version:
         if state.migration is not None:

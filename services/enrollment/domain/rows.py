@@ -54,7 +54,7 @@ def rows_of(decision: Decision, world: World) -> Rows:
                 if hashed is not None:
                     rows.companies.append(Company(state.id, state.organization_id, hashed))
         elif isinstance(state, Bulk):
-            rows.bulks.append(BulkMark(state.organization_id, state.id, state.status == "running"))
+            rows.bulks.append(BulkMark(state.organization_id, state.id, state.is_the_clerks))
     for enrollment_id in decision.retimed - decision.states.keys():
         known = world.enrollment(enrollment_id)
         wanted = timer_of(known, world.wall_now) if known is not None else None

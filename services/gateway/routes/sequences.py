@@ -10,8 +10,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field, ValidationError
 
 from services.gateway import present
-from services.gateway.bulk_orders import Targets, prepare
-from services.gateway.context import Context, Done, may
+from services.gateway.context import Context, may
 from services.gateway.errors import Invalid, LeadsInside
 from services.gateway.lists import Listing, Paging, listed, sequences_called
 from services.gateway.masking import as_seen_by, is_masked, unmasked
@@ -173,16 +172,7 @@ async def delete(
         if count:
             raise LeadsInside(count)
     order = orders.DeleteSequence(sequence_id=sequence_id, enrollments=enrollments or "finish")
-    if enrollments != "exit":
-        return await context.change(lambda _: order)
-
-    async def work(command_id: str) -> Done:
-        answer = await context.parts.commands.send(context.principal, order, command_id)
-        targets = Targets(filter={"sequence_id": str(sequence_id)})
-        leaving = await prepare(context, "cancel", {"reason": "sequence_deleted"}, targets)(f"{command_id}-inside")
-        return Done({**answer.result, **leaving.body}, answer.position)
-
-    return await context.once(work)
+    return await context.change(lambda _: order)
 
 
 @router.post("/{sequence_id}/duplicate", response_model=Created, status_code=201)

@@ -64,17 +64,7 @@ async def activate(
     if asked.dry_run:
         return {"dry_run": True, **(await _preview(context, sequence_id, None, asked.inside, moves, asked.repeats))}
     order = orders.ActivateSequence(sequence_id=sequence_id, inside=asked.inside, moves=moves, repeats=asked.repeats)
-    if asked.inside == "stay":
-        return await context.change(lambda _: order)
-
-    async def work(command_id: str) -> Done:
-        answer = await context.parts.commands.send(context.principal, order, command_id)
-        migration = {"version": answer.result["version"], "moves": moves, "repeats": asked.repeats}
-        targets = Targets(filter={"sequence_id": str(sequence_id)})
-        moved = await prepare(context, "migrate", migration, targets)(f"{command_id}-inside")
-        return Done({**answer.result, **moved.body}, answer.position)
-
-    return await context.once(work)
+    return await context.change(lambda _: order)
 
 
 @router.post("/sequences/{sequence_id}/migrate", response_model=Created, status_code=202)

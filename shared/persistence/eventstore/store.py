@@ -188,16 +188,19 @@ class EventStore(SideTables):
         """
         return self._mapper.envelopes(self._log_page(after, limit, up_to))
 
-    def page_events(self, after: int, limit: int, up_to: int | None = None) -> list[dict[str, Any]]:
-        """The same as CloudEvents (dicts for orjson), without building models. One that cannot be read has the key
-        ``unreadable`` with the reason.
+    def page_events(
+        self, after: int, limit: int, up_to: int | None = None, *, topics: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """The same as CloudEvents (dicts for orjson), without building models; of some ``topics`` only, where given.
+        One that cannot be read has the key ``unreadable`` with the reason.
         """
-        return self._mapper.cloud_events(self._log_page(after, limit, up_to))
+        return self._mapper.cloud_events(self._log_page(after, limit, up_to, topics))
 
-    def _log_page(self, after: int, limit: int, up_to: int | None) -> list[LogRow]:
+    def _log_page(self, after: int, limit: int, up_to: int | None, topics: Sequence[str] = ()) -> list[LogRow]:
+        among = f" AND topic IN ({', '.join('?' * len(topics))})" if topics else ""
+        sql = f"{_LOG} WHERE notification_id > ? AND notification_id <= ?{among} ORDER BY notification_id LIMIT ?"
         with self._recorder.reading() as session:
-            sql = f"{_LOG} WHERE notification_id > ? AND notification_id <= ? ORDER BY notification_id LIMIT ?"
-            return _log_rows(session, session.rows(sql, (after, _or_any(up_to), limit)))
+            return _log_rows(session, session.rows(sql, (after, _or_any(up_to), *topics, limit)))
 
     def last_position(self) -> int:
         """Position of the newest event; 0 for an empty log."""
