@@ -1082,7 +1082,8 @@ export interface paths {
         head?: never;
         /**
          * Changes fields by hand
-         * @description Changes fields by hand; absent ones stay. A consent given here lifts an unsubscribe.
+         * @description Changes fields by hand. A JSON merge patch (RFC 7396): absent ones stay, null clears, a list replaces. A consent
+         *     given here lifts an unsubscribe.
          */
         patch: operations["leads_edit"];
         trace?: never;
@@ -1606,7 +1607,8 @@ export interface paths {
         /**
          * What the caller should hear of, newest first
          * @description What the caller should hear of, newest first: replies, due tasks, approvals wanted, rejected sequences, limits
-         *     reached, sending that fails, enrollments on hold.
+         *     reached, sending that fails, enrollments on hold (told to the lead's owner), and sequences and senders that have
+         *     stopped themselves (told to those who may release them).
          */
         get: operations["notifications_notifications"];
         put?: never;
@@ -2095,7 +2097,7 @@ export interface paths {
         get: operations["sequences_sequence"];
         /**
          * Replaces the draft
-         * @description Replaces the draft; a running version stays as it is.
+         * @description Replaces the draft; a running version stays as it is. A header that comes back masked stays as it was.
          */
         put: operations["sequences_replace"];
         post?: never;
@@ -4435,12 +4437,12 @@ export interface components {
         /**
          * NewBulk
          * @description ``order`` holds the fields of the single order, e.g. ``{"sequence_id": …}`` for ``enroll``, ``{"add": […]}``
-         *     for ``tag``.
+         *     for ``tag``, ``{"status": "Won"}`` for ``status`` (null: none any more).
          */
         NewBulk: {
             /**
              * Kind
-             * @description enroll, start, pause, resume, cancel, migrate, advance, restart, tag, score, assign
+             * @description enroll, start, pause, resume, cancel, migrate, advance, restart, tag, score, status, assign
              */
             kind: string;
             /**
@@ -4652,7 +4654,8 @@ export interface components {
         };
         /**
          * Notification
-         * @description ``kind``: reply, task_due, approval_wanted, sequence_rejected, limit_reached, sending_fails, held, …
+         * @description ``kind``: reply, task_due, approval_wanted, sequence_rejected, limit_reached, sending_fails, held,
+         *     sequence_braked, sender_braked, message
          */
         Notification: {
             /**
