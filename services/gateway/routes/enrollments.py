@@ -7,9 +7,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.bulk_orders import MOST_NAMED, Targets, order_bulk
 from services.gateway.context import Context, may
 from services.gateway.errors import BadRequest
@@ -24,11 +25,11 @@ router = APIRouter(prefix="/enrollments", tags=["enrollments"])
 LISTING = Listing("enrollments", {"started_at": -1}, "-started_at")
 
 
-class StartAt(BaseModel):
+class StartAt(Body):
     at: Instant
 
 
-class NewEnrollment(BaseModel):
+class NewEnrollment(Body):
     """``start`` False leaves it pending until started by hand, ``{"at": …}`` until that moment."""
 
     lead_id: UUID
@@ -36,7 +37,7 @@ class NewEnrollment(BaseModel):
     start: bool | StartAt = True
 
 
-class BulkEnrollment(BaseModel):
+class BulkEnrollment(Body):
     """Exactly one of ``lead_ids`` and ``filter`` (fields as in the list of leads)."""
 
     sequence_id: UUID
@@ -51,17 +52,17 @@ class BulkEnrollment(BaseModel):
         return self
 
 
-class Pause(BaseModel):
+class Pause(Body):
     """``until`` None: until resumed by hand."""
 
     until: Instant | None = None
 
 
-class Cancellation(BaseModel):
+class Cancellation(Body):
     reason: str = Field(default="cancelled", min_length=1, max_length=200)
 
 
-class Advance(BaseModel):
+class Advance(Body):
     """``skip`` ``wait`` runs the waiting step now, ``step`` passes it over. Windows and limits hold; with
     ``force_window`` the window does not."""
 
