@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from services.gateway.bodies import Body
 from services.gateway.context import Context, Done
 from services.gateway.errors import Invalid
 from services.gateway.filters import EnrollmentFilter, LeadFilter
@@ -21,7 +22,7 @@ from shared.ids import derived_id
 MOST_NAMED = 20_000
 
 
-class Targets(BaseModel):
+class Targets(Body):
     """Exactly one of ``ids`` and ``filter``: leads or enrollments, as the kind of order asks for."""
 
     ids: list[UUID] | None = Field(default=None, max_length=MOST_NAMED)

@@ -6,11 +6,13 @@ them have names of their own.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from shared.events.free_fields import storable
 from shared.events.message import Command, Event, Fact, Instant, Pii, PiiMap, PiiTexts, Value
@@ -33,9 +35,15 @@ ClearableField = Literal[
 Tag = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+#: Of a schema whose unknown fields are kept.
+OPEN: JsonDict = {"additionalProperties": True}
+
+
 class LeadBody(Value):
     """A lead as a funnel or a person sends it. Absent fields stay as they are; unknown fields go to
     ``custom_fields``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=OPEN)
 
     external_id: str | None = Field(default=None, min_length=1, max_length=200)
     email: str | None = Field(default=None, max_length=320)
@@ -72,6 +80,17 @@ class LeadBody(Value):
         return storable(fields)
 
 
+def with_unknown_fields_in_lead(data: Any, fields: Collection[str]) -> Any:
+    """Fields beside ``lead`` that nobody knows are kept with the lead's custom fields."""
+    if not isinstance(data, dict) or not isinstance(data.get("lead"), dict):
+        return data
+    unknown = {key: value for key, value in data.items() if key not in fields}
+    if not unknown:
+        return data
+    known = {key: value for key, value in data.items() if key in fields}
+    return {**known, "lead": {**unknown, **data["lead"]}}
+
+
 class InboundLead(Fact):
     """Common body of the funnels' messages. ``occurred_at`` decides between messages that come out of order; None
     means on arrival."""
@@ -84,14 +103,7 @@ class InboundLead(Fact):
     @model_validator(mode="before")
     @classmethod
     def _keep_unknown_fields(cls, data: Any) -> Any:
-        """Fields beside ``lead`` that nobody knows are kept with the lead's custom fields."""
-        if not isinstance(data, dict) or not isinstance(data.get("lead"), dict):
-            return data
-        unknown = {key: value for key, value in data.items() if key not in cls.model_fields}
-        if not unknown:
-            return data
-        known = {key: value for key, value in data.items() if key in cls.model_fields}
-        return {**known, "lead": {**unknown, **data["lead"]}}
+        return with_unknown_fields_in_lead(data, cls.model_fields)
 
 
 class LeadCreated(InboundLead):

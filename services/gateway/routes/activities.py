@@ -6,8 +6,9 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, EmailStr, Field
+from pydantic import EmailStr, Field
 
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.shapes import Created
 from shared.events import activity as orders
@@ -21,7 +22,7 @@ Line = Annotated[str | None, Field(max_length=orders.MAX_LINE)]
 Addresses = Annotated[list[EmailStr], Field(max_length=orders.MOST_PEOPLE)]
 
 
-class _Activity(BaseModel):
+class _Activity(Body):
     metadata: orders.Metadata = Field(default={}, description="Whatever else is to be kept with it.")
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from services.gateway.access import Principal
+from services.gateway.bodies import Body
 from services.gateway.context import parts_of, signed_in
 from services.gateway.shapes import Me, TokenPair
 
 router = APIRouter(prefix="/auth", tags=["sign-in"])
 
 
-class RefreshRequest(BaseModel):
+class RefreshRequest(Body):
     refresh_token: str = Field(min_length=1, max_length=200)
 
 

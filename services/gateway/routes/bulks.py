@@ -6,9 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.bulk_orders import Targets, order_bulk
 from services.gateway.context import Context, may
 from services.gateway.errors import Invalid
@@ -39,7 +40,7 @@ PERMISSION_OF_KIND = {
 }
 
 
-class NewBulk(BaseModel):
+class NewBulk(Body):
     """``order`` holds the fields of the single order, e.g. ``{"sequence_id": …}`` for ``enroll``, ``{"add": […]}``
     for ``tag``, ``{"status": "Won"}`` for ``status`` (null: none any more)."""
 
@@ -48,7 +49,7 @@ class NewBulk(BaseModel):
     targets: Targets
 
 
-class Undo(BaseModel):
+class Undo(Body):
     """``also_sent``: cancel those too that had messages; the messages stay sent and are listed."""
 
     also_sent: bool = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import NotFound
 from services.gateway.shapes import Created, Items
@@ -18,7 +19,7 @@ router = APIRouter(tags=["settings"])
 CalendarName = Annotated[str, Path(pattern=CALENDAR_NAME, description="organization, sender:<id> or member:<id>")]
 
 
-class CalendarChange(BaseModel):
+class CalendarChange(Body):
     """``holidays`` is a country or a part of one, such as DE or DE-BY. Both left out clear the calendar."""
 
     holidays: str | None = Field(default=None, min_length=2, max_length=16)

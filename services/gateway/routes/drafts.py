@@ -6,8 +6,9 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import NotFound
 from services.gateway.lists import Paging, leads_called, listed
@@ -19,7 +20,7 @@ from shared.events.task import MOST_CONTENT
 router = APIRouter(prefix="/drafts", tags=["drafts"])
 
 
-class DraftEdit(BaseModel):
+class DraftEdit(Body):
     """What changes; absent fields stay. Texts are templates, with merge tags."""
 
     subject: str | None = Field(default=None, min_length=1, max_length=998)
@@ -34,7 +35,7 @@ class DraftEdit(BaseModel):
         return self
 
 
-class DraftRejection(BaseModel):
+class DraftRejection(Body):
     """``then`` left out: what the step says follows."""
 
     reason: str = Field(min_length=1, max_length=MAX_NOTE)

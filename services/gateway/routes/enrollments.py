@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.bulk_orders import MOST_NAMED, Targets, order_bulk
 from services.gateway.context import Context, may
 from services.gateway.errors import BadRequest
@@ -25,11 +26,11 @@ ENROLLMENT_STATUSES: tuple[EnrollmentStatus, ...] = get_args(EnrollmentStatus)
 LISTING = Listing("enrollments", {"started_at": -1}, "-started_at")
 
 
-class StartAt(BaseModel):
+class StartAt(Body):
     at: Instant
 
 
-class NewEnrollment(BaseModel):
+class NewEnrollment(Body):
     """``start`` False leaves it pending until started by hand, ``{"at": …}`` until that moment."""
 
     lead_id: UUID
@@ -37,7 +38,7 @@ class NewEnrollment(BaseModel):
     start: bool | StartAt = True
 
 
-class BulkEnrollment(BaseModel):
+class BulkEnrollment(Body):
     """Exactly one of ``lead_ids`` and ``filter`` (fields as in the list of leads)."""
 
     sequence_id: UUID
@@ -52,17 +53,17 @@ class BulkEnrollment(BaseModel):
         return self
 
 
-class Pause(BaseModel):
+class Pause(Body):
     """``until`` None: until resumed by hand."""
 
     until: Instant | None = None
 
 
-class Cancellation(BaseModel):
+class Cancellation(Body):
     reason: str = Field(default="cancelled", min_length=1, max_length=200)
 
 
-class Advance(BaseModel):
+class Advance(Body):
     """``skip`` ``wait`` runs the waiting step now, ``step`` passes it over. Rules about hours and limits hold, but for
     those passed over by name: a window does not pass over what protects the recipient."""
 

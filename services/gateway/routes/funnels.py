@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.context import Context, Done, may
 from services.gateway.errors import NotFound
 from services.gateway.lists import Listing, Paging, listed
@@ -25,14 +26,14 @@ MOST_MAPPED = 1_000
 FunnelId = Annotated[str, Path(min_length=1, max_length=200)]
 
 
-class NewFunnel(BaseModel):
+class NewFunnel(Body):
     """``funnel_id`` is the word that the funnel's messages carry."""
 
     funnel_id: orders.FunnelId
     name: str = Field(default="", max_length=200)
 
 
-class FunnelChange(BaseModel):
+class FunnelChange(Body):
     """Absent fields stay; ``fallback`` null takes the fallback sequence away."""
 
     name: str | None = Field(default=None, min_length=1, max_length=200)
@@ -40,12 +41,12 @@ class FunnelChange(BaseModel):
     fallback: UUID | None = None
 
 
-class Assignment(BaseModel):
+class Assignment(Body):
     funnel_id: orders.FunnelId
     sequence_id: UUID
 
 
-class BulkAssignment(BaseModel):
+class BulkAssignment(Body):
     """Every sequence to every funnel; ``assign`` False takes the assignments away."""
 
     funnel_ids: list[orders.FunnelId] = Field(min_length=1, max_length=orders.MOST)
@@ -53,7 +54,7 @@ class BulkAssignment(BaseModel):
     assign: bool = True
 
 
-class NewForm(BaseModel):
+class NewForm(Body):
     """``origins``: sites that may post from a browser (none: any). ``renew``: another key, the old one ends."""
 
     origins: list[Annotated[str, Field(pattern=r"^https?://[^/\s]{1,253}$")]] = Field(default=[], max_length=20)

@@ -7,8 +7,9 @@ from typing import Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from services.gateway.bodies import Body
 from services.gateway.context import Context, Done, may
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.shapes import Created
@@ -23,7 +24,7 @@ router = APIRouter(tags=["sequences"])
 MOST_TARGETS = 100_000
 
 
-class CohortFilter(BaseModel):
+class CohortFilter(Body):
     """Known leads that have all of these."""
 
     model_config = ConfigDict(extra="forbid")
@@ -38,7 +39,7 @@ class CohortFilter(BaseModel):
         return {name: value for name, value in named.items() if value is not None}
 
 
-class Cohort(BaseModel):
+class Cohort(Body):
     """``size`` made-up leads, or the known ones that ``filter`` finds (``{}``: everybody)."""
 
     model_config = ConfigDict(extra="forbid")
@@ -53,7 +54,7 @@ class Cohort(BaseModel):
         return self
 
 
-class Forecast(BaseModel):
+class Forecast(Body):
     """``from`` is the moment everybody enters, now when left out. The same seed gives the same forecast."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -66,7 +67,7 @@ class Forecast(BaseModel):
     definition: SequenceDefinition | None = None
 
 
-class Backtest(BaseModel):
+class Backtest(Body):
     """The changed ``definition``, or a published ``version``, against those who entered from ``enrolled_from`` (inside)
     to ``enrolled_to`` (outside)."""
 

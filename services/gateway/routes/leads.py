@@ -6,9 +6,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.erasure import Erasure
 from services.gateway.errors import BadRequest, Invalid, Refused
@@ -27,20 +28,27 @@ LISTING = Listing("leads", {"captured_at": -1, "score": -1, "name": 1, "last_act
 TIMELINE = Listing("timeline", {"position": -1}, "-position")
 
 
-class NewLead(BaseModel):
+class NewLead(Body):
     """One of ``lead.email`` and ``lead.phone`` is required; unknown fields are kept under ``custom_fields``."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=orders.OPEN)
 
     funnel_id: str | None = Field(default=None, max_length=200)
     occurred_at: Instant | None = Field(default=None, description="Decides between changes that come out of order.")
     lead: orders.LeadBody
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_unknown_fields(cls, data: Any) -> Any:
+        return orders.with_unknown_fields_in_lead(data, cls.model_fields)
 
-class Tags(BaseModel):
+
+class Tags(Body):
     add: list[orders.Tag] = Field(default=[], max_length=100)
     remove: list[orders.Tag] = Field(default=[], max_length=100)
 
 
-class Score(BaseModel):
+class Score(Body):
     """Exactly one of ``add`` and ``set``."""
 
     add: int | None = Field(default=None, ge=-100, le=100)
@@ -48,7 +56,7 @@ class Score(BaseModel):
     why: str = Field(default="by_hand", min_length=1, max_length=200)
 
 
-class Conversion(BaseModel):
+class Conversion(Body):
     """``at``: when; just now when left out."""
 
     value: float | None = Field(default=None, ge=0, le=1e15)
@@ -56,7 +64,7 @@ class Conversion(BaseModel):
     at: Instant | None = None
 
 
-class Ownership(BaseModel):
+class Ownership(Body):
     """``owner``: a member's id; null: nobody's."""
 
     owner: UUID | None

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import NotFound
 from services.gateway.lists import Listing, Paging, leads_called, listed, paged
@@ -23,7 +23,7 @@ LISTING = Listing("messages", {"due_at": -1}, "-due_at")
 MAILBOX = Listing("mailbox", {"at": -1}, "-at")
 
 
-class Resolution(BaseModel):
+class Resolution(Body):
     """What became of a send in doubt."""
 
     outcome: Literal["sent", "not_sent"]

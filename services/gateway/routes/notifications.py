@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.context import Context, Done, may
 from services.gateway.errors import BadRequest
 from services.gateway.shapes import Created, NotificationPage, Unread
@@ -20,7 +21,7 @@ from shared.events.message import Instant
 router = APIRouter(prefix="/notifications", tags=["notifications"])
 
 
-class Reading(BaseModel):
+class Reading(Body):
     """``ids`` of notifications that were read, or ``through``: everything up to a moment (at most now)."""
 
     ids: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field(default=[], max_length=200)

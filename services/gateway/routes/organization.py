@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, EmailStr, Field
 
 from services.gateway.access import EVERY_PERMISSION
+from services.gateway.bodies import Body
 from services.gateway.context import Context, Done, may
 from services.gateway.directory import hash_secret
 from services.gateway.errors import Invalid, NotFound
@@ -37,7 +38,7 @@ SenderId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Password = Annotated[str, Field(min_length=8, max_length=1_000)]
 
 
-class OrganizationChange(BaseModel):
+class OrganizationChange(Body):
     name: str | None = Field(default=None, min_length=1, max_length=200)
     timezone: str | None = Field(default=None, max_length=64)
     postal_address: str | None = Field(default=None, max_length=2_000)
@@ -50,26 +51,26 @@ class OrganizationChange(BaseModel):
     )
 
 
-class NewMember(BaseModel):
+class NewMember(Body):
     email: EmailStr
     name: str = Field(default="", max_length=200)
     role: Role
     password: Password | None = None
 
 
-class MemberChange(BaseModel):
+class MemberChange(Body):
     role: Role | None = None
     password: Password | None = None
     active: bool | None = None
 
 
-class NewApiKey(BaseModel):
+class NewApiKey(Body):
     name: str = Field(min_length=1, max_length=200)
     role: Role
     scopes: list[str] = Field(default=[], max_length=50)
 
 
-class SenderChange(BaseModel):
+class SenderChange(Body):
     name: str = Field(max_length=200)
     email: EmailStr
     limits: Limits = Limits()
@@ -82,7 +83,7 @@ class NewSender(SenderChange):
     sender_id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
 
 
-class Suppression(BaseModel):
+class Suppression(Body):
     """``address`` is a full address or ``@domain``."""
 
     address: str = Field(min_length=2, max_length=320)

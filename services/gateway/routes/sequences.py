@@ -7,9 +7,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import Invalid, LeadsInside
 from services.gateway.lists import Listing, Paging, listed, sequences_called
@@ -32,11 +33,11 @@ DraftStatus = Literal["draft", "pending", "approved", "rejected"]
 LISTING = Listing("sequences", {"created_at": -1, "updated_at": -1, "name": 1, "status": 1}, "-created_at")
 
 
-class Rejection(BaseModel):
+class Rejection(Body):
     feedback: str = Field(min_length=1, max_length=4_000)
 
 
-class Duplication(BaseModel):
+class Duplication(Body):
     """``name`` left out: "Copy of …"."""
 
     name: str | None = Field(default=None, min_length=1, max_length=200)

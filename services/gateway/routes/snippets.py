@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import Conflict, NotFound
 from services.gateway.shapes import Created, Items
@@ -17,7 +18,7 @@ router = APIRouter(prefix="/snippets", tags=["sequences"])
 SnippetName = Annotated[str, Path(pattern=SNIPPET_NAME, description="As in {{ snippets.name }}.")]
 
 
-class NewSnippet(BaseModel):
+class NewSnippet(Body):
     """``html`` left out: the text stands in HTML too."""
 
     name: str = Field(pattern=SNIPPET_NAME, description="As in {{ snippets.name }}.")
@@ -25,7 +26,7 @@ class NewSnippet(BaseModel):
     html: str | None = Field(default=None, min_length=1, max_length=MOST_SNIPPET)
 
 
-class SnippetChange(BaseModel):
+class SnippetChange(Body):
     """What changes; absent fields stay. ``html`` null: the text stands in HTML too."""
 
     text: str | None = Field(default=None, min_length=1, max_length=MOST_SNIPPET)

@@ -8,9 +8,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.lists import Listing, Paging, Show, leads_called, listed
 from services.gateway.shapes import Created, DocumentPage
@@ -26,7 +27,7 @@ MAX_NOTE = 10_000
 Due = Literal["overdue", "today", "upcoming"]
 
 
-class NewTask(BaseModel):
+class NewTask(Body):
     lead_id: UUID
     kind: TaskKind = "task"
     title: str = Field(min_length=1, max_length=300)
@@ -35,22 +36,22 @@ class NewTask(BaseModel):
     assignee: str | None = Field(default=None, max_length=200)
 
 
-class Completion(BaseModel):
+class Completion(Body):
     """``outcome`` of a call is connected, voicemail, no_answer or wrong_number."""
 
     outcome: str = Field(default="done", min_length=1, max_length=100)
     note: str | None = Field(default=None, max_length=MAX_NOTE)
 
 
-class Note(BaseModel):
+class Note(Body):
     note: str | None = Field(default=None, max_length=MAX_NOTE)
 
 
-class Snooze(BaseModel):
+class Snooze(Body):
     until: Instant
 
 
-class Assignment(BaseModel):
+class Assignment(Body):
     """``assignee`` None: nobody's."""
 
     assignee: str | None = Field(max_length=200)

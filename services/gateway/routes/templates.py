@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.masking import as_seen_by, is_masked, unmasked
@@ -31,13 +32,13 @@ _YAML = {"content": {"application/yaml": {"schema": {"type": "string"}}}}
 _WRITTEN = {"content": {"application/yaml": {"schema": {"type": "object", "description": "A definition, as YAML."}}}}
 
 
-class Use(BaseModel):
+class Use(Body):
     """``name`` left out: the template's."""
 
     name: str | None = Field(default=None, min_length=1, max_length=200)
 
 
-class NewTemplate(BaseModel):
+class NewTemplate(Body):
     """``name`` and ``description`` left out: the sequence's."""
 
     name: str | None = Field(default=None, min_length=1, max_length=200)

@@ -6,8 +6,9 @@ from typing import Any, Self
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.trial_shapes import DryRun, Preview
 from shared.events.definition import SequenceDefinition, StepId
@@ -18,7 +19,7 @@ from shared.events.query import PlayedSignal, QueryDryRun, QueryPreview
 router = APIRouter(prefix="/sequences", tags=["sequences"])
 
 
-class OneLead(BaseModel):
+class OneLead(Body):
     """``lead_id`` names a known lead, ``lead`` gives the fields of a made-up one. ``definition`` tries unsaved content,
     ``version`` a published one; without both the draft, else what runs."""
 

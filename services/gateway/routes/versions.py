@@ -6,9 +6,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from services.gateway import present
+from services.gateway.bodies import Body
 from services.gateway.bulk_orders import Targets, prepare
 from services.gateway.context import Context, Done, may, response_of
 from services.gateway.diffing import diff
@@ -28,7 +29,7 @@ router = APIRouter(tags=["versions"])
 Moves = dict[StepId, StepId]
 
 
-class Activation(BaseModel):
+class Activation(Body):
     """``inside``: those in earlier versions ``stay`` there, ``follow`` to the same step of the new one, or ``move`` as
     ``moves`` (old step to new step) says; with ``repeats`` even to what they have done. ``dry_run`` answers with the
     counted preview and changes nothing."""
@@ -39,7 +40,7 @@ class Activation(BaseModel):
     dry_run: bool = False
 
 
-class Migration(BaseModel):
+class Migration(Body):
     """To ``version``, at the same step or where ``moves`` leads. ``repeats``: a move may lead to what was done already.
     ``dry_run`` answers with the preview and changes nothing."""
 
