@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -13,16 +14,20 @@ from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.errors import InvalidDefinition, UnknownTarget
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.sequence import Sequence
+from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run, enter
+from services.enrollment.simulation.going_on import Then, go_on
 from services.enrollment.simulation.outside import Played
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
-from services.enrollment.states import States
+from services.enrollment.states import States, fold
 from services.enrollment.trial_content import TrialContent
 from shared.clock import Clock
 from shared.events.definition import SequenceDefinition
 from shared.events.enrollment import StepDue
-from shared.events.lead import LeadBody
+from shared.events.envelope import Envelope
+from shared.events.lead import LeadAddressSuppressed, LeadBody
+from shared.events.organization import AddressSuppressed, AddressUnsuppressed
 from shared.events.query import QueryDryRun, QueryPreview
 from shared.events.sequence import SequencePublished
 from shared.identity import domain_of
@@ -103,6 +108,32 @@ class Trials:
             return {"content": None, "problem": str(problem), "missing": problem.missing}
         return {"content": content, "problem": None, "missing": []}
 
+    def would_do(self, state: Enrollment, at: datetime) -> dict[str, Any]:
+        """What an enrollment in this state would have done from ``at`` on, as a dry run tells it: with the lead, the
+        sequence, the organization and the suppressions of then. Limits that others used later count for nothing.
+
+        Raises UnknownTarget.
+        """
+        organization_events = self._until(organization_aggregate(state.organization_id), at)
+        lead_events = self._until(state.lead_id, at)
+        organization, lead = fold(organization_events).state, fold(lead_events).state
+        sequence = fold(self._until(state.sequence_id, at)).state
+        if organization is None or not isinstance(lead, Lead) or not isinstance(sequence, Sequence):
+            raise UnknownTarget("enrollment", state.id)
+        definition = self.version(state.sequence_id, state.version)
+        subject = Subject(organization, state.sequence_id, state.version, definition, sequence.winners)
+        task = fold(self._until(state.task_id, at)).state if state.task_id is not None else None
+        tasks = [task] if isinstance(task, Task) else []
+        around = Surroundings(suppression=partial(_suppressed_then, self._store, [*organization_events, *lead_events]))
+        run = go_on(subject, Then(state, lead, sequence, tasks), at, around)
+        now = self._states.get(state.lead_id).state
+        if isinstance(now, Lead) and now.erased:
+            run.warnings.append("The lead was erased since: its addresses of then are gone.")
+        return run.as_answer()
+
+    def _until(self, aggregate_id: UUID, at: datetime) -> list[Envelope]:
+        return [each for each in self._store.load(aggregate_id) if each.time <= at]
+
     def subject(
         self, organization_id: str, sequence_id: UUID, version: int | None, definition: SequenceDefinition | None
     ) -> Subject:
@@ -119,14 +150,14 @@ class Trials:
             if errors:
                 detail = "; ".join(f"{each['field']}: {each['problem']}" for each in errors)
                 raise InvalidDefinition(detail, errors=errors)
-            return Subject(organization, sequence_id, UNPUBLISHED, definition)
+            return Subject(organization, sequence_id, UNPUBLISHED, definition, sequence.winners)
         if version is not None:
-            return Subject(organization, sequence_id, version, self.version(sequence_id, version))
+            return Subject(organization, sequence_id, version, self.version(sequence_id, version), sequence.winners)
         if sequence.draft is not None:
-            return Subject(organization, sequence_id, UNPUBLISHED, sequence.draft)
+            return Subject(organization, sequence_id, UNPUBLISHED, sequence.draft, sequence.winners)
         if sequence.published is None:
             raise UnknownTarget("definition of sequence", sequence_id)
-        return Subject(organization, sequence_id, sequence.version, sequence.published)
+        return Subject(organization, sequence_id, sequence.version, sequence.published, sequence.winners)
 
     def version(self, sequence_id: UUID, version: int) -> SequenceDefinition:
         """A published version. Raises UnknownTarget."""
@@ -148,13 +179,33 @@ class Trials:
 def surroundings(store: EventStore, organization_id: str) -> Surroundings:
     """What the store knows around a simulation."""
     active = sum(1 for row in store.catalogue(organization_id) if row.status == "active")
-    return Surroundings(partial(_suppression, store), partial(_quota_used, store), active)
+    return Surroundings(partial(_suppression, store), partial(_quota_used, store), store.figures, active)
 
 
 def _suppression(store: EventStore, organization_id: str, channel: str, address: str) -> str | None:
-    forms = [address, domain_of(address)] if "@" in address else [address]
-    pairs = {(channel, store.hash_address(organization_id, channel, form)) for form in forms}
+    pairs = set(_hashes(store, organization_id, channel, address))
     return next(iter(store.suppressed(organization_id, pairs).values()), None)
+
+
+def _suppressed_then(
+    store: EventStore, events: Iterable[Envelope], organization_id: str, channel: str, address: str
+) -> str | None:
+    """As the organization's and the lead's own events had left it."""
+    found: dict[tuple[str, str], str] = {}
+    for each in events:
+        match each.message:
+            case LeadAddressSuppressed() | AddressSuppressed() as event:
+                found[event.channel, event.address_hash] = event.reason
+            case AddressUnsuppressed() as event:
+                found.pop((event.channel, event.address_hash), None)
+    pairs = _hashes(store, organization_id, channel, address)
+    return next((found[pair] for pair in pairs if pair in found), None)
+
+
+def _hashes(store: EventStore, organization_id: str, channel: str, address: str) -> list[tuple[str, str]]:
+    """The address and its domain, as suppressions name them."""
+    forms = [address, domain_of(address)] if "@" in address else [address]
+    return [(channel, store.hash_address(organization_id, channel, form)) for form in forms]
 
 
 def _quota_used(store: EventStore, organization_id: str, scope: str, slot: str) -> int:

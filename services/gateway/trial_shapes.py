@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from services.gateway.shapes import Reason, Shape
+from services.gateway.shapes import Enrollment, Reason, Shape
 
 
 class TrialReason(Reason):
@@ -35,6 +35,13 @@ class DryRun(Shape):
     ends_at: datetime | None
     ended_by: str | None
     warnings: list[str]
+
+
+class EnrollmentThen(Enrollment):
+    """``would_do``: with ``at`` or ``version``, what it would have done from then on, had nothing more been heard of
+    the lead."""
+
+    would_do: DryRun | None = None
 
 
 class Preview(Shape):

@@ -37,7 +37,8 @@ class QueryAggregateEvents(Command):
 
 
 class QueryEnrollmentState(Command):
-    """An enrollment as it was; result is the enrollment document of the API plus ``would_do``."""
+    """An enrollment as it was; result is the enrollment document of the API plus ``would_do``, what it would have done
+    next, as QueryDryRun answers."""
 
     TOPIC = "query.enrollment_state.v1"
     enrollment_id: UUID

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from services.gateway.context import Context, Done, may
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.shapes import Created
+from services.gateway.times import Beginning
 from services.gateway.trial_shapes import Job, JobBegun, JobRows
 from shared.events.definition import SequenceDefinition
 from shared.events.message import MOST, Instant, Message
@@ -59,7 +60,7 @@ class Forecast(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
     cohort: Cohort
-    from_: Instant | None = Field(default=None, alias="from")
+    from_: Beginning | None = Field(default=None, alias="from")
     seed: int = Field(default=0, ge=0, le=2**32)
     rates: Rates = Rates()
     version: int | None = Field(default=None, ge=1, le=MOST)

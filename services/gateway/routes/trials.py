@@ -9,10 +9,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.gateway.context import Context, may
+from services.gateway.times import Beginning
 from services.gateway.trial_shapes import DryRun, Preview
 from shared.events.definition import SequenceDefinition, StepId
 from shared.events.lead import LeadBody
-from shared.events.message import MOST, Instant
+from shared.events.message import MOST
 from shared.events.query import PlayedSignal, QueryDryRun, QueryPreview
 
 router = APIRouter(prefix="/sequences", tags=["sequences"])
@@ -39,7 +40,7 @@ class OneLead(BaseModel):
 class Trial(OneLead):
     """``from`` is the moment of entering, now when left out."""
 
-    from_: Instant | None = Field(default=None, alias="from")
+    from_: Beginning | None = Field(default=None, alias="from")
     signals: list[PlayedSignal] = Field(default=[], max_length=200)
 
 

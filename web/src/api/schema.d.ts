@@ -506,7 +506,8 @@ export interface paths {
         };
         /**
          * An enrollment with its execution log
-         * @description An enrollment with its execution log; with ``at`` or ``version`` as it was then, from the log itself.
+         * @description An enrollment with its execution log; with ``at`` or ``version`` as it was then, from the log itself, and what it
+         *     would have done next.
          */
         get: operations["enrollments_enrollment"];
         put?: never;
@@ -3789,8 +3790,59 @@ export interface components {
             step?: string | null;
             within?: components["schemas"]["WithinTime"] | null;
         };
-        /** Enrollment */
-        Enrollment: {
+        /** EnrollmentPage */
+        EnrollmentPage: {
+            /** Items */
+            items: components["schemas"]["EnrollmentSummary"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** EnrollmentSummary */
+        EnrollmentSummary: {
+            /** Counts */
+            counts: {
+                [key: string]: number;
+            };
+            /** Current Step */
+            current_step: string | null;
+            /** Current Step Name */
+            current_step_name: string | null;
+            /** Ended At */
+            ended_at: string | null;
+            /** Id */
+            id: string;
+            /** Lead Id */
+            lead_id: string;
+            /** Lead Name */
+            lead_name: string | null;
+            next: components["schemas"]["NextStep"] | null;
+            /** Position */
+            position: string;
+            /** Reason */
+            reason: string | null;
+            /** Sequence Id */
+            sequence_id: string;
+            /** Sequence Name */
+            sequence_name: string | null;
+            /** Started At */
+            started_at: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "pending" | "active" | "paused" | "completed" | "exited";
+            /** Updated At */
+            updated_at: string | null;
+            /** Version */
+            version: number;
+            waiting_for: components["schemas"]["WaitingFor"] | null;
+        };
+        /**
+         * EnrollmentThen
+         * @description ``would_do``: with ``at`` or ``version``, what it would have done from then on, had nothing more been heard of
+         *     the lead.
+         */
+        EnrollmentThen: {
             /**
              * Changes
              * @default []
@@ -3840,53 +3892,7 @@ export interface components {
             /** Version */
             version: number;
             waiting_for: components["schemas"]["WaitingFor"] | null;
-        };
-        /** EnrollmentPage */
-        EnrollmentPage: {
-            /** Items */
-            items: components["schemas"]["EnrollmentSummary"][];
-            /** Next Cursor */
-            next_cursor: string | null;
-        };
-        /** EnrollmentSummary */
-        EnrollmentSummary: {
-            /** Counts */
-            counts: {
-                [key: string]: number;
-            };
-            /** Current Step */
-            current_step: string | null;
-            /** Current Step Name */
-            current_step_name: string | null;
-            /** Ended At */
-            ended_at: string | null;
-            /** Id */
-            id: string;
-            /** Lead Id */
-            lead_id: string;
-            /** Lead Name */
-            lead_name: string | null;
-            next: components["schemas"]["NextStep"] | null;
-            /** Position */
-            position: string;
-            /** Reason */
-            reason: string | null;
-            /** Sequence Id */
-            sequence_id: string;
-            /** Sequence Name */
-            sequence_name: string | null;
-            /** Started At */
-            started_at: string | null;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "pending" | "active" | "paused" | "completed" | "exited";
-            /** Updated At */
-            updated_at: string | null;
-            /** Version */
-            version: number;
-            waiting_for: components["schemas"]["WaitingFor"] | null;
+            would_do?: components["schemas"]["DryRun"] | null;
         };
         /**
          * ErasurePlace
@@ -8636,7 +8642,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Enrollment"];
+                    "application/json": components["schemas"]["EnrollmentThen"];
                 };
             };
             400: components["responses"]["Refusal400"];
