@@ -35,6 +35,7 @@ from shared.events.query import (
     QueryPreview,
     QueryStartBacktest,
     QueryStartForecast,
+    QueryTestMessage,
     QueryTimers,
     QueryWhy,
 )
@@ -86,7 +87,7 @@ class Reader:
         except DomainError as refusal:
             return Answer(ok=False, problem=problem_of(refusal))
 
-    def _answer(self, question: Message) -> Answer:  # noqa: PLR0911  # one for each question
+    def _answer(self, question: Message) -> Answer:  # noqa: C901, PLR0911  # one for each question
         match question:
             case QueryEventsPage():
                 return Answer(ok=True, result=self._page(question))
@@ -100,6 +101,8 @@ class Reader:
                 return Answer(ok=True, result=self._trials.dry_run(question))
             case QueryPreview():
                 return Answer(ok=True, result=self._trials.preview(question))
+            case QueryTestMessage():
+                return Answer(ok=True, result=self._trials.test_message(question))
             case QueryDefinitionCheck():
                 return Answer(ok=True, result=self._foresight.check(question))
             case QueryMigrationPlan():

@@ -10,13 +10,13 @@ from uuid import UUID
 
 from services.enrollment.content_facts import read_content
 from services.enrollment.domain.definition_check import validate
-from services.enrollment.domain.enrollment import Enrollment, Status
-from services.enrollment.domain.errors import InvalidDefinition, UnknownTarget
+from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, Status
+from services.enrollment.domain.errors import BadTestMessage, InvalidDefinition, UnknownTarget
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import organization_aggregate
-from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run, enter
+from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run, enter, place
 from services.enrollment.simulation.going_on import Then, go_on
 from services.enrollment.simulation.outside import Played
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
@@ -24,18 +24,22 @@ from services.enrollment.states import States, fold
 from services.enrollment.trial_content import TrialContent
 from shared.clock import Clock
 from shared.events.definition import SequenceDefinition
+from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue
 from shared.events.envelope import Envelope
 from shared.events.lead import LeadAddressSuppressed, LeadBody
 from shared.events.organization import AddressSuppressed, AddressUnsuppressed
-from shared.events.query import QueryDryRun, QueryPreview
+from shared.events.query import QueryDryRun, QueryPreview, QueryTestMessage
 from shared.events.sequence import SequencePublished
-from shared.identity import domain_of
+from shared.identity import InvalidIdentity, domain_of, normalise_email
 from shared.ids import derived_id, dispatch_id
 from shared.persistence.eventstore import EventStore
+from shared.rendering.plain import TEXT_KINDS
 
 #: The number of a definition that is not published.
 UNPUBLISHED = 0
+#: Channels that carry mail.
+MAIL_CHANNELS = frozenset({"email", "null"})
 
 
 class Trials:
@@ -65,32 +69,50 @@ class Trials:
 
     def preview(self, question: QueryPreview) -> dict[str, Any]:
         """One step's content for a lead. Raises DomainError."""
+        try:
+            _step, content = self._message(question, question.lead)
+        except ContentProblem as problem:
+            return {"content": None, "problem": str(problem), "missing": problem.missing}
+        return {"content": content, "problem": None, "missing": []}
+
+    def test_message(self, question: QueryTestMessage) -> dict[str, Any]:
+        """One step's e-mail, ready to be sent to somebody who wants to look at it. Raises DomainError."""
+        try:
+            to = normalise_email(question.to)
+        except InvalidIdentity as error:
+            raise _unsent(["to"], error.problem) from None
+        reason = _suppression(self._store, question.organization_id, "email", to)
+        if reason is not None:
+            raise _unsent(["to"], f"must not be sent to: {reason}")
+        fields = question.lead
+        if fields is not None and fields.email is None:
+            fields = fields.model_copy(update={"email": to})
+        try:
+            step, _content = self._message(question, fields)
+        except ContentProblem as problem:
+            fields_missing = [f"lead.{name}" for name in problem.missing]
+            raise _unsent(fields_missing or ["step_id"], str(problem)) from None
+        if step.channel not in MAIL_CHANNELS or step.webhook is not None or step.kind in TEXT_KINDS:
+            raise _unsent(["step_id"], "names a step that sends no e-mail")
+        return {"step": step.model_copy(update={"address": to, "thread": []}).model_dump(mode="json")}
+
+    def _message(
+        self, question: QueryPreview | QueryTestMessage, fields: LeadBody | None
+    ) -> tuple[DressedStep, dict[str, Any]]:
+        """Raises DomainError, ContentProblem."""
         subject = self.subject(question.organization_id, question.sequence_id, question.version, question.definition)
         world = SimulatedWorld(self._clock.now(), around=surroundings(self._store, question.organization_id))
         world.hold(subject.organization)
-        lead = enter(world, subject, self._lead(question.organization_id, question.lead_id, question.lead))
-        version = world.publish(subject.organization.id, subject.sequence_id, subject.version, subject.definition)
+        lead = enter(world, subject, self._lead(question.organization_id, question.lead_id, fields))
+        version = place(world, subject)
         node = version.nodes.get(question.step_id)
         if node is None:
             raise UnknownTarget("step", question.step_id)
         if node.channel is None:
-            raise InvalidDefinition(
-                f"step {question.step_id} sends nothing",
-                errors=[{"field": "step_id", "problem": "names a step that sends nothing"}],
-            )
+            raise _wrong(f"step {question.step_id} sends nothing", "step_id", "names a step that sends nothing")
+        if question.variant is not None and question.variant not in {arm.variant_id for arm in node.arms}:
+            raise _wrong(f"step {question.step_id} has no such variant", "variant", "names no variant of the step")
         enrollment_id = derived_id("preview", lead.id, subject.sequence_id)
-        world.hold(
-            Enrollment(
-                id=enrollment_id,
-                organization_id=subject.organization.id,
-                lead_id=lead.id,
-                sequence_id=subject.sequence_id,
-                version=subject.version,
-                status=Status.ACTIVE,
-                started_at=world.now,
-                previous_at=world.now,
-            )
-        )
         due = StepDue(
             sequence_id=subject.sequence_id,
             version=subject.version,
@@ -101,12 +123,23 @@ class Trials:
             dispatch_id=dispatch_id(subject.organization.id, enrollment_id, 1, question.step_id),
             due_at=world.now,
             valid_until=world.now + timedelta(hours=1),
+            variant=question.variant,
         )
-        try:
-            content = TrialContent(self._store)(enrollment_id, due, world)
-        except ContentProblem as problem:
-            return {"content": None, "problem": str(problem), "missing": problem.missing}
-        return {"content": content, "problem": None, "missing": []}
+        execution = Execution(1, due.step_id, due.channel, due.dispatch_id, 1, Fate.IN_FLIGHT, variant=question.variant)
+        world.hold(
+            Enrollment(
+                id=enrollment_id,
+                organization_id=subject.organization.id,
+                lead_id=lead.id,
+                sequence_id=subject.sequence_id,
+                version=subject.version,
+                status=Status.ACTIVE,
+                started_at=world.now,
+                previous_at=world.now,
+                executions={1: execution},
+            )
+        )
+        return TrialContent(self._store).made(enrollment_id, due, world)
 
     def would_do(self, state: Enrollment, at: datetime) -> dict[str, Any]:
         """What an enrollment in this state would have done from ``at`` on, as a dry run tells it: with the lead, the
@@ -174,6 +207,14 @@ class Trials:
         if not isinstance(lead, Lead) or lead.organization_id != organization_id or lead.erased:
             raise UnknownTarget("lead", lead_id)
         return lead
+
+
+def _wrong(detail: str, field: str, problem: str) -> InvalidDefinition:
+    return InvalidDefinition(detail, errors=[{"field": field, "problem": problem}])
+
+
+def _unsent(fields: list[str], problem: str) -> BadTestMessage:
+    return BadTestMessage(problem, errors=[{"field": field, "problem": problem} for field in fields])
 
 
 def surroundings(store: EventStore, organization_id: str) -> Surroundings:

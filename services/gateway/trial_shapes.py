@@ -52,6 +52,13 @@ class Preview(Shape):
     missing: list[str]
 
 
+class SentTest(Shape):
+    """``to`` in its one spelling."""
+
+    to: str
+    message_id: str | None
+
+
 class JobBegun(Shape):
     job_id: str
 
