@@ -9,6 +9,7 @@ from zlib import crc32
 
 import pymongo
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tendril.embedded.mongod import MongoServer
@@ -18,6 +19,10 @@ from tests.support.servers import ServerLoop, VirtualHosts, running, server_home
 
 #: Where the longest tests are: they begin first, so that no worker is left alone with them at the end.
 LONGEST = ("test_faults.py", "test_stops.py", "test_two_of_each.py", "system", "web")
+# A busy machine is no fault of what is tested.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
+
 FAULTS = "tests/system/test_faults.py"
 PARTS_OF_FAULTS = 5
 

@@ -70,13 +70,15 @@ def compose(
     step: DressedStep,
     rendered: Rendered,
     addresses: Addresses,
-    unsubscribe: str,
+    unsubscribe: str | None,
     now: datetime,
     *,
     mime: bool = True,
+    marks: Mapping[str, str] = MappingProxyType({}),
     files: Mapping[str, bytes] = NO_FILES,
 ) -> Outbound:
-    """``files``: the bytes of the step's attachments by hash. Raises BadAddress when the lead's address is none,
+    """``files``: the bytes of the step's attachments by hash. ``unsubscribe`` None leaves its headers out; ``marks``
+    are headers besides. Raises BadAddress when the lead's address is none,
     BrokenContent when a name or a subject cannot stand in a header.
     """
     to = mail_address(step.address)
@@ -87,9 +89,11 @@ def compose(
         "Date": format_datetime(now),
         "Message-ID": addresses.message_id,
         "Reply-To": addresses.reply_to,
-        "List-Unsubscribe": f"<{unsubscribe}>",
-        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        **marks,
     }
+    if unsubscribe is not None:
+        headers["List-Unsubscribe"] = f"<{unsubscribe}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     thread = [reference for reference in step.thread if _MESSAGE_ID.match(reference)]
     if thread:
         headers["In-Reply-To"] = thread[-1]

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import structlog
 
@@ -17,7 +15,7 @@ from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.explanation import Explainer
 from services.enrollment.foresight import Foresight
 from services.enrollment.round import problem_of
-from services.enrollment.states import NOTHING, Known, States, fold
+from services.enrollment.states import States, fold
 from services.enrollment.trial_runner import TrialRunner
 from services.enrollment.trials import Trials
 from shared.clock import Clock
@@ -37,6 +35,7 @@ from shared.events.query import (
     QueryPreview,
     QueryStartBacktest,
     QueryStartForecast,
+    QueryTestMessage,
     QueryTimers,
     QueryWhy,
 )
@@ -88,7 +87,7 @@ class Reader:
         except DomainError as refusal:
             return Answer(ok=False, problem=problem_of(refusal))
 
-    def _answer(self, question: Message) -> Answer:  # noqa: PLR0911  # one for each question
+    def _answer(self, question: Message) -> Answer:  # noqa: C901, PLR0911  # one for each question
         match question:
             case QueryEventsPage():
                 return Answer(ok=True, result=self._page(question))
@@ -102,6 +101,8 @@ class Reader:
                 return Answer(ok=True, result=self._trials.dry_run(question))
             case QueryPreview():
                 return Answer(ok=True, result=self._trials.preview(question))
+            case QueryTestMessage():
+                return Answer(ok=True, result=self._trials.test_message(question))
             case QueryDefinitionCheck():
                 return Answer(ok=True, result=self._foresight.check(question))
             case QueryMigrationPlan():
@@ -148,16 +149,16 @@ class Reader:
         return [each for each in events if question.at is None or each.time <= question.at]
 
     def _enrollment(self, question: QueryEnrollmentState) -> Answer:
-        known = self._as_of(question.enrollment_id, question.at, question.version)
-        if known.state is None:
+        """As it was at a time or after a number of its own events; with neither, as it is."""
+        at, now = question.at, self._clock.now()
+        events = self._store.load(question.enrollment_id, up_to_version=question.version)
+        until = [each for each in events if at is None or each.time <= at]
+        if not until or not until[0].topic.startswith("enrollment."):
             return _refusal("not_found", "Not found", "there is no such enrollment at that time", 404)
-        return Answer(ok=True, result=describe_enrollment(known.state, known.version))
-
-    def _as_of(self, enrollment_id: UUID, at: datetime | None, version: int | None) -> Known:
-        events = self._store.load(enrollment_id, up_to_version=version)
-        if not events or not events[0].topic.startswith("enrollment."):
-            return NOTHING
-        return fold(each for each in events if at is None or each.time <= at)
+        known = fold(until)
+        moment = min(at, now) if at is not None else until[-1].time if question.version is not None else now
+        would_do = self._trials.would_do(known.state, moment)
+        return Answer(ok=True, result={**describe_enrollment(known.state, known.version), "would_do": would_do})
 
     def _timers(self, question: QueryTimers) -> dict[str, Any]:
         next_due = self._store.timers_next_due()

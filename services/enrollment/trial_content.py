@@ -15,17 +15,8 @@ from shared.events.enrollment import StepDue
 from shared.events.envelope import Envelope, to_cloud_event
 from shared.persistence.eventstore import EventStore
 from shared.rendering.errors import BrokenContent, MissingValues
+from shared.rendering.links import PlainLinks
 from shared.rendering.message import render_step
-
-
-class PlainLinks:
-    """Links that lead where they say, and a place for the link to unsubscribe."""
-
-    unsubscribe = "#unsubscribe"
-    pixel = ""
-
-    def click(self, target: str) -> str:
-        return target
 
 
 class TrialContent:
@@ -36,6 +27,10 @@ class TrialContent:
 
     def __call__(self, enrollment_id: UUID, due: StepDue, world: SimulatedWorld) -> dict[str, Any]:
         """``{"subject", "html", "text"}``, and ``attachments`` where there are some. Raises ContentProblem."""
+        return self.made(enrollment_id, due, world)[1]
+
+    def made(self, enrollment_id: UUID, due: StepDue, world: SimulatedWorld) -> tuple[DressedStep, dict[str, Any]]:
+        """The step as a dispatcher would get it, without tracking, and what it says. Raises ContentProblem."""
         state = world.enrollment(enrollment_id)
         assert state is not None
         event = Envelope(
@@ -64,7 +59,7 @@ class TrialContent:
         if step.attachments:
             files = [file.model_dump(include={"name", "content_type", "size"}) for file in step.attachments]
             content["attachments"] = files
-        return content
+        return step, content
 
 
 class _WorldStates(States):

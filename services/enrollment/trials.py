@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from services.enrollment.content_facts import read_content
 from services.enrollment.domain.definition_check import validate
-from services.enrollment.domain.enrollment import Enrollment, Status
-from services.enrollment.domain.errors import InvalidDefinition, UnknownTarget
+from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, Status
+from services.enrollment.domain.errors import BadTestMessage, InvalidDefinition, UnknownTarget
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.sequence import Sequence
+from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import organization_aggregate
-from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run, enter
+from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run, enter, place
+from services.enrollment.simulation.going_on import Then, go_on
 from services.enrollment.simulation.outside import Played
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
-from services.enrollment.states import States
+from services.enrollment.states import States, fold
 from services.enrollment.trial_content import TrialContent
 from shared.clock import Clock
 from shared.events.definition import SequenceDefinition
+from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue
-from shared.events.lead import LeadBody
-from shared.events.query import QueryDryRun, QueryPreview
+from shared.events.envelope import Envelope
+from shared.events.lead import LeadAddressSuppressed, LeadBody
+from shared.events.organization import AddressSuppressed, AddressUnsuppressed
+from shared.events.query import QueryDryRun, QueryPreview, QueryTestMessage
 from shared.events.sequence import SequencePublished
-from shared.identity import domain_of
+from shared.identity import InvalidIdentity, domain_of, normalise_email
 from shared.ids import derived_id, dispatch_id
 from shared.persistence.eventstore import EventStore
+from shared.rendering.plain import TEXT_KINDS
 
 #: The number of a definition that is not published.
 UNPUBLISHED = 0
+#: Channels that carry mail.
+MAIL_CHANNELS = frozenset({"email", "null"})
 
 
 class Trials:
@@ -60,32 +69,50 @@ class Trials:
 
     def preview(self, question: QueryPreview) -> dict[str, Any]:
         """One step's content for a lead. Raises DomainError."""
+        try:
+            _step, content = self._message(question, question.lead)
+        except ContentProblem as problem:
+            return {"content": None, "problem": str(problem), "missing": problem.missing}
+        return {"content": content, "problem": None, "missing": []}
+
+    def test_message(self, question: QueryTestMessage) -> dict[str, Any]:
+        """One step's e-mail, ready to be sent to somebody who wants to look at it. Raises DomainError."""
+        try:
+            to = normalise_email(question.to)
+        except InvalidIdentity as error:
+            raise _unsent(["to"], error.problem) from None
+        reason = _suppression(self._store, question.organization_id, "email", to)
+        if reason is not None:
+            raise _unsent(["to"], f"must not be sent to: {reason}")
+        fields = question.lead
+        if fields is not None and fields.email is None:
+            fields = fields.model_copy(update={"email": to})
+        try:
+            step, _content = self._message(question, fields)
+        except ContentProblem as problem:
+            fields_missing = [f"lead.{name}" for name in problem.missing]
+            raise _unsent(fields_missing or ["step_id"], str(problem)) from None
+        if step.channel not in MAIL_CHANNELS or step.webhook is not None or step.kind in TEXT_KINDS:
+            raise _unsent(["step_id"], "names a step that sends no e-mail")
+        return {"step": step.model_copy(update={"address": to, "thread": []}).model_dump(mode="json")}
+
+    def _message(
+        self, question: QueryPreview | QueryTestMessage, fields: LeadBody | None
+    ) -> tuple[DressedStep, dict[str, Any]]:
+        """Raises DomainError, ContentProblem."""
         subject = self.subject(question.organization_id, question.sequence_id, question.version, question.definition)
         world = SimulatedWorld(self._clock.now(), around=surroundings(self._store, question.organization_id))
         world.hold(subject.organization)
-        lead = enter(world, subject, self._lead(question.organization_id, question.lead_id, question.lead))
-        version = world.publish(subject.organization.id, subject.sequence_id, subject.version, subject.definition)
+        lead = enter(world, subject, self._lead(question.organization_id, question.lead_id, fields))
+        version = place(world, subject)
         node = version.nodes.get(question.step_id)
         if node is None:
             raise UnknownTarget("step", question.step_id)
         if node.channel is None:
-            raise InvalidDefinition(
-                f"step {question.step_id} sends nothing",
-                errors=[{"field": "step_id", "problem": "names a step that sends nothing"}],
-            )
+            raise _wrong(f"step {question.step_id} sends nothing", "step_id", "names a step that sends nothing")
+        if question.variant is not None and question.variant not in {arm.variant_id for arm in node.arms}:
+            raise _wrong(f"step {question.step_id} has no such variant", "variant", "names no variant of the step")
         enrollment_id = derived_id("preview", lead.id, subject.sequence_id)
-        world.hold(
-            Enrollment(
-                id=enrollment_id,
-                organization_id=subject.organization.id,
-                lead_id=lead.id,
-                sequence_id=subject.sequence_id,
-                version=subject.version,
-                status=Status.ACTIVE,
-                started_at=world.now,
-                previous_at=world.now,
-            )
-        )
         due = StepDue(
             sequence_id=subject.sequence_id,
             version=subject.version,
@@ -96,12 +123,49 @@ class Trials:
             dispatch_id=dispatch_id(subject.organization.id, enrollment_id, 1, question.step_id),
             due_at=world.now,
             valid_until=world.now + timedelta(hours=1),
+            variant=question.variant,
         )
-        try:
-            content = TrialContent(self._store)(enrollment_id, due, world)
-        except ContentProblem as problem:
-            return {"content": None, "problem": str(problem), "missing": problem.missing}
-        return {"content": content, "problem": None, "missing": []}
+        execution = Execution(1, due.step_id, due.channel, due.dispatch_id, 1, Fate.IN_FLIGHT, variant=question.variant)
+        world.hold(
+            Enrollment(
+                id=enrollment_id,
+                organization_id=subject.organization.id,
+                lead_id=lead.id,
+                sequence_id=subject.sequence_id,
+                version=subject.version,
+                status=Status.ACTIVE,
+                started_at=world.now,
+                previous_at=world.now,
+                executions={1: execution},
+            )
+        )
+        return TrialContent(self._store).made(enrollment_id, due, world)
+
+    def would_do(self, state: Enrollment, at: datetime) -> dict[str, Any]:
+        """What an enrollment in this state would have done from ``at`` on, as a dry run tells it: with the lead, the
+        sequence, the organization and the suppressions of then. Limits that others used later count for nothing.
+
+        Raises UnknownTarget.
+        """
+        organization_events = self._until(organization_aggregate(state.organization_id), at)
+        lead_events = self._until(state.lead_id, at)
+        organization, lead = fold(organization_events).state, fold(lead_events).state
+        sequence = fold(self._until(state.sequence_id, at)).state
+        if organization is None or not isinstance(lead, Lead) or not isinstance(sequence, Sequence):
+            raise UnknownTarget("enrollment", state.id)
+        definition = self.version(state.sequence_id, state.version)
+        subject = Subject(organization, state.sequence_id, state.version, definition, sequence.winners)
+        task = fold(self._until(state.task_id, at)).state if state.task_id is not None else None
+        tasks = [task] if isinstance(task, Task) else []
+        around = Surroundings(suppression=partial(_suppressed_then, self._store, [*organization_events, *lead_events]))
+        run = go_on(subject, Then(state, lead, sequence, tasks), at, around)
+        now = self._states.get(state.lead_id).state
+        if isinstance(now, Lead) and now.erased:
+            run.warnings.append("The lead was erased since: its addresses of then are gone.")
+        return run.as_answer()
+
+    def _until(self, aggregate_id: UUID, at: datetime) -> list[Envelope]:
+        return [each for each in self._store.load(aggregate_id) if each.time <= at]
 
     def subject(
         self, organization_id: str, sequence_id: UUID, version: int | None, definition: SequenceDefinition | None
@@ -119,14 +183,14 @@ class Trials:
             if errors:
                 detail = "; ".join(f"{each['field']}: {each['problem']}" for each in errors)
                 raise InvalidDefinition(detail, errors=errors)
-            return Subject(organization, sequence_id, UNPUBLISHED, definition)
+            return Subject(organization, sequence_id, UNPUBLISHED, definition, sequence.winners)
         if version is not None:
-            return Subject(organization, sequence_id, version, self.version(sequence_id, version))
+            return Subject(organization, sequence_id, version, self.version(sequence_id, version), sequence.winners)
         if sequence.draft is not None:
-            return Subject(organization, sequence_id, UNPUBLISHED, sequence.draft)
+            return Subject(organization, sequence_id, UNPUBLISHED, sequence.draft, sequence.winners)
         if sequence.published is None:
             raise UnknownTarget("definition of sequence", sequence_id)
-        return Subject(organization, sequence_id, sequence.version, sequence.published)
+        return Subject(organization, sequence_id, sequence.version, sequence.published, sequence.winners)
 
     def version(self, sequence_id: UUID, version: int) -> SequenceDefinition:
         """A published version. Raises UnknownTarget."""
@@ -145,16 +209,44 @@ class Trials:
         return lead
 
 
+def _wrong(detail: str, field: str, problem: str) -> InvalidDefinition:
+    return InvalidDefinition(detail, errors=[{"field": field, "problem": problem}])
+
+
+def _unsent(fields: list[str], problem: str) -> BadTestMessage:
+    return BadTestMessage(problem, errors=[{"field": field, "problem": problem} for field in fields])
+
+
 def surroundings(store: EventStore, organization_id: str) -> Surroundings:
     """What the store knows around a simulation."""
     active = sum(1 for row in store.catalogue(organization_id) if row.status == "active")
-    return Surroundings(partial(_suppression, store), partial(_quota_used, store), active)
+    return Surroundings(partial(_suppression, store), partial(_quota_used, store), store.figures, active)
 
 
 def _suppression(store: EventStore, organization_id: str, channel: str, address: str) -> str | None:
-    forms = [address, domain_of(address)] if "@" in address else [address]
-    pairs = {(channel, store.hash_address(organization_id, channel, form)) for form in forms}
+    pairs = set(_hashes(store, organization_id, channel, address))
     return next(iter(store.suppressed(organization_id, pairs).values()), None)
+
+
+def _suppressed_then(
+    store: EventStore, events: Iterable[Envelope], organization_id: str, channel: str, address: str
+) -> str | None:
+    """As the organization's and the lead's own events had left it."""
+    found: dict[tuple[str, str], str] = {}
+    for each in events:
+        match each.message:
+            case LeadAddressSuppressed() | AddressSuppressed() as event:
+                found[event.channel, event.address_hash] = event.reason
+            case AddressUnsuppressed() as event:
+                found.pop((event.channel, event.address_hash), None)
+    pairs = _hashes(store, organization_id, channel, address)
+    return next((found[pair] for pair in pairs if pair in found), None)
+
+
+def _hashes(store: EventStore, organization_id: str, channel: str, address: str) -> list[tuple[str, str]]:
+    """The address and its domain, as suppressions name them."""
+    forms = [address, domain_of(address)] if "@" in address else [address]
+    return [(channel, store.hash_address(organization_id, channel, form)) for form in forms]
 
 
 def _quota_used(store: EventStore, organization_id: str, scope: str, slot: str) -> int:

@@ -57,6 +57,7 @@ WRITTEN: Mapping[str, Any] = {
     "BulkEnrollment": {"sequence_id": _ID, "filter": {"tag": "vip"}},
     "CalendarChange": {"holidays": "DE"},
     "OneMessage": {"step_id": "welcome", "lead": {"email": "ada@example.com"}},
+    "SendingTest": {"step_id": "welcome", "to": "ada@example.com", "lead": {"first_name": "Ada"}},
     "NewSnippet": {"name": "address", "text": "Example Ltd, 1 Main Street, Berlin"},
     "NewForm": {"origins": ["https://www.example.com"]},
     "Trial": {"lead": {"email": "ada@example.com"}, "signals": [{"signal": "opened", "step": "welcome"}]},

@@ -40,6 +40,7 @@ class Parts:
     queues: Queues
     webhook_secret: Callable[[str], str]
     form_tries: Tries
+    test_tries: Tries
     imports: Imports
     trials: TrialJobs
     files: Files

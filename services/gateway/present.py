@@ -122,6 +122,21 @@ class Names:
                 self._learn(sequence_id, step.get(arm) or ())
 
 
+async def with_names(views: ViewReader, scope: Scope, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Documents as shown, with the names of their lead, sequence and step."""
+    leads = await views.names_of(each.get("lead_id") for each in found)
+    names = await Names.of(views, scope, found)
+    return [
+        {
+            **shown(each),
+            "lead_name": leads.get(each.get("lead_id") or ""),
+            "sequence_name": names.sequence(each.get("sequence_id")),
+            "step_name": names.step(each.get("sequence_id"), each.get("step_id")),
+        }
+        for each in found
+    ]
+
+
 def enrollment(document: Mapping[str, Any], lead_name: str | None, names: Names) -> dict[str, Any]:
     """An enrollment in a list."""
     sequence_id, current = document["sequence_id"], document.get("current_step")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from services.gateway.shapes import Reason, Shape
+from services.gateway.shapes import Enrollment, Reason, Shape
 
 
 class TrialReason(Reason):
@@ -37,12 +37,26 @@ class DryRun(Shape):
     warnings: list[str]
 
 
+class EnrollmentThen(Enrollment):
+    """``would_do``: with ``at`` or ``version``, what it would have done from then on, had nothing more been heard of
+    the lead."""
+
+    would_do: DryRun | None = None
+
+
 class Preview(Shape):
     """``content`` is null when the message cannot be made; ``missing`` then names values without a fallback."""
 
     content: dict[str, Any] | None
     problem: str | None
     missing: list[str]
+
+
+class SentTest(Shape):
+    """``to`` in its one spelling."""
+
+    to: str
+    message_id: str | None
 
 
 class JobBegun(Shape):

@@ -148,6 +148,7 @@ class GatewayService:
         await self.parts.idempotency.prepare()
         await self.parts.dead_letters.prepare()
         await self.parts.form_tries.prepare()
+        await self.parts.test_tries.prepare()
         await self.parts.imports.prepare()
         await self.parts.trials.prepare()
         mails = self.parts.database.collection("mailbox")
@@ -182,6 +183,7 @@ async def build(settings: Settings, clock: Clock, **overrides: Any) -> GatewaySe
         webhook_secret=partial(secret_of, settings.secret_key_list[0]),
         imports=Imports(database, publisher, clock),
         form_tries=Tries(database, clock, "form_tries"),
+        test_tries=Tries(database, clock, "test_tries"),
         trials=TrialJobs(mongo, prefix),
         files=Files(mongo, prefix),
         database=database,

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from shared.events.message import Command, Instant, Message, Value
 
+#: A test message that waited longer is no longer what was asked for.
+TEST_SECONDS = 60
 StopScope = Literal["enrollment", "lead", "address", "domain", "sequence", "sender", "organization"]
 
 
@@ -85,6 +87,15 @@ class DressedStep(Message):
     template: TemplateMessage | None = None
     attachments: list[Attached] = []
     reminder: bool = False  #: a watchdog's repeat: same attempt, answered from the ledger
+
+
+class SendTest(Command):
+    """Send this message once, for somebody to look at: marked as a test, without ledger, outcome or tracking. One that
+    is older than ``TEST_SECONDS`` of machine time when it is taken is not sent. Answered with ``{"message_id"}``."""
+
+    TOPIC = "dispatch.send_test.v1"
+    step: DressedStep
+    asked_at: Instant  #: machine time
 
 
 class StopOrder(Command):

@@ -21,8 +21,19 @@ TOPIC_FORM = re.compile(r"^[a-z][a-z_]*\.[a-z][a-z_]*\.v[1-9][0-9]*$")
 #: The largest whole number that every reader of JSON keeps.
 MOST = 2**53 - 1
 
+
+def utc(moment: datetime) -> datetime:
+    """An aware moment in UTC. Raises ValueError for a naive one, and for one that lies beyond the calendar in UTC."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment must carry its time zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment must lie in the years 1 to 9999, in UTC") from None
+
+
 #: An instant, always UTC-aware; other zones are converted on the way in.
-Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+Instant = Annotated[AwareDatetime, AfterValidator(utc)]
 
 
 class PiiMark:
@@ -170,10 +181,3 @@ def aggregate_of(topic: str) -> str:
 def name_of(topic: str) -> str:
     """Middle word of a topic: ``step_due`` of ``enrollment.step_due.v1``."""
     return topic.split(".")[1]
-
-
-def utc(moment: datetime) -> datetime:
-    """An aware moment in UTC. Raises ValueError for a naive one."""
-    if moment.tzinfo is None:
-        raise ValueError("a moment must carry its time zone")
-    return moment.astimezone(UTC)

@@ -37,7 +37,8 @@ class QueryAggregateEvents(Command):
 
 
 class QueryEnrollmentState(Command):
-    """An enrollment as it was; result is the enrollment document of the API plus ``would_do``."""
+    """An enrollment as it was; result is the enrollment document of the API plus ``would_do``, what it would have done
+    next, as QueryDryRun answers."""
 
     TOPIC = "query.enrollment_state.v1"
     enrollment_id: UUID
@@ -78,7 +79,7 @@ class QueryDryRun(Command):
 
 class QueryPreview(Command):
     """One message as a lead would read it. Result ``{"content": {"subject", "html", "text"} | null, "problem",
-    "missing"}``."""
+    "missing"}``. ``variant``: as those get it who drew that."""
 
     TOPIC = "query.preview.v1"
     organization_id: str
@@ -88,6 +89,7 @@ class QueryPreview(Command):
     lead: LeadBody | None = None
     version: int | None = None
     definition: SequenceDefinition | None = None
+    variant: str | None = None
 
 
 class QueryWhy(Command):
@@ -110,6 +112,23 @@ class QueryWhy(Command):
         if self.step_id is not None and self.lead_id is not None and self.sequence_id is None:
             raise ValueError("a step is one of a sequence: sequence_id must be given too")
         return self
+
+
+class QueryTestMessage(Command):
+    """The message of a step that sends e-mail, ready to be sent to ``to``: of the definition given, else of
+    ``version``, else of the draft, else of what runs; with ``variant`` as those get it who drew that. Result
+    ``{"step"}``, a DressedStep."""
+
+    TOPIC = "query.test_message.v1"
+    organization_id: str
+    sequence_id: UUID
+    step_id: StepId
+    to: str = Field(max_length=320)
+    lead_id: UUID | None = None
+    lead: LeadBody | None = None
+    version: int | None = None
+    definition: SequenceDefinition | None = None
+    variant: str | None = None
 
 
 class QueryDefinitionCheck(Command):

@@ -13,7 +13,7 @@ import orjson
 import yaml
 
 from shared.events import Event, Message, pii_fields, registered
-from shared.events.dispatch import DressedStep, ForgetLead, SettleDispatch, StopOrder
+from shared.events.dispatch import DressedStep, ForgetLead, SendTest, SettleDispatch, StopOrder
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import Outcome
 from shared.events.lead import INBOUND_BY_ROUTING_KEY, InboundLead
@@ -27,7 +27,7 @@ ASYNCAPI = Path("docs/asyncapi.yaml")
 EXCHANGE_NOTES = {
     topology.LEADS: "Funnels publish; enrollment consumes.",
     topology.COMMANDS: "Gateway, dispatcher, tracker and command line publish; enrollment consumes.",
-    topology.DISPATCH: "The clerk publishes due steps; dispatchers consume, one queue per channel.",
+    topology.DISPATCH: "The clerk publishes due steps, the gateway tests; dispatchers consume, one queue per channel.",
     topology.STOPS: "The clerk and the tracker publish; every dispatcher's stops come ahead of its sends.",
     topology.EVENTS: "The clerk publishes every event; anyone may bind a queue.",
     topology.FEED: "The clerk publishes every event, in log order, in its partition; projectors consume.",
@@ -63,7 +63,7 @@ def routes_of(topic: str, cls: type[Message]) -> list[tuple[str, str]]:  # noqa:
     if issubclass(cls, InboundLead):
         key = next(key for key, known in INBOUND_BY_ROUTING_KEY.items() if known is cls)
         return [(topology.LEADS, key)]
-    if cls is DressedStep:
+    if cls in (DressedStep, SendTest):
         return [(topology.DISPATCH, "{channel}")]
     if cls is StopOrder:
         return [(topology.STOPS, "stop.{scope}")]

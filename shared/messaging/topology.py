@@ -18,7 +18,7 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 
 from shared.events import Command, Envelope, Event
 from shared.events.bulk import NameBulkTargets
-from shared.events.dispatch import DressedStep, ForgetLead, SettleDispatch, StopOrder
+from shared.events.dispatch import DressedStep, ForgetLead, SendTest, SettleDispatch, StopOrder
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import Outcome
 from shared.events.lead import INBOUND_BY_ROUTING_KEY, InboundLead
@@ -163,7 +163,7 @@ def exchange_of(envelope: Envelope) -> str:
             return LEADS
         case StopOrder() | SettleDispatch() | ForgetLead():
             return STOPS
-        case DressedStep():
+        case DressedStep() | SendTest():
             return DISPATCH
         case Event():
             return EVENTS
@@ -185,6 +185,8 @@ def routing_key_of(envelope: Envelope) -> str:  # noqa: PLR0911
             return "forget.lead"
         case DressedStep():
             return message.channel
+        case SendTest():
+            return message.step.channel
         case Outcome():
             return f"outcome.{name_of(message.TOPIC)}"
         case RecordSignal():

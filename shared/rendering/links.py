@@ -18,3 +18,13 @@ class Links(Protocol):
 
     def click(self, target: str) -> str:
         """The redirect to a target; the target itself when no token can hold it."""
+
+
+class PlainLinks:
+    """Links that lead where they say, and a place for the link to unsubscribe: for what is only looked at."""
+
+    unsubscribe = "#unsubscribe"
+    pixel = ""
+
+    def click(self, target: str) -> str:
+        return target

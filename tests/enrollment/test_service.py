@@ -113,6 +113,11 @@ async def test_the_reader_answers_pages_an_aggregate_and_the_past(bench: Bench) 
     now = (await bench.done(QueryEnrollmentState(enrollment_id=enrollment_id))).result
     assert (before["counts"]["sent"], now["counts"]["sent"]) == (0, 1)
     assert now["next"]["step_id"] == "later"
+    # From the start it would have sent both; from now on only the later one, at the moment it is planned for.
+    [later] = now["would_do"]["steps"]
+    assert [each["step_id"] for each in before["would_do"]["steps"]] == ["one", "later"]
+    assert (later["step_id"], later["at"], later["outcome"]) == ("later", now["next"]["at"], "sends")
+    assert (now["would_do"]["ended_by"], later["why"]["rule"]) == ("completed", "delay")
 
 
 async def test_a_restart_goes_on_where_it_was_and_publishes_the_same_chain(tmp_path: Path, amqp_url: str) -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from shared.events.attachment import AddAttachment, FileFacts, RemoveAttachment
 from shared.events.definition import SequenceDefinition
+from shared.events.dispatch import DressedStep
 from shared.events.lead import LeadBody
-from shared.events.query import PlayedSignal, QueryDryRun, QueryPreview
+from shared.events.organization import SuppressAddress
+from shared.events.query import Answer, PlayedSignal, QueryDryRun, QueryPreview, QueryTestMessage
 from shared.events.sequence import ArchiveSequence
 from shared.ids import derived_id
 from tests.enrollment.service import Bench, running_service
@@ -106,3 +108,51 @@ async def test_what_a_mail_carries_is_listed_and_removed_files_go_on_in_what_was
     preview = QueryPreview(organization_id="demo", sequence_id=sequence_id, step_id="hello", lead=body)
     assert (await bench.done(preview)).result["content"]["attachments"] == listed
     assert (await asked(bench, sequence_id, lead=body))["steps"][0]["content"]["attachments"] == listed
+
+
+VARIED = {
+    **MAIL,
+    "step_id": "varied",
+    "variants": [
+        {"variant_id": "a", "config": {"subject": "A for {{ first_name | default: 'you' }}"}},
+        {"variant_id": "b", "config": {"subject": "B for {{ first_name | default: 'you' }}"}},
+    ],
+}
+SMS = {"step_id": "text", "kind": "sms", "config": {"text": "Hi", "channel": "null"}}
+
+
+async def test_a_test_message_is_made_for_its_reader_and_wrong_fields_are_named(bench: Bench) -> None:
+    sequence_id = await bench.sequence([VARIED, SMS], trigger={"start": "manual"})
+    before = len(bench.topics())
+
+    async def made(**asked: Any) -> Answer:
+        about = {"organization_id": "demo", "sequence_id": sequence_id, "step_id": "varied", "to": "Coach@demo.example"}
+        lead = {"company": "Engines", "phone": "+4915112345678"}
+        return await bench.order(QueryTestMessage.model_validate({**about, "lead": lead, **asked}))
+
+    for variant, subject in (("a", "A for {{"), ("b", "B for {{"), (None, "Hi {{")):
+        step = DressedStep.model_validate((await made(variant=variant)).result["step"])
+        assert (step.content["subject"] or "").startswith(subject)
+        assert (step.address, step.lead["email"], step.track_opens) == (
+            "coach@demo.example",
+            "coach@demo.example",
+            False,
+        )
+    preview = QueryPreview(
+        organization_id="demo", sequence_id=sequence_id, step_id="varied", variant="b",
+        lead=LeadBody(email="ada@example.com", first_name="Ada", company="Engines"),
+    )  # fmt: skip
+    assert (await bench.done(preview)).result["content"]["subject"] == "B for Ada"
+    await bench.done(SuppressAddress(address="left@demo.example"))
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"to": "nobody"}, "to"),
+        ({"to": "left@demo.example"}, "to"),
+        ({"variant": "c"}, "variant"),
+        ({"step_id": "text"}, "step_id"),
+        ({"lead": {}}, "lead.company"),
+    ]
+    for asked, field in wrong:
+        problem = (await made(**asked)).problem
+        assert problem is not None, asked
+        assert (problem.status, [each["field"] for each in problem.errors]) == (422, [field])
+    assert bench.topics()[before:] == ["organization.address_suppressed.v1"]

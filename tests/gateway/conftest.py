@@ -35,7 +35,7 @@ ENROLLMENT = UUID("33333333-0000-4000-8000-000000000001")
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PASSWORD = "correct horse"
 KEYS = {"demo": "tendril_demo_key", "other": "tendril_other_key"}
-QUEUES = ("enrollment.commands", "enrollment.bulk", "enrollment.leads", "enrollment.queries")
+QUEUES = ("enrollment.commands", "enrollment.bulk", "enrollment.leads", "enrollment.queries", "dispatcher.email")
 ROLES: tuple[Role, ...] = ("viewer", "operator", "coach", "admin")
 
 

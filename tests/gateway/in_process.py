@@ -242,6 +242,7 @@ class InProcess:
             queues=cast("Any", Queues()),
             trials=cast("Any", Trials()),
             form_tries=Tries(cast("Any", own), clock, "form_tries"),
+            test_tries=Tries(cast("Any", own), clock, "test_tries"),
             imports=Imports(cast("Any", own), cast("Any", None), clock),
             webhook_secret=lambda _: "secret",
             files=cast("Any", Files()),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.persistence.search import tokens
-from tests.gateway.conftest import ENROLLMENT, LEAD, NOW, SEQUENCE, Gateway
+from tests.gateway.conftest import ENROLLMENT, LEAD, NOW, SEQUENCE, Gateway, enrollment_document
 
 
 def message(number: int, **more: Any) -> dict[str, Any]:
@@ -122,3 +122,41 @@ async def test_upcoming_sends_come_in_order_of_time(gateway: Gateway) -> None:
     ]
     until = (NOW + timedelta(minutes=25)).isoformat()
     assert [each["enrollment_id"] for each in await ask(gateway, "enrollments/upcoming", to=until)] == ["e2", "e4"]
+
+
+#: Not in the calendar once they are in UTC, at its edges, and without a zone.
+BEYOND = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-20T09:00:00")
+EDGES = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+
+
+async def test_times_beyond_the_calendar_are_refused_by_name(gateway: Gateway) -> None:
+    await gateway.put("enrollments", enrollment_document())
+    routes = {"executions": "from", "enrollments/upcoming": "to", "metrics/timeseries": "to"}
+    for route, field in {**routes, f"enrollments/{ENROLLMENT}": "at"}.items():
+        for given in BEYOND:
+            answer = await gateway.http.get(f"/api/v1/{route}", params={field: given}, headers=gateway.key())
+            assert (answer.status_code, answer.json()["code"]) == (400, "bad_time"), answer.text
+            assert [each["field"] for each in answer.json()["errors"]] == [field]
+        for given in EDGES:
+            answer = await gateway.http.get(f"/api/v1/{route}", params={field: given}, headers=gateway.key())
+            assert answer.status_code < 500, answer.text
+    assert gateway.write_side.seen != []
+
+
+async def test_times_in_bodies_are_refused_by_name(gateway: Gateway) -> None:
+    for path, field in (
+        (f"enrollments/{ENROLLMENT}/pause", "until"),
+        (f"tasks/{ENROLLMENT}/snooze", "until"),
+        (f"sequences/{ENROLLMENT}/test", "from"),
+    ):
+        for given in BEYOND:
+            body = {field: given, **({"lead": {}} if field == "from" else {})}
+            answer = await gateway.http.post(f"/api/v1/{path}", json=body, headers=gateway.key())
+            assert answer.status_code == 422, answer.text
+            assert field in [each["field"] for each in answer.json()["errors"]]
+    for given in EDGES:
+        body = {"lead": {}, "from": given}
+        answer = await gateway.http.post(f"/api/v1/sequences/{ENROLLMENT}/test", json=body, headers=gateway.key())
+        [error] = answer.json()["errors"]
+        assert error["field"] == "from"
+        assert error["problem"].endswith("must lie in the years 2000 to 2200")

@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.events.query import Answer, QueryDryRun, QueryStartBacktest, QueryStartForecast
+from services.gateway.routes.trials import TESTS_PER_CALLER
+from shared.events import Envelope
+from shared.events.dispatch import SendTest
+from shared.events.query import Answer, QueryDryRun, QueryStartBacktest, QueryStartForecast, QueryTestMessage
+from tests.dispatcher.making import dressed
 from tests.gateway.conftest import ENROLLMENT, LEAD, NOW, SEQUENCE, Gateway, enrollment_document, lead_document
 
 
@@ -91,3 +95,36 @@ async def test_what_cannot_be_run_is_refused_before_it_is_put_down(gateway: Gate
         answer = await begun(gateway, what, body)
         assert (answer.status_code, bool(answer.json()["errors"])) == (422, True), answer.text
     assert gateway.write_side.seen == []
+
+
+async def test_a_test_message_is_made_then_ordered_and_limited_in_rate(gateway: Gateway) -> None:
+    step = dressed(address="coach@demo.example")
+
+    def answer(envelope: Envelope) -> Answer:
+        if isinstance(envelope.message, SendTest):
+            return Answer(ok=True, result={"message_id": "<1@x>", "answer": "250"})
+        return Answer(ok=True, result={"step": step.model_dump(mode="json")})
+
+    gateway.write_side.answer = answer
+    url = f"/api/v1/sequences/{SEQUENCE}/send-test"
+    body = {"step_id": "welcome", "to": "Coach@demo.example", "lead": {"first_name": "Ada"}}
+    sent = await gateway.http.post(url, json=body, headers=gateway.key())
+    assert (sent.status_code, sent.json()) == (200, {"to": "coach@demo.example", "message_id": "<1@x>"})
+    question, order = (each.message for each in gateway.write_side.seen)
+    assert isinstance(question, QueryTestMessage)
+    assert (question.organization_id, question.to, question.step_id) == ("demo", "Coach@demo.example", "welcome")
+    assert isinstance(order, SendTest)
+    assert order.step == step
+    for wrong, field in (({**body, "to": ""}, "to"), ({**body, "to": "x" * 321}, "to"), ({"to": "a@b.c"}, "step_id")):
+        refused = await gateway.http.post(url, json=wrong, headers=gateway.key())
+        assert refused.status_code == 422
+        assert field in [each["field"] for each in refused.json()["errors"]]
+    key = {**gateway.key(), "Idempotency-Key": "once"}
+    before = len(gateway.write_side.seen)
+    first, again = [await gateway.http.post(url, json=body, headers=key) for _ in range(2)]
+    assert (first.json(), again.headers["Idempotency-Replayed"]) == (again.json(), "true")
+    assert len(gateway.write_side.seen) == before + 2
+    answers = [await gateway.http.post(url, json=body, headers=gateway.key()) for _ in range(TESTS_PER_CALLER)]
+    assert [each.status_code for each in answers[:-2]] == [200] * (TESTS_PER_CALLER - 2)
+    assert answers[-1].status_code == 429
+    assert int(answers[-1].headers["Retry-After"]) > 0

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
+from services.enrollment.batch_world import BatchWorld
 from services.enrollment.domain.errors import InvalidLead
-from services.enrollment.simulation.dry_run import ContentProblem, DryRun, dry_run
+from services.enrollment.domain.flow import compile_version
+from services.enrollment.domain.sequence import Winner
+from services.enrollment.domain.variants import key_of
+from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run
 from services.enrollment.simulation.outside import Played
+from services.enrollment.simulation.telling import DryRun
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
 from shared.events.enrollment import StepDue
 from shared.events.lead import LeadBody
-from tests.domain.scenario import Scenario, days, email
+from shared.ids import derived_id
+from tests.domain.scenario import SEQUENCE, Scenario, days, email
 from tests.simulation.making import START, subject
 
 ADA = LeadBody(email="ada@example.com", first_name="Ada", timezone="America/New_York")
@@ -156,3 +163,54 @@ def test_an_inactive_step_is_skipped_and_a_failing_condition_too() -> None:
         ("out", "takes_effect", "delay"),
     ]
     assert run.ended_by == "over"
+
+
+VARIED = {
+    **email("varied"),
+    "variants": [
+        {"variant_id": "a", "weight": 1, "config": {"subject": "A"}},
+        {"variant_id": "b", "weight": 1, "config": {"subject": "B"}},
+    ],
+}
+
+
+def drawn_in_dry_run(tried: Subject, lead: Any, **more: Any) -> str | None:
+    run = dry_run(tried, lead, START, **more)
+    [due] = [kept.change.event for kept in run.history if isinstance(kept.change.event, StepDue)]
+    return due.variant
+
+
+def test_a_known_lead_is_shown_the_variant_that_it_would_be_given() -> None:
+    """The same number is drawn as the store's own world draws for the enrollment."""
+    seen = set()
+    scenario = Scenario(enrolled=False)
+    for number in range(12):
+        scenario.create(email=f"lead{number}@example.com")
+        lead = scenario.world.lead(scenario.lead_id)
+        assert lead is not None
+        tried = subject([VARIED])
+        enrollment_id = derived_id("enrollment", lead.id, SEQUENCE, 1)
+        live = BatchWorld.draw(cast("BatchWorld", None), "variant", "demo", enrollment_id, "varied")
+        assert drawn_in_dry_run(tried, replace(lead, enrollments={})) == ("a" if live < 0.5 else "b")
+        seen.add(live < 0.5)
+    assert seen == {True, False}
+
+
+def test_a_variant_that_has_won_is_shown() -> None:
+    rule = {"probability": 0.95, "at_least": 10, "act": "use"}
+    tried = subject([{**VARIED, "selection": {"winner": rule}}])
+    arms = {arm.variant_id: arm.content for arm in compile_version(SEQUENCE, 1, tried.definition).nodes["varied"].arms}
+    for winner in ("a", "b"):
+        won = {"varied": Winner(winner, "open", arms, used=True)}
+        assert drawn_in_dry_run(replace(tried, winners=won), ADA) == winner
+
+
+def test_what_is_counted_of_variants_decides_as_it_does_live() -> None:
+    tried = subject([{**VARIED, "selection": {"winner": {"probability": 0.9, "at_least": 100, "act": "use"}}}])
+    arms = {arm.variant_id: arm.content for arm in compile_version(SEQUENCE, 1, tried.definition).nodes["varied"].arms}
+    figures = {
+        key_of(variant, content, figure): count
+        for variant, content in arms.items()
+        for figure, count in (("sent", 500), ("opened", 300 if variant == "b" else 20))
+    }
+    assert drawn_in_dry_run(tried, ADA, around=Surroundings(figures=lambda *_: figures)) == "b"

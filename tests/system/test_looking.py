@@ -1,4 +1,6 @@
-"""Looking back and ahead on the real stack: why a lead got something or did not."""
+"""Looking back and ahead on the real stack: why a lead got something or did not, what would have come next, and a
+message sent to oneself.
+"""
 
 from __future__ import annotations
 
@@ -59,3 +61,29 @@ async def test_why_a_lead_got_one_message_and_not_another(stack: Stack) -> None:
     assert [each["rule"] for each in answer["items"] if each["kind"] == "skipped"] == []
     nothing = await stack.request("GET", f"enrollments/{enrollment['id']}/why", params={"step_id": "none"})
     assert (nothing.status_code, nothing.json()["code"]) == (404, "unknown_target")
+
+
+async def test_a_past_enrollment_says_what_it_would_have_done(stack: Stack) -> None:
+    [enrollment] = await stack.items("enrollments")
+    then = await stack.api("GET", f"enrollments/{enrollment['id']}", params={"version": 1})
+    steps = [(each["step_id"], each["outcome"]) for each in then["would_do"]["steps"]]
+    assert steps == [("welcome", "sends"), ("text", "skips"), ("later", "sends")]
+    now = await stack.api("GET", f"enrollments/{enrollment['id']}", params={"at": "2100-01-01T00:00:00Z"})
+    [later] = now["would_do"]["steps"]
+    assert (later["step_id"], later["at"]) == ("later", now["next"]["at"])
+
+
+async def test_a_message_is_sent_to_oneself_and_counted_nowhere(stack: Stack) -> None:
+    [taken] = await stack.items("sequences", q="Taken")
+    before = await stack.api("GET", f"sequences/{taken['id']}/stats")
+    body = {"step_id": "welcome", "to": "coach@demo.example", "lead": {"first_name": "Grace"}}
+    answer = await stack.api("POST", f"sequences/{taken['id']}/send-test", json=body)
+    [mail] = await stack.sink.wait_for(1, to="coach@demo.example")
+    assert (mail.subject, mail.message["Message-ID"]) == ("[Test] welcome for Grace", answer["message_id"])
+    assert mail.message["X-Tendril-Test"] == f"{taken['id']}/welcome"
+    assert "/t/" not in mail.part("html")
+    wrong = await stack.request("POST", f"sequences/{taken['id']}/send-test", json={**body, "to": "nobody"})
+    assert (wrong.status_code, [each["field"] for each in wrong.json()["errors"]]) == (422, ["to"])
+    assert len(stack.sink.to("coach@demo.example")) == 1
+    assert await stack.api("GET", f"sequences/{taken['id']}/stats") == before
+    assert len(await stack.items("messages")) == 1

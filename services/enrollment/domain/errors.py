@@ -299,6 +299,13 @@ class InvalidDefinition(Invalid):
     title = "The definition has errors"
 
 
+class BadTestMessage(Invalid):
+    """A test message cannot be made or must not be sent there."""
+
+    code = "bad_test_message"
+    title = "No test message"
+
+
 class InvalidLead(Invalid):
     """The lead's fields do not hold together."""
 

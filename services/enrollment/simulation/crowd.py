@@ -243,7 +243,7 @@ class CrowdSimulator(Simulator):
             self._of_lead[twin].add(renamed)
             if (timer := world.timers.get((aggregate_id, "step"))) is not None:
                 moved = world.timers[renamed, "step"] = timer._replace(aggregate_id=renamed)
-                self._watch(moved)
+                self.watch(moved)
         for later in list(self._pending[lead_id].values()):
             self.expect(Later(later.at, renaming.of(later.message), later.actor))
         return twin, renaming

@@ -105,18 +105,19 @@ class Simulator:
 
     def _accept(self, decision: Decision, rows: Rows) -> None:
         for timer in rows.timers:
-            self._watch(timer)
+            self.watch(timer)
         for wake in rows.woken:
             for timer in self.world.timers.values():
                 if timer.due_at == wake.at:
-                    self._watch(timer)
+                    self.watch(timer)
         self.world.log.clear()
         for change in decision.changes:
             self.outside.recorded(change, self.world)
             for later in self.outside.answers(change, self.world):
                 self.expect(later)
 
-    def _watch(self, timer: Timer) -> None:
+    def watch(self, timer: Timer) -> None:
+        """Has a timer ring when it is due."""
         if timer.due_at is not None and timer.timer_class != TimerClass.WATCHDOG:
             self._put(timer.due_at, timer)
 

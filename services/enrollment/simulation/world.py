@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from services.enrollment.domain.memory_world import MemoryWorld
+
+#: Figures that a simulation goes on from; those of the brake count in it alone.
+OF_VARIANTS = "variants:"
 
 
 def _no_suppression(organization_id: str, channel: str, address: str) -> str | None:
@@ -19,14 +22,20 @@ def _unused(organization_id: str, scope: str, slot: str) -> int:
     return 0
 
 
+def _no_figures(organization_id: str, kind: str) -> Mapping[str, int]:
+    del organization_id, kind
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a simulation asks the store for: why an address is suppressed, and how much of a quota slot is used
-    already. The defaults know nothing.
+    """What a simulation asks the store for: why an address is suppressed, how much of a quota slot is used already,
+    and what is counted of variants. The defaults know nothing.
     """
 
     suppression: Callable[[str, str, str], str | None] = _no_suppression
     quota_used: Callable[[str, str, str], int] = _unused
+    figures: Callable[[str, str], Mapping[str, int]] = _no_figures
     active_sequences: int = 1  #: how many sequences of the organization share its limits
 
 
@@ -37,6 +46,7 @@ class SimulatedWorld(MemoryWorld):
         super().__init__(now, seed=seed)
         self._around = around or Surroundings()
         self._suppressed: dict[tuple[str, str, str], str | None] = {}
+        self._known_figures: set[tuple[str, str]] = set()
 
     def suppression(self, organization_id: str, channel: str, address: str) -> str | None:
         if self.suppressions and (reason := super().suppression(organization_id, channel, address)) is not None:
@@ -52,6 +62,14 @@ class SimulatedWorld(MemoryWorld):
         if used is None:
             used = self.quotas[key] = self._around.quota_used(*key)
         return used
+
+    def figures(self, organization_id: str, kind: str) -> Mapping[str, int]:
+        if kind.startswith(OF_VARIANTS) and (organization_id, kind) not in self._known_figures:
+            self._known_figures.add((organization_id, kind))
+            own = self.counted.setdefault((organization_id, kind), {})
+            for key, count in self._around.figures(organization_id, kind).items():
+                own[key] = own.get(key, 0) + count
+        return super().figures(organization_id, kind)
 
     def active_sequences(self, organization_id: str) -> int:
         return max(self._around.active_sequences, super().active_sequences(organization_id))

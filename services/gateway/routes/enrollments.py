@@ -13,11 +13,12 @@ from services.gateway import present
 from services.gateway.bodies import Body
 from services.gateway.bulk_orders import MOST_NAMED, Targets, order_bulk
 from services.gateway.context import Context, may
-from services.gateway.errors import BadRequest
 from services.gateway.lists import Listing, Paging, leads_called, listed
-from services.gateway.shapes import Created, Enrollment, EnrollmentPage, EnrollmentStatus, Items
+from services.gateway.shapes import Created, EnrollmentPage, EnrollmentStatus, Items
+from services.gateway.times import moment
+from services.gateway.trial_shapes import EnrollmentThen
 from shared.events import enrollment as orders
-from shared.events.message import MOST, Instant, utc
+from shared.events.message import MOST, Instant
 from shared.events.query import QueryAggregateEvents, QueryEnrollmentState
 
 router = APIRouter(prefix="/enrollments", tags=["enrollments"])
@@ -125,20 +126,21 @@ async def enroll_many(body: BulkEnrollment, context: Context = may("enrollments:
     return await order_bulk(context, "enroll", order, Targets(ids=body.lead_ids, filter=body.filter))
 
 
-@router.get("/{enrollment_id}", response_model=Created, responses={200: {"model": Enrollment}})
+@router.get("/{enrollment_id}", response_model=Created, responses={200: {"model": EnrollmentThen}})
 async def enrollment(
     enrollment_id: UUID,
     at: datetime | None = Query(default=None, description="As it was at this time."),
     version: int | None = Query(default=None, ge=1, le=MOST, description="As it was after so many of its own events."),
     context: Context = may("enrollments:read"),
 ) -> dict[str, Any]:
-    """An enrollment with its execution log; with ``at`` or ``version`` as it was then, from the log itself."""
+    """An enrollment with its execution log; with ``at`` or ``version`` as it was then, from the log itself, and what it
+    would have done next."""
     found = await context.document("enrollments", enrollment_id, "enrollment")
     [summary] = await show(context, [found])
     if at is None and version is None:
         more = {"restarts": found.get("restarts"), "changes": found.get("changes") or []}
         return {**summary, **more, "steps": present.executions(found)}
-    question = QueryEnrollmentState(enrollment_id=enrollment_id, at=at and _aware(at), version=version)
+    question = QueryEnrollmentState(enrollment_id=enrollment_id, at=moment("at", at), version=version)
     then = await context.parts.commands.ask(context.principal.organization_id, question)
     names = ("lead_name", "sequence_name")
     return {**then, **{name: summary[name] for name in names}}
@@ -201,14 +203,3 @@ async def advance(
 async def restart(enrollment_id: UUID, context: Context = may("enrollments:write")) -> Response:
     """Begins again from the first step, as a new enrollment; an open one leaves."""
     return await context.change(lambda _: orders.RestartEnrollment(enrollment_id=enrollment_id), status=201)
-
-
-def _aware(moment: datetime) -> datetime:
-    try:
-        return utc(moment)
-    except ValueError:
-        raise BadRequest(
-            "at must carry its time zone",
-            code="bad_time",
-            errors=[{"field": "at", "problem": "must carry its time zone"}],
-        ) from None

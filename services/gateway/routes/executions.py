@@ -14,9 +14,9 @@ from services.gateway.context import Context, may
 from services.gateway.errors import BadRequest
 from services.gateway.lists import Listing, Paging, leads_called, listed
 from services.gateway.shapes import ExecutionPage, UpcomingPage
+from services.gateway.times import moment
 from shared.events.definition import StepId
 from shared.events.kinds import Channel
-from shared.events.message import utc
 from shared.persistence.search import query_terms
 
 router = APIRouter(tags=["enrollments"])
@@ -131,9 +131,6 @@ async def upcoming(
 
 
 def _between(since: datetime | None, until: datetime | None) -> dict[str, datetime] | None:
-    """A range, its beginning inside and its end outside. Raises BadRequest for a time without a zone."""
-    try:
-        bounds = {"$gte": since and utc(since), "$lt": until and utc(until)}
-    except ValueError:
-        raise BadRequest("from and to must carry their time zone", code="bad_time") from None
+    """A range, its beginning inside and its end outside. Raises BadRequest for a time that cannot be read as one."""
+    bounds = {"$gte": moment("from", since), "$lt": moment("to", until)}
     return {name: value for name, value in bounds.items() if value is not None} or None

@@ -13,6 +13,7 @@ from services.gateway.bodies import Body
 from services.gateway.context import Context, Done, may
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.shapes import Created
+from services.gateway.times import Beginning
 from services.gateway.trial_shapes import Job, JobBegun, JobRows
 from shared.events.definition import SequenceDefinition
 from shared.events.message import MOST, Instant, Message
@@ -60,7 +61,7 @@ class Forecast(Body):
     model_config = ConfigDict(populate_by_name=True)
 
     cohort: Cohort
-    from_: Instant | None = Field(default=None, alias="from")
+    from_: Beginning | None = Field(default=None, alias="from")
     seed: int = Field(default=0, ge=0, le=2**32)
     rates: Rates = Rates()
     version: int | None = Field(default=None, ge=1, le=MOST)

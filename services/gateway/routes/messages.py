@@ -7,11 +7,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
 
-from services.gateway import present
 from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import NotFound
 from services.gateway.lists import Listing, Paging, leads_called, listed, paged
+from services.gateway.routes.tasks import shower
 from services.gateway.shapes import Created, Document, DocumentPage, MailboxMessage, MailboxPage
 from shared.events.enrollment import ResolveDispatch
 
@@ -27,20 +27,6 @@ class Resolution(Body):
     """What became of a send in doubt."""
 
     outcome: Literal["sent", "not_sent"]
-
-
-async def _show(context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    leads = await context.parts.views.names_of(each.get("lead_id") for each in found)
-    names = await present.Names.of(context.parts.views, context.scope, found)
-    return [
-        {
-            **present.shown(each),
-            "lead_name": leads.get(each.get("lead_id") or ""),
-            "sequence_name": names.sequence(each.get("sequence_id")),
-            "step_name": names.step(each.get("sequence_id"), each.get("step_id")),
-        }
-        for each in found
-    ]
 
 
 @router.get("/messages", response_model=DocumentPage)
@@ -60,14 +46,14 @@ async def messages(
     }
     called = await leads_called(context, asked.q)
     mine = {"_id": {"$gt": f"{enrollment_id}-", "$lt": f"{enrollment_id}."}} if enrollment_id else {}
-    return await listed(context, LISTING, asked, filters, lambda found: _show(context, found), called, mine)
+    return await listed(context, LISTING, asked, filters, shower(context), called, mine)
 
 
 @router.get("/messages/in-doubt", response_model=DocumentPage)
 async def in_doubt(asked: Paging, context: Context = may("messages:read")) -> dict[str, Any]:
     """Messages of which nobody knows whether they arrived."""
     filters = {"status": "in_doubt"}
-    return await listed(context, LISTING, asked, filters, lambda found: _show(context, found))
+    return await listed(context, LISTING, asked, filters, shower(context))
 
 
 MessageId = Path(
@@ -80,7 +66,7 @@ MessageId = Path(
 async def message(message_id: str = MessageId, context: Context = may("messages:read")) -> dict[str, Any]:
     """A message with its content as it was sent (``as_sent``; None before, and once the lead is erased)."""
     found = await context.document("messages", message_id, "message")
-    [shown] = await _show(context, [found])
+    [shown] = await shower(context)([found])
     rows = context.parts.ledger.collection("dispatches")
     row = None
     if found.get("dispatch_id"):

@@ -16,13 +16,15 @@ from services.gateway.context import Context, may
 from services.gateway.errors import BadRequest
 from services.gateway.lists import Listing, Paging, leads_called, listed
 from services.gateway.shapes import ActivityPage, Cohorts, Heatmap, Overview, Timeseries
-from shared.events.message import utc
+from services.gateway.times import bad_time, moment
 
 router = APIRouter(tags=["analytics"])
 
 FEED = Listing("timeline", {"position": -1}, "-position")
 #: A chart of more points than this shows nothing.
 MAX_POINTS = 2_000
+#: Beyond these a local day may lie outside of the calendar.
+YEARS = range(1971, 9_998)
 _TODAY = ("sent", "opened", "clicked", "replied", "bounced", "unsubscribed", "meetings", "enrolled")
 _OF_HOURS = ("sent", "opened", "clicked", "replied")
 _SERIES = ("sent", "opened", "clicked", "replied", "bounced", "unsubscribed", "enrolled", "completed")
@@ -89,11 +91,10 @@ async def timeseries(
     await context.reach("statistics")
     parts = context.parts
     length = timedelta(hours=1) if bucket == "hour" else timedelta(days=1)
-    try:
-        until = utc(end) if end else parts.clock.now() + timedelta(seconds=1)
-        since = utc(start) if start else until - 29 * length
-    except ValueError:
-        raise BadRequest("from and to must carry their time zone", code="bad_time") from None
+    until = moment("to", end) or parts.clock.now() + timedelta(seconds=1)
+    if until.year not in YEARS:
+        raise bad_time("to", f"must lie in the years {YEARS[0]} to {YEARS[-1]}")
+    since = moment("from", start) or until - 29 * length
     if since >= until or (until - since) / length > MAX_POINTS:
         raise BadRequest(f"from must be before to, with at most {MAX_POINTS} points between", code="bad_time")
     zone = await _zone(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, timedelta
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -58,22 +59,8 @@ class Assignment(Body):
 
 
 def shower(context: Context) -> Show:
-    """Shows tasks with the names of their leads, sequences and steps."""
-
-    async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        leads = await context.parts.views.names_of(each.get("lead_id") for each in found)
-        names = await present.Names.of(context.parts.views, context.scope, found)
-        return [
-            {
-                **present.shown(each),
-                "lead_name": leads.get(each.get("lead_id") or ""),
-                "sequence_name": names.sequence(each.get("sequence_id")),
-                "step_name": names.step(each.get("sequence_id"), each.get("step_id")),
-            }
-            for each in found
-        ]
-
-    return show
+    """Shows tasks, or what else belongs to a step, with the names of their leads, sequences and steps."""
+    return partial(present.with_names, context.parts.views, context.scope)
 
 
 async def due_in(context: Context, due: Due | None) -> dict[str, Any]:

@@ -506,7 +506,8 @@ export interface paths {
         };
         /**
          * An enrollment with its execution log
-         * @description An enrollment with its execution log; with ``at`` or ``version`` as it was then, from the log itself.
+         * @description An enrollment with its execution log; with ``at`` or ``version`` as it was then, from the log itself, and what it
+         *     would have done next.
          */
         get: operations["enrollments_enrollment"];
         put?: never;
@@ -2397,6 +2398,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sequences/{sequence_id}/send-test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends one message of the sequence to an address of your own, marked as a test
+         * @description Sends one message of the sequence to an address of your own, marked as a test. It is counted for nothing: no
+         *     enrollment, no statistics, no tracking.
+         */
+        post: operations["trials_send_test"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sequences/{sequence_id}/simulate": {
         parameters: {
             query?: never;
@@ -3789,8 +3811,59 @@ export interface components {
             step?: string | null;
             within?: components["schemas"]["WithinTime"] | null;
         };
-        /** Enrollment */
-        Enrollment: {
+        /** EnrollmentPage */
+        EnrollmentPage: {
+            /** Items */
+            items: components["schemas"]["EnrollmentSummary"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** EnrollmentSummary */
+        EnrollmentSummary: {
+            /** Counts */
+            counts: {
+                [key: string]: number;
+            };
+            /** Current Step */
+            current_step: string | null;
+            /** Current Step Name */
+            current_step_name: string | null;
+            /** Ended At */
+            ended_at: string | null;
+            /** Id */
+            id: string;
+            /** Lead Id */
+            lead_id: string;
+            /** Lead Name */
+            lead_name: string | null;
+            next: components["schemas"]["NextStep"] | null;
+            /** Position */
+            position: string;
+            /** Reason */
+            reason: string | null;
+            /** Sequence Id */
+            sequence_id: string;
+            /** Sequence Name */
+            sequence_name: string | null;
+            /** Started At */
+            started_at: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "pending" | "active" | "paused" | "completed" | "exited";
+            /** Updated At */
+            updated_at: string | null;
+            /** Version */
+            version: number;
+            waiting_for: components["schemas"]["WaitingFor"] | null;
+        };
+        /**
+         * EnrollmentThen
+         * @description ``would_do``: with ``at`` or ``version``, what it would have done from then on, had nothing more been heard of
+         *     the lead.
+         */
+        EnrollmentThen: {
             /**
              * Changes
              * @default []
@@ -3840,53 +3913,7 @@ export interface components {
             /** Version */
             version: number;
             waiting_for: components["schemas"]["WaitingFor"] | null;
-        };
-        /** EnrollmentPage */
-        EnrollmentPage: {
-            /** Items */
-            items: components["schemas"]["EnrollmentSummary"][];
-            /** Next Cursor */
-            next_cursor: string | null;
-        };
-        /** EnrollmentSummary */
-        EnrollmentSummary: {
-            /** Counts */
-            counts: {
-                [key: string]: number;
-            };
-            /** Current Step */
-            current_step: string | null;
-            /** Current Step Name */
-            current_step_name: string | null;
-            /** Ended At */
-            ended_at: string | null;
-            /** Id */
-            id: string;
-            /** Lead Id */
-            lead_id: string;
-            /** Lead Name */
-            lead_name: string | null;
-            next: components["schemas"]["NextStep"] | null;
-            /** Position */
-            position: string;
-            /** Reason */
-            reason: string | null;
-            /** Sequence Id */
-            sequence_id: string;
-            /** Sequence Name */
-            sequence_name: string | null;
-            /** Started At */
-            started_at: string | null;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "pending" | "active" | "paused" | "completed" | "exited";
-            /** Updated At */
-            updated_at: string | null;
-            /** Version */
-            version: number;
-            waiting_for: components["schemas"]["WaitingFor"] | null;
+            would_do?: components["schemas"]["DryRun"] | null;
         };
         /**
          * ErasurePlace
@@ -4707,7 +4734,10 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
-        /** OneMessage */
+        /**
+         * OneMessage
+         * @description ``variant``: as those get it who drew that; the step as it stands when left out.
+         */
         OneMessage: {
             definition?: components["schemas"]["SequenceDefinition"] | null;
             lead?: components["schemas"]["LeadBody"] | null;
@@ -4715,6 +4745,8 @@ export interface components {
             lead_id?: string | null;
             /** Step Id */
             step_id: string;
+            /** Variant */
+            variant?: string | null;
             /** Version */
             version?: number | null;
         };
@@ -5245,6 +5277,34 @@ export interface components {
              * @default 0
              */
             unsubscribed: number;
+        };
+        /**
+         * SendingTest
+         * @description ``to`` is who gets it, whatever the lead's own address.
+         */
+        SendingTest: {
+            definition?: components["schemas"]["SequenceDefinition"] | null;
+            lead?: components["schemas"]["LeadBody"] | null;
+            /** Lead Id */
+            lead_id?: string | null;
+            /** Step Id */
+            step_id: string;
+            /** To */
+            to: string;
+            /** Variant */
+            variant?: string | null;
+            /** Version */
+            version?: number | null;
+        };
+        /**
+         * SentTest
+         * @description ``to`` in its one spelling.
+         */
+        SentTest: {
+            /** Message Id */
+            message_id: string | null;
+            /** To */
+            to: string;
         };
         /**
          * Sequence
@@ -8636,7 +8696,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Enrollment"];
+                    "application/json": components["schemas"]["EnrollmentThen"];
                 };
             };
             400: components["responses"]["Refusal400"];
@@ -13982,6 +14042,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Created"];
+                };
+            };
+            400: components["responses"]["Refusal400"];
+            401: components["responses"]["Refusal401"];
+            403: components["responses"]["Refusal403"];
+            404: components["responses"]["Refusal404"];
+            409: components["responses"]["Refusal409"];
+            413: components["responses"]["Refusal413"];
+            422: components["responses"]["Refusal422"];
+            503: components["responses"]["Refusal503"];
+            /** @description A problem document (RFC 9457). */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    trials_send_test: {
+        parameters: {
+            query?: {
+                /** @description Wait (at most 5 s) until the view has reached this position. */
+                min_position?: string | null;
+            };
+            header?: {
+                /** @description Same key, same answer; for 24 hours. */
+                "idempotency-key"?: string | null;
+            };
+            path: {
+                sequence_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "lead": {
+                 *         "first_name": "Ada"
+                 *       },
+                 *       "step_id": "welcome",
+                 *       "to": "ada@example.com"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SendingTest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SentTest"];
                 };
             };
             400: components["responses"]["Refusal400"];
