@@ -13,6 +13,7 @@ import pytest
 
 from shared.events import Envelope, to_cloud_event
 from shared.events.definition import SequenceDefinition
+from shared.events.enrollment import EnrollmentActivated, EnrollmentCompleted
 from shared.events.sequence import SequenceDrafted
 from shared.ids import new_id, partition_of
 from shared.persistence.eventstore import (
@@ -56,6 +57,9 @@ def test_a_page_of_cloud_events_equals_the_page_of_envelopes(store: EventStore) 
     assert [event["position"] for event in store.page_events(0, 10, 2)] == [1, 2]
     assert store.page_events(3, 10) == []
     assert store.page_events(0, 10, up_to=0) == []
+    topics = (EnrollmentCompleted.TOPIC, EnrollmentActivated.TOPIC)
+    assert [event["position"] for event in store.page_events(0, 10, topics=topics)] == [1, 3]
+    assert [event["position"] for event in store.page_events(0, 10, 2, topics=topics[1:])] == [1]
 
 
 def test_a_definition_with_its_aliases_comes_back(store: EventStore) -> None:
