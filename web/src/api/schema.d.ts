@@ -4216,6 +4216,8 @@ export interface components {
             timezone?: string | null;
             /** Title */
             title?: string | null;
+        } & {
+            [key: string]: unknown;
         };
         /** Limits */
         Limits: {
@@ -4546,6 +4548,8 @@ export interface components {
              * @description Decides between changes that come out of order.
              */
             occurred_at?: string | null;
+        } & {
+            [key: string]: unknown;
         };
         /** NewMember */
         NewMember: {
