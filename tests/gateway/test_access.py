@@ -200,7 +200,8 @@ async def test_another_organization_sees_nothing_of_ours(gateway: Gateway) -> No
     await gateway.put("leads", lead_document(0, name=SECRET))
     await gateway.put("enrollments", enrollment_document(reason=SECRET))
     await gateway.put("sequences", {"_id": str(SEQUENCE), "name": SECRET, "created_at": NOW, "status": "active"})
-    await gateway.put("sequence_versions", {"_id": f"{SEQUENCE}-1", "note": SECRET})
+    definition = {"name": SECRET, "steps": []}
+    await gateway.put("sequence_versions", {"_id": f"{SEQUENCE}-1", "note": SECRET, "definition": definition})
     await gateway.put("timeline", {"_id": 1, "lead_id": str(LEAD), "at": NOW, "kind": SECRET, "detail": {}})
     task = {"title": SECRET, "due_at": NOW, "status": "open"}
     await gateway.put("tasks", {"_id": str(IDS["task_id"]), "draft": False, **task})
