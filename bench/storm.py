@@ -10,7 +10,6 @@ python bench/storm.py   (TENDRIL_BENCH_TIMERS=1000000 for the size of a real sto
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 from uuid import UUID
 
 import psutil
@@ -94,7 +94,8 @@ def spread(store: EventStore, page: list[TimerRow], full: FullSlots) -> None:
     store.append([], Effects.folded(several))
 
 
-def main() -> None:
+def run() -> dict[str, Any]:
+    """Figures under ``storm``."""
     process = psutil.Process()
     with tempfile.TemporaryDirectory() as folder:
         store = open_url(f"sqlite:///{folder}/storm.db", master_key=b"k" * 32)
@@ -133,8 +134,8 @@ def main() -> None:
             "first_pages": len(first_pages),
         }
         store.close()
-    sys.stdout.write(json.dumps(figures) + "\n")
+    return {"storm": figures}
 
 
 if __name__ == "__main__":
-    main()
+    print(run())

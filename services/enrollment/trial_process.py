@@ -1,10 +1,12 @@
 """The child process that a forecast or backtest runs in: it reads the store beside its holder and decides nothing
-that counts."""
+that counts. A long backtest has a second one, which plays the changed definition while the first plays what was.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import datetime
 from multiprocessing.connection import Connection
 from typing import Any
@@ -14,11 +16,13 @@ from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.lead import Lead
 from services.enrollment.past import read_past
 from services.enrollment.round import problem_of
-from services.enrollment.simulation.backtest import backtest
+from services.enrollment.simulation.backtest import Course, Past, backtest, compare, play_all
+from services.enrollment.simulation.dry_run import Subject
 from services.enrollment.simulation.forecast import Rates, forecast
 from services.enrollment.states import States
 from services.enrollment.trials import Trials, surroundings
 from shared.clock import load_clock
+from shared.events.definition import SequenceDefinition
 from shared.events.query import QueryStartBacktest, QueryStartForecast
 from shared.persistence.eventstore import EventStore, open_store
 from shared.settings import Settings
@@ -38,14 +42,15 @@ def run(
     targets: list[str],
     now: datetime,
     parent: Connection,
+    partner: Connection | None = None,
 ) -> None:
-    """Ends when it is done, or when the parent is gone."""
+    """Ends when it is done, or when the parent or the partner (see ``play_for``) is gone."""
     os.nice(NICENESS)
     store = open_store(settings, read_only=True)
     try:
         report = _Report(parent)
         try:
-            result = _answer(settings, store, question, targets, now, report)
+            result = _answer(settings, store, question, targets, now, report, partner)
             report.rows_out()
             parent.send(("result", result))
         except DomainError as error:
@@ -59,19 +64,79 @@ def run(
         parent.close()
 
 
+def play_for(first: Connection) -> None:
+    """The second process of a backtest: plays what it is sent, ``(subject, past)``, by the subject's definition.
+
+    Says ("progress", done) now and then, and ("courses", dict) at the end. Ends when the first one is gone.
+    """
+    os.nice(NICENESS)
+    pace = _Pace()
+    try:
+        subject, past = first.recv()
+
+        def told(done: int, total: int) -> None:
+            if pace.is_time(at_once=done >= total):
+                first.send(("progress", done))
+
+        first.send(("courses", play_all(subject, None, past, told)))
+    except (BrokenPipeError, EOFError):
+        return
+    finally:
+        first.close()
+
+
+class Partner:
+    """The second process, as the first one sees it."""
+
+    def __init__(self, connection: Connection, subject: Subject, past: list[Past]) -> None:
+        self._connection = connection
+        self._courses: dict[UUID, Course] | None = None
+        self.done = 0
+        connection.send((subject, past))
+
+    def hear(self, wait_seconds: float = 0.0) -> None:
+        """Takes what it has said. Raises EOFError when it is gone."""
+        while self._courses is None and self._connection.poll(wait_seconds):
+            match self._connection.recv():
+                case ("progress", int(done)):
+                    self.done = done
+                case ("courses", dict(courses)):
+                    self._courses = courses
+            wait_seconds = 0.0
+
+    def courses(self, told: Callable[[], None]) -> dict[UUID, Course]:
+        """What it played; until it is done ``told`` is called now and then."""
+        while self._courses is None:
+            self.hear(REPORT_SECONDS)
+            told()
+        return self._courses
+
+
+class _Pace:
+    """When it is time to say something again."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def is_time(self, *, at_once: bool) -> bool:
+        now = time.monotonic()
+        if now - self._last < REPORT_SECONDS and not at_once:
+            return False
+        self._last = now
+        return True
+
+
 class _Report:
     """Tells the parent how far it is, not too often."""
 
     def __init__(self, parent: Connection) -> None:
         self._parent = parent
-        self._last = 0.0
+        self._pace = _Pace()
         self._rows: list[dict[str, Any]] = []
 
     def progress(self, done: int, total: int) -> None:
         """Raises BrokenPipeError when the parent is gone."""
-        now = time.monotonic()
-        if now - self._last >= REPORT_SECONDS or done >= total:
-            self._last = now
+        if self._pace.is_time(at_once=done >= total):
             self._parent.send(("progress", done, total))
 
     def row(self, row: dict[str, Any]) -> None:
@@ -91,6 +156,7 @@ def _answer(
     targets: list[str],
     now: datetime,
     report: _Report,
+    partner: Connection | None,
 ) -> dict[str, Any]:
     trials = Trials(store, States(store, shared=False), load_clock(settings.home))
     subject = trials.subject(question.organization_id, question.sequence_id, question.version, question.definition)
@@ -103,7 +169,9 @@ def _answer(
         versions = {
             number: trials.version(question.sequence_id, number) for number in sorted({each.version for each in past})
         }
-        return backtest(subject, versions, past, keep=report.row, progress=report.progress)
+        if partner is None:
+            return backtest(subject, versions, past, keep=report.row, progress=report.progress)
+        return _backtest_by_two(subject, versions, past, report, partner)
     cohort = question.size if question.size is not None else _leads(store, ids, question.organization_id)
     rates = Rates(question.rates.open, question.rates.click, question.rates.reply)
     return forecast(
@@ -115,6 +183,27 @@ def _answer(
         around=surroundings(store, question.organization_id),
         progress=report.progress,
     )
+
+
+def _backtest_by_two(
+    subject: Subject,
+    versions: dict[int, SequenceDefinition],
+    past: list[Past],
+    report: _Report,
+    connection: Connection,
+) -> dict[str, Any]:
+    """The same as ``backtest``: neither play knows of the other, and the comparison has an order of its own."""
+    partner = Partner(connection, subject, past)
+    total = len(past)
+
+    def told(done: int, _all: int) -> None:
+        partner.hear()
+        report.progress((done + partner.done) // 2, total)
+
+    was = play_all(subject, versions, past, told)
+    would = partner.courses(lambda: told(total, total))
+    report.progress(total, total)
+    return compare(past, was, would, keep=report.row)
 
 
 def _leads(store: EventStore, ids: list[UUID], organization_id: str) -> dict[UUID, Lead]:

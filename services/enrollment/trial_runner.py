@@ -1,16 +1,18 @@
-"""Runs forecasts and backtests, one after the other, each in a child process, with progress and cancel."""
+"""Runs forecasts and backtests, one after the other, each in child processes, with progress and cancel."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
 from contextlib import suppress
+from datetime import datetime
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import structlog
 
-from services.enrollment.trial_process import Said, run
+from services.enrollment.trial_process import Said, play_for, run
 from shared.clock import Clock
 from shared.events.query import QueryStartBacktest, QueryStartForecast
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
@@ -23,8 +25,44 @@ log = structlog.get_logger()
 BEAT_SECONDS = 0.5
 #: How long a child may take to end by itself.
 END_SECONDS = 5.0
+#: Enrollments from which on a second process saves more than its start costs.
+WORTH_TWO = 1_000
 
 Question = QueryStartForecast | QueryStartBacktest
+
+
+class Children:
+    """The process of a job, and a second one for a backtest that is worth it. ``said`` is what the first one says."""
+
+    def __init__(self, settings: Settings, question: Question, targets: list[str], now: datetime) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.said, theirs = context.Pipe()
+        self._theirs = [theirs]
+        partner = None
+        self._processes: list[BaseProcess] = []
+        if isinstance(question, QueryStartBacktest) and len(targets) >= WORTH_TWO:
+            partner, other = context.Pipe()
+            self._theirs += [partner, other]
+            self._processes.append(context.Process(target=play_for, args=(other,), daemon=True))
+        arguments = (settings, question, targets, now, theirs, partner)
+        self._processes.append(context.Process(target=run, args=arguments, daemon=True))
+
+    def start(self) -> None:
+        """Returns when they run. Their ends of the pipes are theirs alone, so that each sees when another is gone."""
+        for each in self._processes:
+            each.start()
+        for connection in self._theirs:
+            connection.close()
+
+    def end(self) -> None:
+        """Ends those still running."""
+        for each in self._processes:
+            if each.pid is not None:
+                each.terminate()
+        for each in self._processes:
+            if each.pid is not None:
+                each.join(END_SECONDS)
+        self.said.close()
 
 
 class TrialRunner:
@@ -76,18 +114,13 @@ class TrialRunner:
                 return False
 
     async def _in_child(self, question: Question, jobs: TrialJobs) -> None:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        arguments = (self._settings, question, await jobs.targets(question.job_id), self._clock.now(), theirs)
-        child = context.Process(target=run, args=arguments, daemon=True)
-        await asyncio.to_thread(child.start)
-        theirs.close()
+        targets = await jobs.targets(question.job_id)
+        children = Children(self._settings, question, targets, self._clock.now())
         try:
-            await self._listen(question.job_id, jobs, ours)
+            await asyncio.to_thread(children.start)
+            await self._listen(question.job_id, jobs, children.said)
         finally:
-            child.terminate()
-            await asyncio.to_thread(child.join, END_SECONDS)
-            ours.close()
+            await asyncio.to_thread(children.end)
 
     async def _listen(self, job_id: str, jobs: TrialJobs, child: Connection) -> None:
         done, total, rows = 0, 0, 0

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
 import pytest
 
+from services.enrollment import trial_runner
+from services.enrollment.trial_process import Partner
 from shared.clock import SystemClock
 from shared.events.definition import SequenceDefinition
 from shared.events.query import QueryStartBacktest, QueryStartForecast, Rates
 from shared.persistence.mongo import MongoClient, connect
 from shared.persistence.trial_jobs import TrialJobs
 from tests.enrollment.service import Bench, running_service
+from tests.simulation.making import subject
 
 MAIL = {"step_id": "hello", "kind": "email", "config": {"subject": "Hi", "text": "Hello"}}
 TAG = {"step_id": "t", "kind": "tag", "config": {"add": ["done"]}}
@@ -78,13 +82,18 @@ async def test_a_forecast_runs_in_a_child_and_a_second_one_after_it(bench: Bench
         assert [day["sent"] for day in found["result"]["days"]] == [{"email": 30}] * 3 + [{"email": 10}]
 
 
-async def test_a_backtest_reads_the_past_and_tells_lead_by_lead(bench: Bench, mongo: MongoClient) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_backtest_reads_the_past_and_tells_lead_by_lead(
+    bench: Bench, mongo: MongoClient, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_runner, "WORTH_TWO", 1 if processes == 2 else 1_000)
     sequence_id = await bench.sequence([MAIL, TAG])
     for number in range(3):
         await bench.lead(number)
     await bench.until(lambda: bench.topics().count("enrollment.completed.v1") == 3)
     events = bench.service.store.page_events(0, 1_000)
-    enrollments = [each["subject"] for each in events if each["type"] == "enrollment.started.v1"]
+    started = [each for each in events if each["type"] == "enrollment.started.v1"]
+    enrollments = [each["subject"] for each in sorted(started, key=lambda each: (each["time"], each["subject"]))]
     same = QueryStartBacktest(organization_id="demo", job_id="same", sequence_id=sequence_id, version=1)
     jobs = await begun(bench, mongo, "backtest", same, [*enrollments, str(UUID(int=5))])
     found = await over(jobs, "same")
@@ -97,7 +106,7 @@ async def test_a_backtest_reads_the_past_and_tells_lead_by_lead(bench: Bench, mo
     found = await over(jobs, "other")
     assert found["result"]["by_step"] == {"hello": {"gone": 3}}
     rows = [each["row"] for each in await jobs.rows("other", -1, 10)]
-    assert {row["enrollment_id"] for row in rows} == set(enrollments)
+    assert [row["enrollment_id"] for row in rows] == enrollments
     assert all(row["would"]["sends"] == [] for row in rows)
 
 
@@ -112,6 +121,19 @@ async def test_a_cancelled_job_stops_and_a_wrong_one_says_why(bench: Bench, mong
     found = await over(jobs, "wrong")
     assert (found["state"], found["problem"]["code"]) == ("failed", "unknown_target")
     assert await jobs.get("wrong", "other", SystemClock().wall()) is None
+
+
+def test_a_second_process_that_is_gone_is_noticed() -> None:
+    """The first one then ends without a result, which the runner tells as a failed job."""
+    ours, theirs = Pipe()
+    partner = Partner(ours, subject([MAIL]), [])
+    theirs.recv()
+    theirs.send(("progress", 7))
+    theirs.close()
+    heard: list[int] = []
+    with pytest.raises(EOFError):
+        partner.courses(lambda: heard.append(partner.done))
+    assert partner.done == 7
 
 
 async def test_a_job_without_a_beat_reads_as_interrupted(mongo: MongoClient) -> None:

@@ -116,22 +116,38 @@ def backtest(
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Plays ``past`` by the definitions they were in (``versions``) and by that of ``subject``; answers the summary."""
-    total, played = len(past), 0
-    summary = _Summary(total)
+    total = len(past)
+    was = play_all(subject, versions, past, lambda done, _all: progress(done // 2, total))
+    would = play_all(subject, None, past, lambda done, _all: progress((total + done) // 2, total))
+    progress(total, total)
+    return compare(past, was, would, keep=keep)
 
-    def told(ended: int, _all: int) -> None:
-        progress((played + ended) // 2, total)
 
+def play_all(
+    subject: Subject,
+    versions: Mapping[int, SequenceDefinition] | None,
+    past: Sequence[Past],
+    progress: Progress = no_progress,
+) -> dict[UUID, Course]:
+    """The course of each by the definition of ``versions`` that it was in; None: by that of ``subject``."""
+    courses: dict[UUID, Course] = {}
     for version, together in _lanes(past):
-        was = play(replace(subject, definition=versions[version]), together, told)
-        played += len(together)
-        would = play(subject, together, told)
-        played += len(together)
+        before = len(courses)
+        tried = subject if versions is None else replace(subject, definition=versions[version])
+        courses |= play(tried, together, lambda ended, _all, before=before: progress(before + ended, len(past)))  # type: ignore[misc]
+    return courses
+
+
+def compare(
+    past: Sequence[Past], was: Mapping[UUID, Course], would: Mapping[UUID, Course], *, keep: Keep
+) -> dict[str, Any]:
+    """The summary, and every lead that would have differed: by version, then by when it entered."""
+    summary = _Summary(len(past))
+    for _version, together in _lanes(past):
         for each in together:
             difference = summary.compare(each, was[each.enrollment_id], would[each.enrollment_id])
             if difference is not None:
                 keep(difference)
-    progress(total, total)
     return summary.as_answer()
 
 
