@@ -18,9 +18,9 @@ def archive(*parts: str, **contents: str) -> bytes:
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w") as made:
         for name in parts:
-            made.writestr(name, "x")
+            made.writestr(zipfile.ZipInfo(name), "x")
         for name, text in contents.items():
-            made.writestr(name, text)
+            made.writestr(zipfile.ZipInfo(name), text)
     return packed.getvalue()
 
 
