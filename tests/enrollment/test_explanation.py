@@ -231,7 +231,7 @@ def test_a_paused_sequence_and_a_missing_sender_hold_a_due_step() -> None:
     story.when(ActivateSequence(sequence_id=SEQUENCE))
     assert ("sequence", "sequence_resumed") in story.items("first")
     story = Story((email("first", delay=days(1)),))
-    story.when(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=False)).wake()
+    story.when(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=False)).wake().wake()
     assert story.answer("first") == ("waiting", "sender_not_active")
 
 

@@ -32,6 +32,13 @@ class Done(NamedTuple):
     err: str
 
 
+#: A terminal's programs heed Ctrl-C, also where the tests themselves were started to ignore it.
+HEEDING = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    "os.execv(sys.executable, [sys.executable, '-m', 'tendril', *sys.argv[1:]])"
+)
+
+
 class Terminal:
     """Where a person types, beside a running service whose views hold what the test puts there."""
 
@@ -44,8 +51,8 @@ class Terminal:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TENDRIL_")}
         return await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "tendril",
+            "-c",
+            HEEDING,
             *words,
             env={**kept, **self._env},
             start_new_session=True,
