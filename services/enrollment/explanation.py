@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.enrollment import reasons
+from services.enrollment.domain.brake import sender_blocker
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.flow import Version, compile_version
@@ -17,7 +18,7 @@ from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.reasons import Reason
 from services.enrollment.standing import standing_of
 from services.enrollment.states import fold
-from shared.events.definition import Step
+from shared.events.definition import Step, walk
 from shared.events.enrollment import EnrollmentStarted
 from shared.events.envelope import Envelope
 from shared.events.lead import LeadJoinedSequence, LeadMatched, LeadNotMatched, LeadUnsubscribed
@@ -29,7 +30,7 @@ from shared.events.why import Plan, Why
 Load = Callable[[UUID], Sequence[Envelope]]
 #: Reasons in one answer; of more the newest are given.
 MOST_REASONS = 1_000
-_BRAKE_OF_SENDER = "brake:sender:"
+_BRAKE_OF_SENDER = sender_blocker("")
 
 
 class _Stay(NamedTuple):
@@ -205,7 +206,7 @@ def _braked_senders(stay: _Stay) -> Iterator[str]:
 
 def _ids(steps: Sequence[Step]) -> set[str]:
     """The ids of steps and of all within their arms."""
-    return {name for step in steps for name in {step.step_id} | _ids(step.then) | _ids(step.else_)}
+    return {step.step_id for step in walk(list(steps))}
 
 
 def _never_in(told: Sequence[Reason]) -> dict[str, Any]:

@@ -139,11 +139,9 @@ def _other_arm(events: Sequence[Envelope], version: Version, step_id: str) -> Fo
     needed = dict(_way_to(version.definition.steps, step_id) or ())
     for each in reversed(events):
         event = each.message
-        if (
-            isinstance(event, e.StepTaken)
-            and event.arm is not None
-            and needed.get(event.step_id, event.arm) != (event.arm)
-        ):
+        if not isinstance(event, e.StepTaken) or event.arm is None:
+            continue
+        if needed.get(event.step_id, event.arm) != event.arm:
             return Found("not_taken", event.why or Why(rule="taken"), each.time)
     return None
 

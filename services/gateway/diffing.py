@@ -6,8 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from shared.events.step_ids import ARMS
+
 _PARTS = ("settings", "trigger")
-_ARMS = ("then", "else")
 _MISSING = object()
 
 
@@ -50,7 +51,7 @@ def _placed(
 ) -> Iterator[tuple[str, tuple[Spot, Mapping[str, Any]]]]:
     for index, step in enumerate(steps):
         yield step["step_id"], (Spot(parent, arm, index), step)
-        for name in _ARMS:
+        for name in ARMS:
             yield from _placed(step.get(name) or (), step["step_id"], name)
 
 
@@ -90,7 +91,7 @@ def _shown(step_id: str, spot: Spot, step: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own(step: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in step.items() if name not in {*_ARMS, "step_id"}}
+    return {name: value for name, value in step.items() if name not in {*ARMS, "step_id"}}
 
 
 def _rest(definition: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,16 +4,16 @@ definition that is saved keeps what it hides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from services.gateway.access import Principal
 from services.gateway.errors import Invalid
 from shared.events.definition import SequenceDefinition
+from shared.events.step_ids import ARMS, steps_of
 
 #: Stands for a value; no service asks for such a secret.
 MASK = "********"
-_ARMS = ("then", "else")
 
 
 def as_seen_by(principal: Principal, definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,15 +26,15 @@ def as_seen_by(principal: Principal, definition: Mapping[str, Any]) -> dict[str,
 def is_masked(definition: SequenceDefinition) -> bool:
     """Does a header hold the mask?"""
     steps = definition.model_dump(mode="json", by_alias=True)["steps"]
-    return any(MASK in _headers(step).values() for step in _every(steps))
+    return any(MASK in _headers(step).values() for step in steps_of(steps))
 
 
 def unmasked(definition: SequenceDefinition, known: Mapping[str, Any]) -> SequenceDefinition:
     """The definition with masked headers as ``known`` has them in the same step. Raises Invalid where it has none."""
     plain = definition.model_dump(mode="json", by_alias=True)
-    before = {step["step_id"]: _headers(step) for step in _every(known.get("steps") or ())}
+    before = {step["step_id"]: _headers(step) for step in steps_of(known.get("steps"))}
     errors = []
-    for step in _every(plain["steps"]):
+    for step in steps_of(plain["steps"]):
         headers = _headers(step)
         for name in [name for name, value in headers.items() if value == MASK]:
             kept = before.get(step["step_id"], {}).get(name)
@@ -49,18 +49,11 @@ def unmasked(definition: SequenceDefinition, known: Mapping[str, Any]) -> Sequen
 
 
 def _masked(step: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {**step, **{arm: [_masked(each) for each in step[arm]] for arm in _ARMS if step.get(arm)}}
+    shown = {**step, **{arm: [_masked(each) for each in step[arm]] for arm in ARMS if step.get(arm)}}
     headers = _headers(step)
     if headers:
         shown["config"] = {**step["config"], "headers": dict.fromkeys(headers, MASK)}
     return shown
-
-
-def _every(steps: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for step in steps:
-        yield step
-        for arm in _ARMS:
-            yield from _every(step.get(arm) or ())
 
 
 def _headers(step: Mapping[str, Any]) -> dict[str, str]:

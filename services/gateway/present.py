@@ -9,6 +9,7 @@ from services.gateway import performance
 from services.gateway.access import Scope
 from services.gateway.activities import described
 from services.gateway.lists import ids_of
+from shared.events.step_ids import ARMS
 from shared.persistence.field_names import original_fields
 from shared.persistence.figures import Figures
 from shared.persistence.views import ViewReader
@@ -118,7 +119,7 @@ class Names:
     def _learn(self, sequence_id: str, steps: Sequence[Mapping[str, Any]]) -> None:
         for step in steps:
             self._steps.setdefault((sequence_id, step["step_id"]), step.get("name") or "")
-            for arm in ("then", "else"):
+            for arm in ARMS:
                 self._learn(sequence_id, step.get(arm) or ())
 
 

@@ -15,22 +15,22 @@ def with_step_ids(raw: Any) -> Any:
     """
     if not isinstance(raw, Mapping):
         return raw
-    steps = list(_steps(raw.get("steps")))
+    steps = list(steps_of(raw.get("steps")))
     if all(step.get("step_id") is not None for step in steps):
         return raw
     taken = {step["step_id"] for step in steps if isinstance(step.get("step_id"), str)}
     return {**raw, "steps": _named(raw["steps"], taken)}
 
 
-def _steps(raw: Any) -> Iterator[Mapping[str, Any]]:
-    """Every step that can be recognised as one, in reading order."""
+def steps_of(raw: Any) -> Iterator[Mapping[str, Any]]:
+    """Every step of a list that can be recognised as one, in reading order, arms included."""
     if not isinstance(raw, list):
         return
     for step in raw:
         if isinstance(step, Mapping):
             yield step
             for arm in ARMS:
-                yield from _steps(step.get(arm))
+                yield from steps_of(step.get(arm))
 
 
 def _named(raw: Any, taken: set[str]) -> Any:

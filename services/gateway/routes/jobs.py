@@ -28,8 +28,6 @@ MOST_TARGETS = 100_000
 class CohortFilter(Body):
     """Known leads that have all of these."""
 
-    model_config = ConfigDict(extra="forbid")
-
     status: str | None = Field(default=None, max_length=200)
     source: str | None = Field(default=None, max_length=200)
     funnel_id: str | None = Field(default=None, max_length=200)
@@ -42,8 +40,6 @@ class CohortFilter(Body):
 
 class Cohort(Body):
     """``size`` made-up leads, or the known ones that ``filter`` finds (``{}``: everybody)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     size: int | None = Field(default=None, ge=1, le=1_000_000)
     filter: CohortFilter | None = None

@@ -68,33 +68,17 @@ class SendingTest(OneMessage):
 @router.post("/{sequence_id}/test", response_model=DryRun)
 async def dry_run(sequence_id: UUID, body: Trial, context: Context = may("sequences:read")) -> dict[str, Any]:
     """What one lead would get: every step with its time, content and reason. Nothing is sent."""
-    question = QueryDryRun(
-        organization_id=context.principal.organization_id,
-        sequence_id=sequence_id,
-        lead_id=body.lead_id,
-        lead=body.lead,
-        from_=body.from_,
-        signals=body.signals,
-        version=body.version,
-        definition=body.definition,
-    )
-    return await context.parts.commands.ask(context.principal.organization_id, question)
+    organization_id = context.principal.organization_id
+    question = QueryDryRun(organization_id=organization_id, sequence_id=sequence_id, **dict(body))
+    return await context.parts.commands.ask(organization_id, question)
 
 
 @router.post("/{sequence_id}/preview", response_model=Preview)
 async def preview(sequence_id: UUID, body: OneMessage, context: Context = may("sequences:read")) -> dict[str, Any]:
     """One message as the lead would read it."""
-    question = QueryPreview(
-        organization_id=context.principal.organization_id,
-        sequence_id=sequence_id,
-        step_id=body.step_id,
-        lead_id=body.lead_id,
-        lead=body.lead,
-        version=body.version,
-        definition=body.definition,
-        variant=body.variant,
-    )
-    return await context.parts.commands.ask(context.principal.organization_id, question)
+    organization_id = context.principal.organization_id
+    question = QueryPreview(organization_id=organization_id, sequence_id=sequence_id, **dict(body))
+    return await context.parts.commands.ask(organization_id, question)
 
 
 @router.post("/{sequence_id}/send-test", response_model=SentTest)
@@ -104,17 +88,7 @@ async def send_test(sequence_id: UUID, body: SendingTest, context: Context = may
 
     async def work(command_id: str) -> Done:
         organization_id, parts = context.principal.organization_id, context.parts
-        question = QueryTestMessage(
-            organization_id=organization_id,
-            sequence_id=sequence_id,
-            step_id=body.step_id,
-            to=body.to,
-            lead_id=body.lead_id,
-            lead=body.lead,
-            version=body.version,
-            definition=body.definition,
-            variant=body.variant,
-        )
+        question = QueryTestMessage(organization_id=organization_id, sequence_id=sequence_id, **dict(body))
         made = await parts.commands.ask(organization_id, question)
         await parts.test_tries.count(f"caller:{context.principal.id}", TESTS_PER_CALLER, WINDOW_SECONDS)
         await parts.test_tries.count(f"organization:{organization_id}", TESTS_PER_ORGANIZATION, WINDOW_SECONDS)
