@@ -80,7 +80,8 @@ class RowStore:
         return await self._key_reads.ask(names)
 
     async def _run_changes(self, changes: list[Change]) -> list[bool]:
-        marks = [uuid4().hex for _ in changes]
+        batch = uuid4().hex
+        marks = [f"{batch}{number}" for number in range(len(changes))]
         operations = [_operation(change, mark) for change, mark in zip(changes, marks, strict=True)]
         try:
             counted = await self._rows.bulk_write(operations, ordered=False)

@@ -86,7 +86,7 @@ def compose(
         "From": _mailbox(step.sender.name, step.sender.email),
         "To": to,
         "Subject": checked(rendered.subject, "the subject"),
-        "Date": format_datetime(now),
+        "Date": _date(now.replace(microsecond=0)),
         "Message-ID": addresses.message_id,
         "Reply-To": addresses.reply_to,
         **marks,
@@ -121,6 +121,12 @@ def compose(
         return _with_mime(outbound, calendar)
     boundary = boundary_of(step.dispatch_id)
     return _complete(replace(_with_mime(outbound, calendar, boundary), attachments=tuple(step.attachments)), files)
+
+
+@lru_cache(maxsize=8)
+def _date(second: datetime) -> str:
+    """As mails say it (RFC 5322, section 3.3); many are made in the same second."""
+    return format_datetime(second)
 
 
 def mail_address(address: str) -> str:

@@ -131,7 +131,9 @@ async def build(
     amqp_url = settings.require_amqp_url()
     names = tuple(channels) or CHANNELS
     built = {name: (adapters or {}).get(name) or _adapter(name, settings, clock) for name in names}
-    mongo = connect(settings.require_mongo_url(), settings.mongo_driver)
+    # A write of the ledger whose answer is lost sends its message back to the queue; the row then tells what took
+    # place.
+    mongo = connect(settings.require_mongo_url(), settings.mongo_driver, retry_writes=False)
     database = mongo.database(f"{settings.database_prefix}_ledger")
     ledger = MongoLedger(database, owner=f"{socket.gethostname()}:{os.getpid()}", lease_seconds=lease_seconds)
     publisher = Publisher(amqp_url, name="dispatcher", channels=names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -172,9 +171,11 @@ class BatchWorld:
         for change in decision.changes:
             if change.aggregate == "sequence":
                 self._catalogues.pop(change.organization_id, None)
-        written = Counter(change.id for change in decision.changes)
+        written: dict[UUID, int] = {}
+        for change in decision.changes:
+            written[change.id] = written.get(change.id, 0) + 1
         for aggregate_id, state in decision.states.items():
-            known = Known(self._known(aggregate_id).version + written[aggregate_id], state)
+            known = Known(self._known(aggregate_id).version + written.get(aggregate_id, 0), state)
             self.decided[aggregate_id] = self._seen[aggregate_id] = known
 
     def foresee(self, effects: Effects) -> None:

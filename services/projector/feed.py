@@ -17,7 +17,7 @@ from shared.messaging.topology import declare, partition_queue
 
 log = structlog.get_logger()
 
-#: Frames of one partition on their way to us or held by us. The relay's frames hold up to 500 events, most about 30.
+#: Frames of one partition on their way to us or held by us. The relay's frames hold up to 1,000 events, most about 60.
 PREFETCH = 32
 
 

@@ -34,7 +34,7 @@ GATHER_SECONDS = 0.05
 #: Under load batches grow: a commit costs as much as a hundred events, so it may take this share of the time, ...
 BUSY_SHARE = 0.25
 #: ... as long as events do not wait longer than this for it.
-LONGEST_GATHER_SECONDS = 0.25
+LONGEST_GATHER_SECONDS = 0.5
 #: With this many events held, a batch begins at once.
 FULL_BATCH = 2_000
 #: While a generation is built, at most this many of the feed go between two pages: the build gains on the feed whatever

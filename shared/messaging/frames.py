@@ -36,8 +36,8 @@ def encode(envelopes: Sequence[Envelope], *, batch: bool = False) -> tuple[bytes
     return encode_raw([to_cloud_event(envelope) for envelope in envelopes], batch=batch)
 
 
-def encode_raw(events: Sequence[dict[str, Any]], *, batch: bool = False) -> tuple[bytes, str]:
-    """The same for events that are CloudEvent objects already."""
+def encode_raw(events: Sequence[dict[str, Any] | orjson.Fragment], *, batch: bool = False) -> tuple[bytes, str]:
+    """The same for events that are CloudEvent objects, or their JSON, already."""
     if len(events) == 1 and not batch:
         return orjson.dumps(events[0]), CLOUD_EVENT
     return orjson.dumps(list(events)), CLOUD_EVENTS_BATCH

@@ -46,18 +46,24 @@ CODEC: CodecOptions[Document] = CodecOptions(
 
 
 def connect(
-    url: str, driver: Literal["motor", "pymongo"] = "motor", *, server_selection_seconds: float = 5.0
+    url: str,
+    driver: Literal["motor", "pymongo"] = "motor",
+    *,
+    server_selection_seconds: float = 5.0,
+    retry_writes: bool = True,
 ) -> MongoClient:
     """A client for `url`; nothing is connected before the first operation.
 
     `server_selection_seconds`: how long an operation waits for a server before it counts as away.
+    `retry_writes`: whether the driver repeats a write whose answer is lost. MongoDB keeps a record of every single
+    write for that; a caller who finds out by itself what took place does without.
     """
     options: dict[str, Any] = {
         "serverSelectionTimeoutMS": int(server_selection_seconds * 1000),
         "connectTimeoutMS": 5000,
         "socketTimeoutMS": 30000,
         "maxPoolSize": POOL_SIZE,
-        "retryWrites": True,
+        "retryWrites": retry_writes,
         "appname": "tendril",
         "tz_aware": True,
         "uuidRepresentation": "standard",

@@ -132,9 +132,7 @@ class Timeline(View):
     version = 3
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("position", -1), ("_id", 1)),
-        (("lead_id", 1), ("position", -1), ("_id", 1)),
-        (("lead_id", 1), ("group", 1), ("position", -1), ("_id", 1)),
-        (("lead_id", 1), ("at", -1)),
+        (("lead_id", 1), ("position", -1), ("_id", 1)),  # groups and times are looked for among the lead's own
     )
     ignored = (
         BULK

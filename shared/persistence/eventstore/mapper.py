@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import orjson
@@ -25,8 +25,7 @@ from shared.persistence.eventstore.keys import Ciphers, KeyRing
 SOURCE = "/enrollment"
 
 
-@dataclass(frozen=True, slots=True)
-class LogRow:
+class LogRow(NamedTuple):
     """An event as read from the table. ``aggregate`` is its id as text with dashes."""
 
     position: int
