@@ -59,6 +59,7 @@ check: setup-dev ## Check format, lint, types, imports and generated documents
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 	$(BIN)/python -m scripts.generate_docs --check
 	@if [ -f web/package-lock.json ]; then $(NPM) run lint && $(RUN_WITH_NODE) npm run typecheck; fi
 
