@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,19 +15,18 @@ from services.enrollment.domain.flow import Version, compile_version
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.sequence import Sequence as SequenceState
 from services.enrollment.domain.work import organization_aggregate
+from services.enrollment.naming import Names, Place, Read
 from services.enrollment.reasons import Reason
 from services.enrollment.standing import standing_of
 from services.enrollment.states import fold
 from shared.events.definition import Step, walk
-from shared.events.enrollment import EnrollmentStarted
+from shared.events.enrollment import EnrollmentMigrated, EnrollmentStarted
 from shared.events.envelope import Envelope
 from shared.events.lead import LeadJoinedSequence, LeadMatched, LeadNotMatched, LeadUnsubscribed
 from shared.events.query import QueryWhy
 from shared.events.sequence import SequencePublished
 from shared.events.why import Plan, Why
 
-#: Reads an aggregate's events, in order; none for one that does not exist.
-Load = Callable[[UUID], Sequence[Envelope]]
 #: Reasons in one answer; of more the newest are given.
 MOST_REASONS = 1_000
 _BRAKE_OF_SENDER = sender_blocker("")
@@ -43,11 +42,21 @@ class _Stay(NamedTuple):
     def ended_at(self) -> datetime | None:
         return None if self.state.is_open else self.events[-1].time
 
+    def with_versions(self) -> Iterator[tuple[Envelope, int]]:
+        """Its events, each with the version that it was in from then on."""
+        version = self.state.version
+        for each in self.events:
+            if isinstance(each.message, EnrollmentStarted):
+                version = each.message.version
+            elif isinstance(each.message, EnrollmentMigrated):
+                version = each.message.to_version
+            yield each, version
+
 
 class Explainer:
     """Reads the log; changes nothing. One for each question: what it has read it does not read again."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Read) -> None:
         self._load = load
         self._read: dict[UUID, Sequence[Envelope]] = {}
 
@@ -70,21 +79,29 @@ class Explainer:
             self._require_step(sequence_id, step_id)
         found = [*self._of_lead(lead, sequence_id), *self._of_sequences(lead[0].time, stays, sequence_id)]
         for stay in stays:
-            for each in stay.events:
-                found += reasons.of_enrollment(each, stay.state.sequence_id)
+            for each, version in stay.with_versions():
+                found += reasons.of_enrollment(each, stay.state.sequence_id, version)
         told = sorted(
             (each for each in found if step_id is None or self._concerns(each, step_id, stays)), key=lambda r: r.at
         )
+        names = Names(self._events, question.organization_id)
         answers = [
-            standing_of(each.state, each.events, self._version(each.state.sequence_id, each.state.version), step_id)
+            standing_of(
+                each.state, each.events, self._version(each.state.sequence_id, each.state.version), step_id, names
+            )
             for each in reversed(stays)
         ]
+        newest = stays[-1].state.version if stays else None
+        step = names.step(Place(sequence_id, newest), step_id)
         return {
             "lead_id": str(lead_id),
             "sequence_id": str(sequence_id) if sequence_id is not None else None,
+            "sequence_name": names.sequence(sequence_id),
             "step_id": step_id,
-            "answers": answers or [_never_in(told)],
-            "items": [each.as_answer() for each in told[-MOST_REASONS:]],
+            "step_name": step.name if step is not None else None,
+            "step_number": step.number if step is not None else None,
+            "answers": answers or [_never_in(told, sequence_id, names)],
+            "items": [each.as_answer(names) for each in told[-MOST_REASONS:]],
         }
 
     def _who(self, question: QueryWhy) -> tuple[UUID, UUID | None, UUID | None]:
@@ -131,16 +148,21 @@ class Explainer:
         self, envelope: Envelope, event: LeadMatched | LeadNotMatched, sequence_id: UUID | None
     ) -> Iterator[Reason]:
         at = envelope.time
+        if isinstance(event, LeadNotMatched) and event.on == "score_reached" and sequence_id is not None:
+            why = event.refused.get(str(sequence_id))
+            if why is not None:
+                yield Reason(at, "refused", why, sequence_id=sequence_id)
+            return
         chosen = event.sequence_id if isinstance(event, LeadMatched) else None
         if sequence_id is None:
             yield Reason(at, "matched" if chosen else "refused", event.why, sequence_id=chosen)
             for refused, why in event.refused.items():
-                yield Reason(at, "refused", why, sequence_id=UUID(refused))
+                yield Reason(at, "refused", _beside(why, chosen), sequence_id=UUID(refused))
         elif chosen == sequence_id:
             yield Reason(at, "matched", event.why, sequence_id=sequence_id)
         else:
-            refusal = event.refused.get(str(sequence_id))
-            yield Reason(at, "refused", refusal or self._left_out(envelope, sequence_id), sequence_id=sequence_id)
+            refusal = event.refused.get(str(sequence_id)) or self._left_out(envelope, sequence_id)
+            yield Reason(at, "refused", _beside(refusal, chosen), sequence_id=sequence_id)
 
     def _left_out(self, envelope: Envelope, sequence_id: UUID) -> Why:
         """Why matching said nothing of a sequence: it was not looked at, or it was the best and refused as a whole."""
@@ -209,17 +231,31 @@ def _ids(steps: Sequence[Step]) -> set[str]:
     return {step.step_id for step in walk(list(steps))}
 
 
-def _never_in(told: Sequence[Reason]) -> dict[str, Any]:
+def _beside(refusal: Why, chosen: UUID | None) -> Why:
+    """A refusal in favour of a better match, with the sequence that took the lead."""
+    if refusal.rule != "better_match" or chosen is None:
+        return refusal
+    return Why(rule=refusal.rule, inputs={**refusal.inputs, "chosen": str(chosen)})
+
+
+def _never_in(told: Sequence[Reason], asked: UUID | None, names: Names) -> dict[str, Any]:
     """There is no enrollment: the last refusal says why, if there was one."""
     last = next((each for each in reversed(told) if each.kind == "refused"), None)
     why = last.why if last is not None else Why(rule="never_matched")
+    sequence_id = last.sequence_id if last is not None else asked
+    named = names.inputs(why, Place(sequence_id))
     return {
         "standing": "not_enrolled",
         **why.model_dump(mode="json"),
-        "text": f"The lead was never in it. {reasons.told(why)}",
+        "names": named,
+        "text": f"The lead was never in it. {reasons.told(why, named=named)}",
         "at": last.at.isoformat() if last is not None else None,
         "until": None,
         "current_step": None,
-        "sequence_id": str(last.sequence_id) if last is not None and last.sequence_id is not None else None,
+        "current_step_name": None,
+        "current_step_number": None,
+        "sequence_id": str(sequence_id) if sequence_id is not None else None,
+        "sequence_name": names.sequence(sequence_id),
+        "version": None,
         "enrollment_id": None,
     }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from services.enrollment.wording import in_words
+from services.enrollment.naming import Names, Place
+from services.enrollment.wording import NOTHING_NAMED, in_words
 from shared.events import enrollment as e
 from shared.events import sequence as s
 from shared.events.envelope import Envelope
@@ -39,6 +40,7 @@ LIFE: dict[type[Event], str] = {
 class Reason(NamedTuple):
     """``kind`` is what happened (``waits``, ``skipped``, ``sent``, …), ``why`` its rule and inputs. ``step_id`` is
     None for what concerns no step; ``until`` the moment to which something waits, None when it has no end.
+    ``version`` is the one that the enrollment was in then, None outside of enrollments.
     """
 
     at: datetime
@@ -50,37 +52,52 @@ class Reason(NamedTuple):
     sequence_id: UUID | None = None
     enrollment_id: UUID | None = None
     actor: str | None = None
+    version: int | None = None
 
-    def as_answer(self) -> dict[str, Any]:
+    def as_answer(self, names: Names) -> dict[str, Any]:
         """As the API shows it."""
+        place = Place(self.sequence_id, self.version)
+        named = names.inputs(self.why, place)
+        step = names.step(place, self.step_id)
         return {
             "at": self.at.isoformat(),
             "kind": self.kind,
             **self.why.model_dump(mode="json"),
-            "text": told(self.why, self.until),
+            "names": named,
+            "text": told(self.why, self.until, named),
             "until": self.until.isoformat() if self.until is not None else None,
             "step_id": self.step_id,
+            "step_name": step.name if step is not None else None,
+            "step_number": step.number if step is not None else None,
             "execution": self.execution,
             "sequence_id": str(self.sequence_id) if self.sequence_id is not None else None,
+            "sequence_name": names.sequence(self.sequence_id),
+            "version": self.version,
             "enrollment_id": str(self.enrollment_id) if self.enrollment_id is not None else None,
             "actor": self.actor,
+            "actor_name": names.actor(self.actor),
         }
 
 
-def told(why: Why, until: datetime | None = None) -> str:
-    """Plain words, with the moment to which something waits."""
+def told(why: Why, until: datetime | None = None, named: Mapping[str, str] = NOTHING_NAMED) -> str:
+    """Plain words, with the moment to which something waits. ``named``: words for inputs that are ids."""
     if until is None:
-        return in_words(why)
-    words = "It waits out its delay." if why.rule == "delay" else in_words(why)
+        return in_words(why, named)
+    words = "It waits out its delay." if why.rule == "delay" else in_words(why, named)
     return f"{words} Planned for {until:%Y-%m-%d %H:%M} UTC."
 
 
-def of_enrollment(envelope: Envelope, sequence_id: UUID) -> Iterator[Reason]:
-    """What an enrollment's own event says, the wait that it begins included."""
+def of_enrollment(envelope: Envelope, sequence_id: UUID, version: int) -> Iterator[Reason]:
+    """What an enrollment's own event says, the wait that it begins included. ``version``: it is in that one then."""
     event = cast("Event", envelope.message)
     step_id, execution = getattr(event, "step_id", None), getattr(event, "execution", None)
     plan: Plan | None = getattr(event, "plan", None)
-    where: dict[str, Any] = {"sequence_id": sequence_id, "enrollment_id": envelope.subject, "actor": envelope.actor}
+    where: dict[str, Any] = {
+        "sequence_id": sequence_id,
+        "enrollment_id": envelope.subject,
+        "actor": envelope.actor,
+        "version": version,
+    }
     own = said(event)
     if own is not None:
         until = getattr(event, "start_at", None) or getattr(event, "until", None)

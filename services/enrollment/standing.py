@@ -10,6 +10,7 @@ from services.enrollment import reasons
 from services.enrollment.description import current_step, waiting_for
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.flow import Version
+from services.enrollment.naming import Names, Place
 from services.enrollment.reasons import told
 from shared.events import enrollment as e
 from shared.events.definition import Step
@@ -60,20 +61,28 @@ class Found(NamedTuple):
 
 
 def standing_of(
-    state: Enrollment, events: Sequence[Envelope], version: Version | None, step_id: str | None
+    state: Enrollment, events: Sequence[Envelope], version: Version | None, step_id: str | None, names: Names
 ) -> dict[str, Any]:
     """The one answer about an enrollment (``step_id`` None), or about a step of it. ``events`` are all its own."""
     found = _of_enrollment(state, events) if step_id is None else _of_step(state, events, version, step_id)
-    opening = OPENINGS[found.standing].format(current_step=current_step(state) or "its beginning")
-    words = told(found.why, found.until)
+    place = Place(state.sequence_id, state.version)
+    current = names.step(place, current_step(state))
+    opening = OPENINGS[found.standing].format(current_step=current or current_step(state) or "its beginning")
+    named = names.inputs(found.why, place)
+    words = told(found.why, found.until, named)
     return {
         "standing": found.standing,
         **found.why.model_dump(mode="json"),
+        "names": named,
         "text": f"{opening} {words}",
         "at": found.at.isoformat(),
         "until": found.until.isoformat() if found.until is not None else None,
         "current_step": current_step(state),
+        "current_step_name": current.name if current is not None else None,
+        "current_step_number": current.number if current is not None else None,
         "sequence_id": str(state.sequence_id),
+        "sequence_name": names.sequence(state.sequence_id),
+        "version": state.version,
         "enrollment_id": str(state.id),
     }
 

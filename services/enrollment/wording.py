@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from shared.events.why import Why
 
-#: Rule -> sentence; ``{name}`` stands for an input of that name, in words. A missing input reads "unknown".
+#: No input has words of its own.
+NOTHING_NAMED: Mapping[str, str] = MappingProxyType({})
+#: Rule -> sentence; ``{name}`` stands for an input of that name, in words. A missing input reads "unknown", or as
+#: ``IF_MISSING`` has it.
 SENTENCES: Mapping[str, str] = {
     # when a step comes
     "delay": "Its delay was over.",
@@ -33,8 +37,8 @@ SENTENCES: Mapping[str, str] = {
     "same_step": "Moved to another version: it goes on at the same step.",
     "moved": "Moved to another version: it goes on at the step named in the move.",
     "after_step": "Moved to another version: it goes on behind the step done last.",
-    "no_such_step": "It cannot be moved: the other version has no step {step}.",
-    "repeats": "It cannot be moved: step {step} was done already.",
+    "no_such_step": "It cannot be moved: the other version lacks {step}.",
+    "repeats": "It cannot be moved: {step} was done already.",
     "migration_awaited": "It moves to version {to_version} as soon as the step on its way is answered.",
     "past_appointment": "The appointment is over.",
     # which variant
@@ -45,11 +49,11 @@ SENTENCES: Mapping[str, str] = {
     # what it waits for
     "approved": "Somebody approved the draft.",
     "draft_rejected": "Somebody rejected the draft.",
-    "overdue": "Nobody did the step in time.",
+    "overdue": "Nobody did {task} in time.",
     "task": "It waits for a person.",
-    "sequence_not_active": "The sequence is not active.",
+    "sequence_not_active": "It waits, because {blocked_on} is not active.",
     "owner_not_active": "The owner {owner} is not active.",
-    "brake": "A brake holds it: {blocked_on}.",
+    "brake": "The brake of {blocked_on} holds it.",
     "bounce_rate": "The brake stopped it: {count} of {sent} messages bounced within {hours} hours, "
     "more than {most_percent} %.",
     "complaint_rate": "The brake stopped it: {count} of {sent} messages were complained about within {hours} hours, "
@@ -90,14 +94,14 @@ SENTENCES: Mapping[str, str] = {
     "bounce": "The message bounced.",
     "complained": "The lead complained about a message.",
     "unsubscribe": "The lead unsubscribed from {channel}.",
-    "company": "Somebody of the same company did what stops the sequence.",
+    "company": "Somebody of the same company did what stops {enrollment}.",
     "conversion": "The lead converted.",
-    "goal": "The lead reached the sequence's goal.",
+    "goal": "The lead reached the goal {goal}.",
     "meeting_booked": "The lead booked a meeting.",
-    "failure": "A step failed: {reason}.",
-    "missing_value": "The message needs values that the lead lacks: {missing}.",
-    "in_doubt": "Whether a message went out is not known.",
-    "exit_step": "The sequence has an exit here.",
+    "failure": "{step} failed: {reason}.",
+    "missing_value": "The message of {step} needs values that the lead lacks: {missing}.",
+    "in_doubt": "Whether the message of {step} went out is not known.",
+    "exit_step": "The sequence ends at {step}.",
     "exited": "It ended: {reason}.",
     "completed": "Every step was done.",
     "paused": "It was held: {reason}.",
@@ -117,16 +121,17 @@ SENTENCES: Mapping[str, str] = {
     # matching
     "never_matched": "It came by no way that looks for a sequence, and nobody enrolled it.",
     "no_match": "No sequence takes this lead ({looked_at} looked at).",
-    "better_match": "Another sequence suited the lead better.",
+    "better_match": "{chosen} suited the lead better.",
     "best_match": "This sequence suited the lead best of {looked_at}.",
     "fallback": "No other sequence took the lead, so it went into its funnel's own.",
     "funnel_off": "The lead's funnel {funnel} is switched off.",
     "max_open_enrollments": "The lead is in {open} sequences already, and no more than {most} are allowed.",
-    "exclusive": "The lead is in a sequence that excludes this one.",
+    "exclusive": "The lead is in {sequence_id}, which excludes this one.",
     "manual": "The sequence takes nobody by itself: leads are enrolled by hand.",
     "occasion": "The sequence does not start on this occasion ({on}).",
     "funnel": "The lead came through none of the sequence's funnels ({wanted}).",
     "score": "The lead's score of {score} is outside the range from {min} to {max}.",
+    "crossing": "The score went from {before} to {after}, but no sequence that waits for that takes the lead.",
     "threshold": "The score went from {before} to {after} without crossing the sequence's threshold.",
     "source": "The lead's source {value} is not among {wanted}.",
     "status": "The lead's status {value} is not among {wanted}.",
@@ -141,21 +146,49 @@ SENTENCES: Mapping[str, str] = {
 }
 
 
+#: What a sentence says of an input that there is none of, or that has no name.
+IF_MISSING: Mapping[str, str] = {
+    "step": "a step",
+    "task": "the step",
+    "enrollment": "the sequence",
+    "chosen": "another sequence",
+    "sequence_id": "another sequence",
+}
+#: Inputs that are told by their names alone: of an id nobody knows what it is.
+_IDS = frozenset({"enrollment", "task", "chosen", "sequence_id"})
+#: Inputs such as ``sequence:<id>`` and ``brake:sender:<id>``.
+_KINDS_AND_IDS = frozenset({"scope", "blocked_on"})
+
+
 class _Inputs(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return "unknown"
+    def __missing__(self, name: str) -> str:
+        return IF_MISSING.get(name, "unknown")
 
 
-def in_words(why: Why) -> str:
-    """One sentence. A rule without one (a person's own words, or a rule of a newer writer) stands as it is."""
+def in_words(why: Why, named: Mapping[str, str] = NOTHING_NAMED) -> str:
+    """One sentence. A rule without one (a person's own words, or a rule of a newer writer) stands as it is.
+
+    ``named`` has the words for inputs that are ids, by the input's name.
+    """
     sentence = SENTENCES.get(why.rule)
     if sentence is None:
         return why.rule.replace("_", " ")
-    inputs = _Inputs({name: _words(value) for name, value in why.inputs.items()})
-    inputs["inputs"] = ", ".join(f"{name} is {_words(value)}" for name, value in why.inputs.items()) or "nothing"
-    if "scope" in why.inputs:
-        inputs["scope"] = f"the {str(why.inputs['scope']).partition(':')[0]}"
-    return sentence.format_map(inputs)
+    inputs = _Inputs({name: _input(name, value) for name, value in why.inputs.items() if name not in _IDS}, **named)
+    inputs["inputs"] = ", ".join(_looked_at(why, name, named) for name in why.inputs) or "nothing"
+    words = sentence.format_map(inputs)
+    return words[:1].upper() + words[1:]
+
+
+def _input(name: str, value: Any) -> str:
+    if name in _KINDS_AND_IDS:
+        return f"the {str(value).removeprefix('brake:').partition(':')[0]}"
+    return f"step {value}" if name == "step" else _words(value)
+
+
+def _looked_at(why: Why, name: str, named: Mapping[str, str]) -> str:
+    """An input as a condition looked at it; there a name is that of the whole, and not of its value."""
+    label = named.get(name, name) if why.rule == "condition" else name
+    return f"{label} is {_words(why.inputs[name])}"
 
 
 def _words(value: Any) -> str:

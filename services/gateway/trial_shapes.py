@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import Field
+
 from services.gateway.shapes import Enrollment, Reason, Shape
 
 
@@ -83,23 +85,37 @@ class JobRows(Shape):
     next_cursor: str | None
 
 
-class RecordedReason(TrialReason):
+class NamedReason(TrialReason):
+    """``names``: words for those inputs that are ids (of a sequence, step, sender, member, task or funnel), by the
+    input's name."""
+
+    names: dict[str, str] = Field(default={})
+
+
+class RecordedReason(NamedReason):
     """``kind`` is what happened (``refused``, ``waits``, ``skipped``, ``branched``, ``sent``, ``paused``,
-    ``ended``, …). ``until``: the moment to which something waits, null when it has no end."""
+    ``ended``, …). ``until``: the moment to which something waits, null when it has no end. ``version``: the one that
+    the enrollment was in then."""
 
     at: datetime
     kind: str
     until: datetime | None
     step_id: str | None
+    step_name: str | None = None
+    step_number: int | None = None
     execution: int | None
     sequence_id: str | None
+    sequence_name: str | None = None
+    version: int | None = None
     enrollment_id: str | None
     actor: str | None
+    actor_name: str | None = None
 
 
-class WhyAnswer(TrialReason):
+class WhyAnswer(NamedReason):
     """Where one enrollment stands, or what became of the step asked about. ``at``: since when, null when nothing was
-    recorded."""
+    recorded. ``version``: the one it is in. A step's number counts that version's steps from 1 in reading order; its
+    name is its own, else its subject or title."""
 
     standing: Literal[
         "not_enrolled",
@@ -125,7 +141,11 @@ class WhyAnswer(TrialReason):
     at: datetime | None
     until: datetime | None
     current_step: str | None
+    current_step_name: str | None = None
+    current_step_number: int | None = None
     sequence_id: str | None
+    sequence_name: str | None = None
+    version: int | None = None
     enrollment_id: str | None
 
 
@@ -135,6 +155,9 @@ class Explained(Shape):
 
     lead_id: str
     sequence_id: str | None
+    sequence_name: str | None = None
     step_id: str | None
+    step_name: str | None = None
+    step_number: int | None = None
     answers: list[WhyAnswer]
     items: list[RecordedReason]

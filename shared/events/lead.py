@@ -288,11 +288,13 @@ class LeadMatched(Event):
 
 
 class LeadNotMatched(Event):
-    """No sequence took the lead. ``why`` holds the reason; ``refused`` the rule per sequence."""
+    """No sequence took the lead. ``why`` holds the reason; ``refused`` the rule per sequence. ``score_reached``: its
+    score has crossed thresholds of the sequences in ``refused``; of others nothing is said then."""
 
     TOPIC = "lead.not_matched.v1"
     why: Why
     refused: dict[str, Why] = {}
+    on: Literal["created", "score_reached"] = "created"
 
 
 class LeadScored(Event):

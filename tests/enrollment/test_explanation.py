@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +14,8 @@ from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.row_types import Rows
 from services.enrollment.explanation import Explainer
+from services.enrollment.naming import Names, Place
+from services.enrollment.wording import in_words
 from shared.events.definition import Brake
 from shared.events.enrollment import (
     CancelEnrollment,
@@ -25,8 +28,8 @@ from shared.events.enrollment import (
     ResolveDispatch,
 )
 from shared.events.envelope import Envelope
-from shared.events.lead import EraseLead
-from shared.events.organization import SetSender
+from shared.events.lead import EraseLead, ScoreLead
+from shared.events.organization import AddMember, SetSender
 from shared.events.query import QueryWhy
 from shared.events.sequence import (
     ActivateSequence,
@@ -36,6 +39,7 @@ from shared.events.sequence import (
     EditSequence,
     SubmitSequence,
 )
+from shared.events.why import Why
 from tests.domain.scenario import SEQUENCE, TWO_MAILS, Scenario, T, days, definition, email, pause
 
 OTHER = UUID(int=5)
@@ -151,6 +155,22 @@ def test_a_sequence_that_was_paused_when_the_lead_came() -> None:
     assert story.ask()["answers"][0]["inputs"] == {"status": "paused"}
 
 
+def test_a_score_that_rose_and_led_nowhere() -> None:
+    story = Story(enrolled=False)
+    hot = definition(TWO_MAILS, trigger={"on": ["score_reached"], "score": {"min": 50}, "sources": ["Fair"]})
+    story.when(DraftSequence(sequence_id=OTHER, definition=hot, activate=True))
+    story.create(email="ada@example.com")
+    assert story.answer(sequence_id=OTHER) == ("not_enrolled", "occasion")
+    story.later(hours=1).when(ScoreLead(lead_id=story.lead_id, set=60)).then("LeadScored", "LeadNotMatched")
+    assert story.answer(sequence_id=OTHER) == ("not_enrolled", "source")
+    everything = [(each["rule"], each["sequence_name"], each["text"]) for each in story.ask(sequence_id=None)["items"]]
+    assert ("source", "Test", "The lead's source empty is not among Fair.") in everything
+    crossing = "The score went from 0 to 60, but no sequence that waits for that takes the lead."
+    assert ("crossing", None, crossing) in everything
+    assert ("refused", "crossing") not in story.items()
+    assert story.answer("second") == ("not_reached", "delay")
+
+
 def test_another_sequence_that_excludes_it() -> None:
     story = Story(enrolled=False)
     only = definition(TWO_MAILS, settings={"exclusive": True}, trigger={"start": "manual"})
@@ -195,7 +215,7 @@ def test_not_reached_yet_tells_where_it_stands_and_what_it_waits_for() -> None:
     [answer] = story.ask("second")["answers"]
     assert (answer["standing"], answer["rule"], answer["current_step"]) == ("not_reached", "delay", "first")
     assert answer["until"] == (T + timedelta(days=2)).isoformat()
-    assert "stands at first" in answer["text"]
+    assert "stands at step 1 “Hello”" in answer["text"]
     assert "Planned for 2026-11-22 09:00 UTC." in answer["text"]
 
 
@@ -374,6 +394,133 @@ def test_it_was_moved_past_or_is_of_another_version() -> None:
     assert story.error is None
     assert story.answer("new") == ("moved_past", "same_step")
     assert ("moved", "same_step") in story.items("new")
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_sequence_step_and_number_stand_beside_their_ids() -> None:
+    story = in_flight((email("first", name="Welcome"), email("second", delay=days(1))))
+    story.sent()
+    found = story.ask("second")
+    assert (found["sequence_name"], found["step_name"], found["step_number"]) == ("Test", "Hello", 2)
+    [answer] = found["answers"]
+    assert (answer["sequence_name"], answer["version"]) == ("Test", 1)
+    assert (answer["current_step"], answer["current_step_name"], answer["current_step_number"]) == (
+        "second",
+        "Hello",
+        2,
+    )
+    sent = next(each for each in story.ask()["items"] if each["kind"] == "sent")
+    assert (sent["step_id"], sent["step_name"], sent["step_number"]) == ("first", "Welcome", 1)
+    assert (sent["sequence_name"], sent["version"]) == ("Test", 1)
+
+
+def test_steps_within_branches_are_counted_in_reading_order() -> None:
+    story = Story((BRANCH, email("last", name="Farewell", delay=days(1))))
+    story.wake()
+    answer = story.ask("last")["answers"][0]
+    assert answer["text"].startswith("The enrollment has not come to it: it stands at step 3 “Hello”.")
+    assert story.ask("last")["step_number"] == 4
+
+
+def test_a_step_is_numbered_as_in_the_version_of_that_time() -> None:
+    story = Story((email("first", name="Old"), email("second", delay=days(3))))
+    story.wake().sent()
+    edited = definition((email("new"), email("first", name="Renamed"), email("second", delay=days(3))))
+    for order in (
+        EditSequence(sequence_id=SEQUENCE, definition=edited.model_copy(update={"name": "Test, mended"})),
+        SubmitSequence(sequence_id=SEQUENCE),
+        ApproveSequence(sequence_id=SEQUENCE),
+        ActivateSequence(sequence_id=SEQUENCE),
+        MigrateEnrollment(enrollment_id=story.enrollment_id, version=2),
+    ):
+        story.later(minutes=1).when(order)
+        assert story.error is None
+    steps = {
+        (each["kind"], each["version"]): each["step_name"] for each in story.ask("first")["items"] if each["step_id"]
+    }
+    assert steps["sent", 1] == "Old"
+    waits = [each for each in story.ask("second")["items"] if each["kind"] == "waits"]
+    assert [(each["version"], each["step_number"]) for each in waits] == [(1, 2), (2, 3)]
+    assert story.ask()["sequence_name"] == "Test, mended"
+
+
+@pytest.mark.parametrize(("of", "words"), [("sequence", "the sequence “Test”"), ("sender", "the sender “Demo”")])
+def test_what_holds_a_step_is_named(of: str, words: str) -> None:
+    story = Story((email("first", delay=days(1)),))
+    if of == "sequence":
+        story.when(DeactivateSequence(sequence_id=SEQUENCE)).wake()
+        assert story.ask("first")["answers"][0]["text"].endswith(f"It waits, because {words} is not active.")
+    else:
+        story.when(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=False)).wake().wake()
+    [answer] = story.ask("first")["answers"]
+    assert answer["names"] == {"blocked_on": words}
+    assert answer["inputs"]["blocked_on"].startswith(f"{of}:")
+
+
+def test_the_limit_of_a_sequence_is_told_by_its_name() -> None:
+    story = Story((email("first"),), settings={"limits": {"per_day": 1}}, enrolled=False)
+    story.create(email="bob@example.com").wake()
+    story.create(email="ada@example.com")
+    [answer] = story.ask("first")["answers"]
+    assert "The limit of 1 a day for the sequence “Test” was used up" in answer["text"]
+
+
+def test_the_sequence_that_took_the_lead_or_excludes_another_is_named() -> None:
+    story = Story(enrolled=False)
+    first = definition(TWO_MAILS, trigger={"priority": 9}).model_copy(update={"name": "Champions"})
+    story.when(DraftSequence(sequence_id=OTHER, definition=first, activate=True)).create(email="ada@example.com")
+    [answer] = story.ask()["answers"]
+    assert answer["text"] == ("The lead was never in it. The sequence “Champions” suited the lead better.")
+    assert (answer["sequence_name"], answer["inputs"]["chosen"]) == ("Test", str(OTHER))
+
+
+def test_a_task_is_named_until_its_lead_is_erased() -> None:
+    call = {"step_id": "call", "kind": "call", "name": "Ring", "config": {"title": "Call about the offer", **OVERDUE}}
+    story = Story((call, email("after")))
+    waits = story.ask("call")["answers"][0]
+    assert waits["names"] == {"blocked_on": "the task “Call about the offer”"}
+    stream = story.load
+    gone = [each.message.task_id for each in stream(story.enrollment_id) if hasattr(each.message, "task_id")]
+
+    def erased(aggregate_id: UUID) -> list[Envelope]:
+        found = stream(aggregate_id)
+        if aggregate_id not in gone:
+            return found
+        opened = found[0].message.model_copy(update={"title": None})
+        return [dataclasses.replace(found[0], message=opened), *found[1:]]
+
+    about = QueryWhy(organization_id="demo", lead_id=story.lead_id, sequence_id=SEQUENCE, step_id="call")
+    assert Explainer(erased).answer(about)["answers"][0]["names"] == {}
+
+
+def test_who_did_it_is_named_and_a_program_is_not() -> None:
+    story = Story()
+    member = UUID(int=77)
+    story.when(AddMember(member_id=member, email="grace@example.com", name="Grace", role="coach", password_hash=None))
+    story.when(CancelEnrollment(enrollment_id=story.enrollment_id, reason="wrong person"))
+    [ended] = [each for each in story.ask()["items"] if each["kind"] == "ended"]
+    assert (ended["actor"], ended["actor_name"]) == (None, None)
+    names = Names(story.load, "demo")
+    assert names.actor(f"member:{member}") == "Grace"
+    assert [names.actor(each) for each in (None, "lead", "member:nobody", f"member:{UUID(int=78)}")] == [None] * 4
+
+
+def test_a_condition_names_the_step_whose_answer_it_looked_at() -> None:
+    opened = {**BRANCH, "config": {"when": {"engagement": {"signal": "opened", "step": "first"}}}}
+    story = in_flight((email("first", name="Welcome"), opened))
+    story.sent().wake()
+    [answer] = story.ask("hot")["answers"]
+    assert answer["text"].endswith("The condition looked at: opened step 1 “Welcome” is false.")
+    assert answer["inputs"] == {"opened first": False}
+
+
+def test_what_is_in_no_version_any_more_is_told_by_its_id() -> None:
+    why = Why(rule="failure", inputs={"step": "gone", "reason": "no such user"})
+    assert in_words(why, Names(Story().load, "demo").inputs(why, Place(SEQUENCE, 1))) == (
+        "Step gone failed: no such user."
+    )
 
 
 # --- who may ask what -------------------------------------------------------------------------------------------------

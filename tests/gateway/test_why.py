@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.enrollment.explanation import Explainer
+from shared.events import Envelope
 from shared.events.query import Answer, QueryWhy
+from shared.events.sequence import DeactivateSequence
+from tests.domain.scenario import SEQUENCE as SEQUENCE_OF_STORY
+from tests.domain.scenario import days, email
+from tests.enrollment.test_explanation import Story
 from tests.gateway.conftest import ENROLLMENT, LEAD, SEQUENCE, Gateway, enrollment_document, lead_document
 
 TOLD: dict[str, Any] = {
     "lead_id": str(LEAD),
     "sequence_id": str(SEQUENCE),
+    "sequence_name": "Webinar",
     "step_id": "welcome",
+    "step_name": "Welcome",
+    "step_number": 1,
     "answers": [
         {
             "standing": "skipped",
             "rule": "inactive",
             "inputs": {},
+            "names": {},
             "text": "It was passed over. The step is switched off.",
             "at": "2026-11-20T09:00:00Z",
             "until": None,
             "current_step": "second",
+            "current_step_name": "Have a look",
+            "current_step_number": 2,
             "sequence_id": str(SEQUENCE),
+            "sequence_name": "Webinar",
+            "version": 1,
             "enrollment_id": str(ENROLLMENT),
         }
     ],
@@ -59,3 +73,28 @@ async def test_wrong_questions_name_the_field(gateway: Gateway) -> None:
         assert answer.status_code == 422, answer.text
         assert answer.json()["errors"][0]["field"] == field
     assert gateway.write_side.seen == []
+
+
+async def test_a_coach_reads_names(gateway: Gateway) -> None:
+    """What the write side says of its own log is what the API shows, names and all."""
+    story = Story((email("first", name="Welcome", delay=days(1)), email("second", delay=days(1))))
+    story.when(DeactivateSequence(sequence_id=SEQUENCE_OF_STORY)).wake()
+
+    def answer(envelope: Envelope) -> Answer:
+        assert isinstance(envelope.message, QueryWhy)
+        return Answer(ok=True, result=Explainer(story.load).answer(envelope.message))
+
+    gateway.write_side.answer = answer
+    await gateway.put("leads", {**lead_document(0), "_id": str(story.lead_id)})
+    asked = {"sequence_id": str(SEQUENCE_OF_STORY), "step_id": "second"}
+    found = await gateway.http.get(f"/api/v1/leads/{story.lead_id}/why", params=asked, headers=gateway.key())
+    assert found.status_code == 200, found.text
+    told = found.json()
+    assert (told["sequence_name"], told["step_name"], told["step_number"]) == ("Test", "Hello", 2)
+    [one] = told["answers"]
+    assert one["text"] == (
+        "The enrollment has not come to it: it stands at step 1 “Welcome”. "
+        "It waits, because the sequence “Test” is not active."
+    )
+    assert (one["current_step_name"], one["names"]) == ("Welcome", {"blocked_on": "the sequence “Test”"})
+    assert {each["sequence_name"] for each in told["items"] if each["sequence_id"]} == {"Test"}

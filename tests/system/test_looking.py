@@ -47,6 +47,7 @@ async def test_why_a_lead_got_one_message_and_not_another(stack: Stack) -> None:
 
     sent = await why(sequence_id=taken["sequence_id"], step_id="welcome")
     assert (sent["standing"], sent["text"]) == ("sent", "The lead was sent it. It was sent by email.")
+    assert (sent["sequence_name"], sent["version"], sent["current_step_number"]) == ("Taken", 1, 3)
     skipped = await why(sequence_id=taken["sequence_id"], step_id="text")
     assert (skipped["standing"], skipped["rule"]) == ("skipped", "inactive")
     never = await why(sequence_id=refused["sequence_id"])

@@ -21,6 +21,7 @@ from services.enrollment.domain.matching import (
     DUPLICATE,
     Match,
     already_in,
+    crossed,
     crowded,
     fallback_of,
     first_barrier,
@@ -34,6 +35,8 @@ from shared.events.enrollment import Enroll, EnrollmentActivated, EnrollmentStar
 from shared.events.lead import LeadJoinedSequence, LeadMatched, LeadNotMatched
 from shared.events.why import Why
 from shared.ids import derived_id
+
+FUNNEL_OFF = "funnel_off"
 
 
 class Origin(NamedTuple):
@@ -162,20 +165,20 @@ def match_created(work: Work, lead: Lead, funnel_id: str | None) -> None:
     """
     known = work.find_funnel(funnel_id) if funnel_id is not None else None
     if known is not None and not known.auto:
-        _not_matched(work, lead, Why(rule="funnel_off", inputs={"funnel": known.funnel_id}), {})
+        _not_matched(work, lead, Why(rule=FUNNEL_OFF, inputs={"funnel": known.funnel_id}), {})
         return
     found = match(work, lead, "created")
     if found.best is None and known is not None:
         found = fallback_of(work, lead, known, found)
     if found.best is None:
         _not_matched(work, lead, found.why, found.refused)
-    else:
-        _take_match(work, lead, found, found.best)
+    elif (why := _take_match(work, lead, found, found.best)) is not None:
+        _not_matched(work, lead, why, found.refused)
 
 
 def match_crossings(work: Work) -> None:
     """Scores have changed: sequences that wait for a threshold take the leads that crossed it, but for leads of
-    funnels that enrol by hand only.
+    funnels that enrol by hand only. A change that crosses no threshold is looked at no further, and records nothing.
     """
     while work.crossings:
         first: dict[UUID, int] = {}
@@ -184,11 +187,21 @@ def match_crossings(work: Work) -> None:
         work.crossings.clear()
         for lead_id, before in first.items():
             lead = work.find_lead(lead_id)
-            if lead is None or lead.erased or _by_hand_only(work, lead):
+            if lead is None or lead.erased:
+                continue
+            reached = crossed(work, lead, before)
+            if not reached:
+                continue
+            if _by_hand_only(work, lead):
+                off = Why(rule=FUNNEL_OFF, inputs={"funnel": min(lead.funnels)})
+                _crossing_refused(work, lead, before, dict.fromkeys(reached, off))
                 continue
             found = match(work, lead, "score_reached", score_before=before)
-            if found.best is not None:
-                _take_match(work, lead, found, found.best)
+            refused = {each: found.refused[each] for each in reached if each in found.refused}
+            if found.best is None:
+                _crossing_refused(work, lead, before, refused)
+            elif (why := _take_match(work, lead, found, found.best)) is not None:
+                _crossing_refused(work, lead, before, {**refused, str(found.best.sequence_id): why})
 
 
 def _by_hand_only(work: Work, lead: Lead) -> bool:
@@ -201,15 +214,34 @@ def _not_matched(work: Work, lead: Lead, why: Why, refused: dict[str, Why]) -> N
         work.on_lead(lead.id, LeadNotMatched(why=why, refused=refused))
 
 
-def _take_match(work: Work, lead: Lead, found: Match, entry: CatalogueEntry) -> None:
+def _crossing_refused(work: Work, lead: Lead, before: int, refused: dict[str, Why]) -> None:
+    """A threshold was crossed, and nothing came of it. What the answer to the ``lead.created`` that brought the score
+    has told already is not told again.
+    """
+    told: dict[str, Why] = {}
+    for change in work.changes:
+        event = change.event
+        if change.id != lead.id or not isinstance(event, LeadMatched | LeadNotMatched):
+            continue
+        if event.why.rule == FUNNEL_OFF:
+            return
+        told.update(event.refused)
+    news = {each: why for each, why in refused.items() if each not in told or told[each].rule == "occasion"}
+    if news:
+        why = Why(rule="crossing", inputs={"before": before, "after": lead.score, "sequences": len(news)})
+        work.on_lead(lead.id, LeadNotMatched(why=why, refused=news, on="score_reached"))
+
+
+def _take_match(work: Work, lead: Lead, found: Match, entry: CatalogueEntry) -> Why | None:
+    """Opens the enrollment. Answers the rule that keeps the lead out of its best match, None when there is none or it
+    is inside already.
+    """
     version = work.world.version(entry.sequence_id, entry.version)
     if version is None or (lead.id, entry.sequence_id) in work.enrolled:
-        return
+        return None
     why = already_in(work, lead, version)
     if why is not None:
-        if why.rule != DUPLICATE:
-            _not_matched(work, lead, why, found.refused)
-        return
+        return why if why.rule != DUPLICATE else None
     lead = work.on_lead(
         lead.id,
         LeadMatched(sequence_id=entry.sequence_id, version=entry.version, why=found.why, refused=found.refused),
@@ -217,3 +249,4 @@ def _take_match(work: Work, lead: Lead, found: Match, entry: CatalogueEntry) -> 
     start_at = entry.definition.trigger.start_at
     enrollment_id = open_enrollment(work, lead, version, Origin("trigger", found.why), start_at=start_at)
     work.result["enrollment_id"] = str(enrollment_id)
+    return None

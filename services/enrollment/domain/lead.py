@@ -234,6 +234,8 @@ def _matched(state: Lead, _event: LeadMatched, _at: datetime) -> Lead:
 
 
 def _not_matched(state: Lead, event: LeadNotMatched, _at: datetime) -> Lead:
+    if event.on == "score_reached":
+        return state
     return replace(state, judged=True, unmatched=event.why)
 
 

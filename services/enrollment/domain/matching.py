@@ -16,7 +16,7 @@ from services.enrollment.domain.planning import Scene
 from services.enrollment.domain.reach import barrier
 from services.enrollment.domain.work import Work
 from services.enrollment.domain.world import CatalogueEntry
-from shared.events.definition import Trigger
+from shared.events.definition import ScoreRange, Trigger
 from shared.events.why import Why
 
 DUPLICATE = "duplicate"
@@ -65,6 +65,18 @@ def match(work: Work, lead: Lead, occasion: Occasion, *, score_before: int = 0) 
     return Match(best, why, refused)
 
 
+def crossed(work: Work, lead: Lead, score_before: int) -> list[str]:
+    """Sequences whose range of scores the lead has just come into, whatever else they ask for: their ids."""
+    found = []
+    for entry in work.world.catalogue(work.organization_id):
+        trigger = entry.definition.trigger
+        if trigger.score is None or trigger.start == "manual" or "score_reached" not in trigger.on:
+            continue
+        if _within(trigger.score, lead.score) and _crosses(trigger, score_before):
+            found.append(str(entry.sequence_id))
+    return found
+
+
 def fallback_of(work: Work, lead: Lead, funnel: Funnel, unmatched: Match) -> Match:
     """The funnel's sequence for leads that no other takes, unless the lead cannot go there either."""
     entry = next((e for e in work.world.catalogue(work.organization_id) if e.sequence_id == funnel.fallback), None)
@@ -96,10 +108,9 @@ def _off(entry: CatalogueEntry, lead: Lead, occasion: Occasion, score_before: in
         return Why(rule="occasion", inputs={"on": occasion})
     if entry.funnels and not lead.funnels & entry.funnels:
         return Why(rule="funnel", inputs={"wanted": sorted(entry.funnels)})
-    if trigger.score is not None:
+    if trigger.score is not None and not _within(trigger.score, lead.score):
         low, high = trigger.score.min, trigger.score.max
-        if (low is not None and lead.score < low) or (high is not None and lead.score > high):
-            return Why(rule="score", inputs={"score": lead.score, "min": low, "max": high})
+        return Why(rule="score", inputs={"score": lead.score, "min": low, "max": high})
     if occasion == "score_reached" and not _crosses(trigger, score_before):
         return Why(rule="threshold", inputs={"before": score_before, "after": lead.score})
     for rule, wanted, value in (
@@ -127,10 +138,12 @@ def _own_conditions(work: Work, lead: Lead, entry: CatalogueEntry) -> Why | None
 
 def _crosses(trigger: Trigger, score_before: int) -> bool:
     """Was the lead outside the range before? Without a range nothing can be crossed."""
-    score = trigger.score
-    if score is None:
-        return False
-    return (score.min is not None and score_before < score.min) or (score.max is not None and score_before > score.max)
+    return trigger.score is not None and not _within(trigger.score, score_before)
+
+
+def _within(wanted: ScoreRange, score: int) -> bool:
+    """Both ends belong to the range."""
+    return (wanted.min is None or score >= wanted.min) and (wanted.max is None or score <= wanted.max)
 
 
 def _barred(work: Work, lead: Lead, entry: CatalogueEntry) -> Why | None:

@@ -108,7 +108,10 @@ class Leads(View):
 
     @on("lead.matched.v1", "lead.not_matched.v1")
     def matched(self, event: Event, ops: Ops) -> None:
-        """The newest answer of matching: the sequence chosen, or None, and why; by sequence why it was not chosen."""
+        """The newest answer of matching: the sequence chosen, or None, and why; by sequence why it was not chosen. That
+        a change of score led nowhere leaves it as it is."""
+        if event.data.get("on") == "score_reached":
+            return
         answer = {"sequence_id": event.data.get("sequence_id"), "at": event.at, "why": plain(event.data["why"])}
         self.of_subject(event, ops).set({"match": {**answer, "refused": plain(event.data.get("refused") or {})}})
 

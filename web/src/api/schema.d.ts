@@ -3997,8 +3997,14 @@ export interface components {
             lead_id: string;
             /** Sequence Id */
             sequence_id: string | null;
+            /** Sequence Name */
+            sequence_name?: string | null;
             /** Step Id */
             step_id: string | null;
+            /** Step Name */
+            step_name?: string | null;
+            /** Step Number */
+            step_number?: number | null;
         };
         /**
          * FieldConfig
@@ -4995,11 +5001,14 @@ export interface components {
         /**
          * RecordedReason
          * @description ``kind`` is what happened (``refused``, ``waits``, ``skipped``, ``branched``, ``sent``, ``paused``,
-         *     ``ended``, …). ``until``: the moment to which something waits, null when it has no end.
+         *     ``ended``, …). ``until``: the moment to which something waits, null when it has no end. ``version``: the one that
+         *     the enrollment was in then.
          */
         RecordedReason: {
             /** Actor */
             actor: string | null;
+            /** Actor Name */
+            actor_name?: string | null;
             /**
              * At
              * Format: date-time
@@ -5018,12 +5027,25 @@ export interface components {
             };
             /** Kind */
             kind: string;
+            /**
+             * Names
+             * @default {}
+             */
+            names: {
+                [key: string]: string;
+            };
             /** Rule */
             rule: string;
             /** Sequence Id */
             sequence_id: string | null;
+            /** Sequence Name */
+            sequence_name?: string | null;
             /** Step Id */
             step_id: string | null;
+            /** Step Name */
+            step_name?: string | null;
+            /** Step Number */
+            step_number?: number | null;
             /**
              * Text
              * @default
@@ -5031,6 +5053,8 @@ export interface components {
             text: string;
             /** Until */
             until: string | null;
+            /** Version */
+            version?: number | null;
         };
         /** Reenroll */
         Reenroll: {
@@ -6890,13 +6914,18 @@ export interface components {
         /**
          * WhyAnswer
          * @description Where one enrollment stands, or what became of the step asked about. ``at``: since when, null when nothing was
-         *     recorded.
+         *     recorded. ``version``: the one it is in. A step's number counts that version's steps from 1 in reading order; its
+         *     name is its own, else its subject or title.
          */
         WhyAnswer: {
             /** At */
             at: string | null;
             /** Current Step */
             current_step: string | null;
+            /** Current Step Name */
+            current_step_name?: string | null;
+            /** Current Step Number */
+            current_step_number?: number | null;
             /** Enrollment Id */
             enrollment_id: string | null;
             /**
@@ -6906,10 +6935,19 @@ export interface components {
             inputs: {
                 [key: string]: unknown;
             };
+            /**
+             * Names
+             * @default {}
+             */
+            names: {
+                [key: string]: string;
+            };
             /** Rule */
             rule: string;
             /** Sequence Id */
             sequence_id: string | null;
+            /** Sequence Name */
+            sequence_name?: string | null;
             /**
              * Standing
              * @enum {string}
@@ -6922,6 +6960,8 @@ export interface components {
             text: string;
             /** Until */
             until: string | null;
+            /** Version */
+            version?: number | null;
         };
         /**
          * Window

@@ -1,0 +1,197 @@
+"""Names of what a reason speaks of by its id (sequences, steps, senders, people, tasks, funnels): from the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, get_args
+from uuid import UUID
+
+from services.enrollment.domain.funnel import Funnel, funnel_aggregate
+from services.enrollment.domain.organization import Organization
+from services.enrollment.domain.sequence import Sequence as SequenceState
+from services.enrollment.domain.work import organization_aggregate
+from services.enrollment.states import fold
+from shared.events.definition import SequenceDefinition, Step, walk
+from shared.events.enrollment import EnrollmentStarted, SignalKind
+from shared.events.envelope import Envelope
+from shared.events.sequence import SequencePublished
+from shared.events.task import TaskOpened
+from shared.events.why import Why
+
+#: Reads an aggregate's events, in order; none for one that does not exist.
+Read = Callable[[UUID], Sequence[Envelope]]
+_SIGNALS = frozenset(get_args(SignalKind))
+#: What a step is called by that has no name of its own, the first of its config that says something.
+_CALLED_BY = ("subject", "title", "name")
+
+
+class StepName(NamedTuple):
+    """``number`` counts the version's steps from 1 in reading order, arms included. ``name`` is the step's own, else
+    its subject or title, else its kind."""
+
+    number: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"step {self.number} “{self.name}”"
+
+
+class Place(NamedTuple):
+    """Where a reason was recorded: steps are numbered as in this version. None outside of every sequence."""
+
+    sequence_id: UUID | None = None
+    version: int | None = None
+
+
+class Names:
+    """Of one organization. What cannot be found (any more) has no name."""
+
+    def __init__(self, read: Read, organization_id: str) -> None:
+        self._read = read
+        self._organization_id = organization_id
+        self._sequences: dict[UUID, str | None] = {}
+        self._steps: dict[UUID, dict[int, dict[str, StepName]]] = {}
+
+    def sequence(self, sequence_id: UUID | None) -> str | None:
+        """Of the version that runs, else of the draft."""
+        if sequence_id is None:
+            return None
+        if sequence_id not in self._sequences:
+            state = fold(self._read(sequence_id)).state
+            definition = None
+            if isinstance(state, SequenceState) and state.organization_id == self._organization_id:
+                definition = state.published or state.draft
+            self._sequences[sequence_id] = definition.name if definition is not None else None
+        return self._sequences[sequence_id]
+
+    def step(self, place: Place, step_id: str | None) -> StepName | None:
+        """As that version has it, else the newest that has it."""
+        if step_id is None or place.sequence_id is None:
+            return None
+        versions = self._versions(place.sequence_id)
+        own = versions.get(place.version or 0, {}).get(step_id)
+        return own or next((steps[step_id] for steps in reversed(versions.values()) if step_id in steps), None)
+
+    def actor(self, actor: str | None) -> str | None:
+        """A member or an API key, as events name them (``member:<id>``, ``api_key:<id>``); None for anything else."""
+        kind, _, name = (actor or "").partition(":")
+        try:
+            key = UUID(name)
+        except ValueError:
+            return None
+        if kind == "api_key":
+            known = self._organization.api_keys.get(key)
+            return known.name if known is not None else None
+        member = self._organization.members.get(key) if kind == "member" else None
+        return (member.name or member.email) if member is not None else None
+
+    def inputs(self, why: Why, place: Place) -> dict[str, str]:
+        """Words for those inputs of a reason that are ids, by the input's name. Of a condition that looked at what
+        became of a step, for the whole of what it looked at."""
+        found = {name: self._input(why.rule, name, value, place) for name, value in why.inputs.items()}
+        return {name: words for name, words in found.items() if words is not None}
+
+    def _input(self, rule: str, name: str, value: Any, place: Place) -> str | None:
+        if rule == "condition":
+            return self._looked_at(name, place)
+        if rule == "funnel" and name == "wanted":
+            return ", ".join(map(self._funnel, value))
+        name_of = _NAMED.get(name)
+        return name_of(self, value, place) if name_of is not None and isinstance(value, str) else None
+
+    def _looked_at(self, label: str, place: Place) -> str | None:
+        """``opened welcome within 2 days``, with the step's name."""
+        signal, _, rest = label.partition(" ")
+        step_id, _, more = rest.partition(" ")
+        step = self.step(place, step_id) if signal in _SIGNALS else None
+        return f"{signal} {step} {more}".rstrip() if step is not None else None
+
+    def _of(self, named: str) -> str | None:
+        """``sequence:<id>``, ``sender:<id>``, ``task:<id>``; of what a brake holds too."""
+        kind, _, name = named.removeprefix("brake:").partition(":")
+        match kind:
+            case "sequence":
+                return self._sequence(name)
+            case "sender":
+                sender = self._organization.senders.get(name)
+                return _called("the sender", sender.name if sender is not None else name)
+            case "task":
+                return self._task(name)
+        return None
+
+    def _sequence(self, sequence_id: str) -> str | None:
+        return _called("the sequence", self.sequence(_id(sequence_id)))
+
+    def _enrollment(self, enrollment_id: str) -> str | None:
+        known = _id(enrollment_id)
+        events = self._read(known) if known is not None else ()
+        began = events[0].message if events else None
+        return (
+            _called("the sequence", self.sequence(began.sequence_id)) if isinstance(began, EnrollmentStarted) else None
+        )
+
+    def _task(self, task_id: str) -> str | None:
+        known = _id(task_id)
+        events = self._read(known) if known is not None else ()
+        opened = events[0].message if events else None
+        return _called("the task", opened.title) if isinstance(opened, TaskOpened) else None
+
+    def _funnel(self, funnel_id: str) -> str:
+        state = fold(self._read(funnel_aggregate(self._organization_id, funnel_id))).state
+        return (state.name if isinstance(state, Funnel) else "") or funnel_id
+
+    def _versions(self, sequence_id: UUID) -> dict[int, dict[str, StepName]]:
+        if sequence_id not in self._steps:
+            published = [
+                each.message for each in self._read(sequence_id) if isinstance(each.message, SequencePublished)
+            ]
+            self._steps[sequence_id] = {each.version: named_steps(each.definition) for each in published}
+        return self._steps[sequence_id]
+
+    @cached_property
+    def _organization(self) -> Organization:
+        state = fold(self._read(organization_aggregate(self._organization_id))).state
+        return state if isinstance(state, Organization) else Organization(self._organization_id)
+
+
+#: Inputs that are ids -> their words, from the value and the place.
+_NAMED: Mapping[str, Callable[[Names, str, Place], str | None]] = {
+    "step": lambda names, value, place: _text(names.step(place, value)),
+    "awaited": lambda names, value, place: _text(names.step(place, value)),
+    "sequence_id": lambda names, value, _: names._sequence(value),
+    "chosen": lambda names, value, _: names._sequence(value),
+    "enrollment": lambda names, value, _: names._enrollment(value),
+    "task": lambda names, value, _: names._task(value),
+    "draft": lambda names, value, _: names._task(value),
+    "owner": lambda names, value, _: names.actor(f"member:{value}"),
+    "by": lambda names, value, _: names.actor(value),
+    "blocked_on": lambda names, value, _: names._of(value),
+    "scope": lambda names, value, _: names._of(value),
+    "funnel": lambda names, value, _: names._funnel(value),
+}
+
+
+def named_steps(definition: SequenceDefinition) -> dict[str, StepName]:
+    """Every step of a definition by its id."""
+    return {step.step_id: StepName(number, _own_name(step)) for number, step in enumerate(walk(definition.steps), 1)}
+
+
+def _own_name(step: Step) -> str:
+    said = (getattr(step.config, name, None) for name in _CALLED_BY)
+    return step.name or next((text for text in said if isinstance(text, str) and text), step.kind.value)
+
+
+def _called(what: str, name: str | None) -> str | None:
+    return f"{what} “{name}”" if name else None
+
+
+def _text(name: StepName | None) -> str | None:
+    return str(name) if name is not None else None
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
