@@ -785,6 +785,8 @@ def test_a_lead_shows_the_newest_answer_of_matching_and_a_refused_start_its_reas
     story.add("lead.matched", {"sequence_id": SEQUENCE, "version": 1, "why": {"rule": "best_match"}, "refused": {}})
     assert story.of_lead["match"]["sequence_id"] == str(SEQUENCE)
     assert story.of_lead["match"]["why"] == {"rule": "best_match"}
+    story.add("lead.not_matched", {"why": WHY, "refused": {str(SEQUENCE): WHY}, "on": "score_reached"})
+    assert story.of_lead["match"]["why"] == {"rule": "best_match"}
     pending = pending_story()
     pending.log.events[-1]["data"]["start_at"] = NOON
     assert pending.of_enrollment["waiting_for"] == {"kind": "start", "until": START, "why": None}
