@@ -33,6 +33,7 @@ from shared.events.query import Answer
 from shared.events.sequence import DraftSequence
 from shared.ids import derived_id
 from shared.persistence.eventstore import open_url
+from shared.serving import collect_rarely
 
 LEADS = 10_000
 BULK, SEQUENCE = derived_id("bulk", 1), derived_id("sequence", 1)
@@ -109,6 +110,7 @@ class Bench:
 
 async def measured(leads: int) -> dict[str, Any]:
     """Figures of one bulk over so many leads."""
+    collect_rarely()
     with tempfile.TemporaryDirectory() as home:
         bench = Bench(Path(home))
         await bench.committer.start()

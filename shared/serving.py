@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
@@ -14,6 +15,10 @@ from shared.settings import Settings
 from shared.telemetry import TelemetryServer, configure_logging, configure_tracing
 
 log = structlog.get_logger()
+
+#: Objects made before the youngest are looked through for cycles. One batch makes many times the default of 700, and
+#: next to none of them in cycles.
+COLLECT_AFTER = 20_000
 
 
 class Service(Protocol):
@@ -32,6 +37,16 @@ class Service(Protocol):
 Built = TypeVar("Built", bound=Service)
 
 
+def collect_rarely() -> None:
+    """What has been loaded stays for good and is never looked through again; what comes is looked through less often.
+    A full collection otherwise holds every thread for a tenth of a second, and all of them take a fifth of a busy
+    writer's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+
+
 async def serve(
     name: str,
     settings: Settings,
@@ -47,6 +62,7 @@ async def serve(
     configure_logging(settings.log_format, name)
     configure_tracing(name, settings.otlp_endpoint)
     service = await build(load_clock(settings.home))
+    collect_rarely()
     telemetry = TelemetryServer(settings.telemetry_port, service.readiness)
     port = await telemetry.start()
     stop = asyncio.Event()

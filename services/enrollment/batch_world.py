@@ -76,6 +76,7 @@ class BatchWorld:
         self._catalogues: dict[str, list[CatalogueEntry]] = {}
         self._identities: dict[IdentityKey, UUID | None] = {}
         self._suppressions: dict[tuple[str, str, str], str | None] = {}
+        self._keys_of: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}  #: by organization, channel, address
         self._figures: dict[tuple[str, str], dict[str, int]] = {}
         self._quotas = SlotCounts(store)
         self.full_slots = full_slots
@@ -125,8 +126,14 @@ class BatchWorld:
         self._read_suppressions([key for each in addresses for key in self._suppression_keys(*each)])
 
     def _suppression_keys(self, organization_id: str, channel: str, address: str) -> list[tuple[str, str, str]]:
-        forms = [address, domain_of(address)] if "@" in address else [address]
-        return [(organization_id, channel, self._store.hash_address(organization_id, channel, form)) for form in forms]
+        about = (organization_id, channel, address)
+        keys = self._keys_of.get(about)
+        if keys is None:
+            forms = [address, domain_of(address)] if "@" in address else [address]
+            keys = self._keys_of[about] = [
+                (organization_id, channel, self._store.hash_address(organization_id, channel, form)) for form in forms
+            ]
+        return keys
 
     def _read_suppressions(self, keys: Iterable[tuple[str, str, str]]) -> None:
         wanted: dict[str, set[tuple[str, str]]] = {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -72,13 +73,13 @@ class Run:
     gathers: UUID | None  #: the sequence whose enrollments are still to be named
     pages: int
 
-    def command(self, target: UUID, clock: Clock) -> Envelope:
+    def command(self, target: UUID, now: datetime) -> Envelope:
         message = self.template.model_copy(update={self.target_field: target})
         return Envelope(
             id=derived_id(EXCHANGE, self.bulk_id, target).hex,
             message=message,
             source=SOURCE,
-            time=clock.now(),
+            time=now,
             organization_id=self.organization_id,
             subject=target,
             lead_id=target if self.target_field == "lead_id" else None,
@@ -150,10 +151,8 @@ class BulkRunner:
         """One chunk, and the record of it."""
         chunk = run.targets[run.at : run.at + CHUNK]
         crash_point("bulk.before_chunk")
-        answers = await asyncio.gather(
-            *(self._committer.enqueue(run.command(target, self._clock), exchange=EXCHANGE) for target in chunk),
-            return_exceptions=True,
-        )
+        now = self._clock.now()
+        answers = await self._committer.submit_page([run.command(target, now) for target in chunk], exchange=EXCHANGE)
         for answer in answers:
             if isinstance(answer, StoreUnavailable):
                 raise answer

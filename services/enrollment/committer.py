@@ -11,14 +11,13 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import orjson
 import structlog
 
 from services.enrollment.batch_world import BatchWorld, Versions
 from services.enrollment.domain.full_slots import FullSlots
-from services.enrollment.round import Pending, Round, cursor, prefetch
+from services.enrollment.round import Page, Pending, Round, cursor, prefetch
 from services.enrollment.states import States
 from services.enrollment.telemetry import BATCH_SIZE, CONFLICTS, EVENTS
 from shared.clock import Clock
@@ -91,7 +90,8 @@ class Committer:
         if self._task is not None:
             while self._pending:
                 self._arrived.set()
-                await asyncio.wait([self._pending[-1].done])
+                last = self._pending[-1].waiter
+                await asyncio.wait([last.done if isinstance(last, Page) else last])
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._writer.shutdown()
@@ -103,6 +103,17 @@ class Committer:
         self._pending.append(Pending(envelope, exchange, done))
         self._arrived.set()
         return done
+
+    async def submit_page(self, envelopes: Sequence[Envelope], *, exchange: str | None) -> list[Answer | BaseException]:
+        """The same for many that are waited for together, with one wait in all: an answer or an error for each."""
+        if not envelopes:
+            return []
+        page = Page(asyncio.get_running_loop().create_future(), len(envelopes))
+        given = [Pending(envelope, exchange, page) for envelope in envelopes]
+        self._pending += given
+        self._arrived.set()
+        await page.done
+        return [said for pending in given if (said := pending.error or pending.answer) is not None]
 
     async def submit(self, envelope: Envelope, *, exchange: str | None) -> Answer:
         """Decides and commits one command; returns after the commit. A refusal is an answer, not an exception."""
@@ -124,24 +135,15 @@ class Committer:
                 os._exit(74)  # EX_IOERR: rather stop than guess what the disk holds
             except BaseException as error:
                 for pending in batch:
-                    if not pending.done.done():
-                        pending.done.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+                    pending.error = error if isinstance(error, Exception) else asyncio.CancelledError()
+                    pending.tell()
                 if not isinstance(error, Exception):
                     raise
                 continue
-            self._tell(batch)
+            for pending in batch:
+                pending.tell()
             if wrote:
                 self.on_commit()
-
-    @staticmethod
-    def _tell(batch: Sequence[Pending]) -> None:
-        for pending in batch:
-            if pending.done.done():  # its caller went away: the commit stands all the same
-                continue
-            if pending.error is not None:
-                pending.done.set_exception(pending.error)
-            elif pending.answer is not None:
-                pending.done.set_result(pending.answer)
 
     # --- in the writer thread -------------------------------------------------------------------------------------
 
@@ -188,7 +190,7 @@ class Committer:
             for aggregate_id, known in decided.world.decided.items():
                 self._states.put(aggregate_id, known)
             decided.settle(positions)
-            return bool(positions) or bool(decided.effects)
+            return bool(positions) or bool(decided.effects) or bool(decided.inbox)
         raise StoreUnavailable("the same batch met conflicts too often")
 
     def _name_organizations(self, batch: Sequence[Pending]) -> None:
@@ -198,9 +200,7 @@ class Committer:
             enrollment_id = getattr(pending.envelope.message, "enrollment_id", None)
             known = self._states.get(enrollment_id) if enrollment_id is not None else None
             if known is not None and known.state is not None:
-                pending.envelope = replace(
-                    pending.envelope, organization_id=known.state.organization_id, lead_id=known.state.lead_id
-                )
+                pending.belongs_to(known.state.organization_id, known.state.lead_id)
 
     def _not_yet_answered(self, batch: Sequence[Pending]) -> list[Pending]:
         keys = [pending.key for pending in batch if pending.key is not None]
@@ -231,6 +231,7 @@ class Committer:
 
     def _save(self, decided: Round) -> list[int]:
         effects = Effects.folded(decided.effects)
+        effects.inbox = decided.inbox
         if not decided.envelopes and effects.is_empty():
             return []
         if self._states.shared:

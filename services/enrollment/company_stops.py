@@ -57,10 +57,8 @@ class CompanyStops:
         """One page of orders, and the note of it."""
         leads = await asyncio.to_thread(self._store.leads_of_company, stop.organization_id, stop.hash, stop.after, PAGE)
         crash_point("company.before_page")
-        answers = await asyncio.gather(
-            *(self._committer.enqueue(self._order(stop, lead_id), exchange=EXCHANGE) for lead_id in leads),
-            return_exceptions=True,
-        )
+        orders = [self._order(stop, lead_id) for lead_id in leads]
+        answers = await self._committer.submit_page(orders, exchange=EXCHANGE)
         for lead_id, answer in zip(leads, answers, strict=True):
             if isinstance(answer, StoreUnavailable):
                 raise answer

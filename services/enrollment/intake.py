@@ -3,7 +3,6 @@ acknowledged after the commit."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -60,9 +59,7 @@ class Intake:
 
     async def _take(self, queue: str, exchange: str | None, delivery: Delivery) -> None:
         readable = await self._readable(queue, delivery)
-        answers = await asyncio.gather(
-            *(self._committer.enqueue(envelope, exchange=exchange) for envelope in readable), return_exceptions=True
-        )
+        answers = await self._committer.submit_page(readable, exchange=exchange)
         for answer in answers:
             if isinstance(answer, StoreUnavailable):
                 raise DependencyAway("event store") from answer

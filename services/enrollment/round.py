@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 import orjson
 import structlog
@@ -14,6 +15,7 @@ from services.enrollment.batch_world import BatchWorld
 from services.enrollment.content_facts import read_content, read_texts
 from services.enrollment.domain.definition_check import ContentFacts
 from services.enrollment.domain.enrolling import next_enrollment
+from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import handle
 from services.enrollment.domain.lead import Lead
@@ -33,47 +35,84 @@ from shared.persistence.eventstore import Effects, EventStore, InboxKey, InboxRo
 
 log = structlog.get_logger()
 
+_answer_as_json = Answer.__pydantic_serializer__.to_json
+
+
+@dataclass(slots=True)
+class Page:
+    """Commands whose giver waits for all of them together; ``done`` is set when ``left`` of them reaches 0."""
+
+    done: asyncio.Future[None]
+    left: int
+
 
 @dataclass(slots=True)
 class Pending:
     """A command waiting for its batch. ``exchange`` is None for one that needs no inbox: the state itself recognises
-    its repeat."""
+    its repeat. ``waiter`` is told once there is an answer or an error. ``key`` is the place in the inbox, if any."""
 
     envelope: Envelope
     exchange: str | None
-    done: asyncio.Future[Answer]
+    waiter: asyncio.Future[Answer] | Page
     answer: Answer | None = None
     error: BaseException | None = None
+    key: InboxKey | None = field(init=False)
 
-    @property
-    def key(self) -> InboxKey | None:
-        if self.exchange is None or not self.envelope.id or self.envelope.organization_id is None:
-            return None
-        return InboxKey(self.envelope.organization_id, self.exchange, self.envelope.id)
+    def __post_init__(self) -> None:
+        envelope, exchange = self.envelope, self.exchange
+        if exchange is None or not envelope.id or envelope.organization_id is None:
+            self.key = None
+        else:
+            self.key = InboxKey(envelope.organization_id, exchange, envelope.id)
+
+    def belongs_to(self, organization_id: str, lead_id: UUID) -> None:
+        """Says whose it is, when the message itself did not."""
+        self.envelope = replace(self.envelope, organization_id=organization_id, lead_id=lead_id)
+        self.__post_init__()
 
     @property
     def settled(self) -> bool:
         return self.answer is not None or self.error is not None
 
+    def tell(self) -> None:
+        """Hands the answer or the error over, on the loop. One without either stays as it is. Its giver may have gone
+        away: what was committed stands all the same."""
+        if not self.settled:
+            return
+        waiter = self.waiter
+        if isinstance(waiter, Page):
+            waiter.left -= 1
+            if not waiter.left and not waiter.done.done():
+                waiter.done.set_result(None)
+        elif waiter.done():
+            return
+        elif self.error is not None:
+            waiter.set_exception(self.error)
+        elif self.answer is not None:
+            waiter.set_result(self.answer)
+
 
 class Round:
     """Decides a batch in arrival order. Used by the writer thread alone.
 
-    ``envelopes`` and ``effects`` are to be saved together; ``silent_reads`` names what was looked at by commands that
-    wrote nothing.
+    ``envelopes``, ``effects`` and ``inbox`` are to be saved together; ``silent_reads`` names what was looked at by
+    commands that wrote nothing.
     """
 
     def __init__(self, batch: Sequence[Pending], world: BatchWorld, store: EventStore, *, partitions: int) -> None:
         self.world = world
         self.envelopes: list[Envelope] = []
         self.effects: list[Effects] = []
-        self.silent_reads: set[Any] = set()
+        self.inbox: list[InboxRow] = []
+        self.silent_reads: set[UUID] = set()
         self._batch = batch
         self._store = store
         self._partitions = partitions
         self._answers: dict[int, tuple[Answer, int | None]] = {}  # by index; with the index of its last event
         self._errors: dict[int, BaseException] = {}
         self._repeats: dict[int, int] = {}  # index -> index of the same message earlier in the batch
+        self._refused = False
+        self._counted: Counter[tuple[str, str]] = Counter()  # by topic and result
 
     def decide(self) -> None:
         """Decides every command. Raises StoreUnavailable or SyncFailed."""
@@ -86,6 +125,10 @@ class Round:
             if key is not None:
                 first_of[key] = index
             self._decide_one(index, pending)
+        if self._refused:
+            self.silent_reads.update(self.world.base_versions)
+        for labels, count in self._counted.items():
+            COMMANDS.labels(*labels).inc(count)
 
     def settle(self, positions: Sequence[int]) -> None:
         """Gives every command its answer or error; ``positions`` are those of ``envelopes``."""
@@ -97,7 +140,7 @@ class Round:
             answer, last = self._answers[first]
             if last is not None:
                 position = cursor(positions[last], self.envelopes[last].partition)
-                answer = answer.model_copy(update={"position": position})
+                answer = Answer(ok=answer.ok, result=answer.result, position=position)
             pending.answer = answer
 
     def _decide_one(self, index: int, pending: Pending) -> None:
@@ -105,22 +148,22 @@ class Round:
         try:
             decision = handle(envelope, world, facts_of(envelope.message))
         except DomainError as refusal:
-            COMMANDS.labels(envelope.topic, "refused").inc()
-            self.silent_reads.update(world.base_versions)
+            self._counted[envelope.topic, "refused"] += 1
+            self._refused = True
             self._answer(index, pending, Answer(ok=False, problem=problem_of(refusal)), None)
             return
         except (StoreUnavailable, SyncFailed):
             raise
         except Exception as error:
             log.exception("decision_failed", topic=envelope.topic, message_id=envelope.id)
-            COMMANDS.labels(envelope.topic, "failed").inc()
+            self._counted[envelope.topic, "failed"] += 1
             self._errors[index] = error
             return
-        COMMANDS.labels(envelope.topic, "accepted" if decision.changes else "already_so").inc()
+        self._counted[envelope.topic, "accepted" if decision.changes else "already_so"] += 1
         versions = {change.id: world.version_of(change.id) for change in decision.changes}
         for change in decision.changes:
             versions[change.id] += 1
-            plan = getattr(change.event, "plan", None)
+            plan = change.event.__dict__.get("plan")
             if plan is not None and plan.why.rule == "quota":
                 scope = str(plan.why.inputs.get("scope", "")).partition(":")[0]
                 QUOTA_WAITS.labels(scope, str(plan.why.inputs.get("unit", ""))).inc()
@@ -140,14 +183,11 @@ class Round:
         if pending.key is None:
             return
         event = self.envelopes[last] if last is not None else None
-        kept = {"partition": event.partition if event else None, "answer": answer.model_dump(mode="json")}
-        row = InboxRow(
-            *pending.key,
-            answer=orjson.dumps(kept),
-            aggregate_id=event.originator_id if event else None,
-            aggregate_version=event.originator_version if event else None,
+        kept = orjson.dumps(
+            {"partition": event.partition if event else None, "answer": orjson.Fragment(_answer_as_json(answer))}
         )
-        self.effects.append(Effects(inbox=[row]))
+        aggregate_id, version = (event.subject, event.aggregate_version) if event else (None, None)
+        self.inbox.append(InboxRow(*pending.key, kept, aggregate_id, version))
 
     def _stamp(self, change: Change, version: int, cause: Envelope) -> Envelope:
         return Envelope(
@@ -166,22 +206,19 @@ class Round:
         )
 
 
+#: Fields of messages that name an aggregate.
+_NAMES = ("enrollment_id", "lead_id")
+
+
 def prefetch(batch: Sequence[Pending], states: States) -> list[Lead]:
     """Reads what the batch will surely need in three queries: the named aggregates, the leads of those enrollments,
     and whether the enrollments exist that it is to make. Answers the leads."""
-    named = {
-        each
-        for pending in batch
-        for each in (
-            getattr(pending.envelope.message, "enrollment_id", None),
-            getattr(pending.envelope.message, "lead_id", None),
-        )
-        if each is not None
-    }
+    said = [pending.envelope.message.__dict__ for pending in batch]
+    named = {each for fields in said for name in _NAMES if (each := fields.get(name)) is not None}
     if len(named) < 2:
         return []
     found = [known.state for known in states.prefetch(named)]
-    leads = {state.lead_id for state in found if hasattr(state, "lead_id")} - named
+    leads = {state.lead_id for state in found if isinstance(state, Enrollment)} - named
     found += [known.state for known in states.prefetch(leads)]
     known_leads = {state.id: state for state in found if isinstance(state, Lead)}
     to_make = {

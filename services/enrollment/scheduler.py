@@ -60,9 +60,7 @@ class Scheduler:
 
     async def _wake(self, due: list[TimerRow]) -> None:
         crash_point("scheduler.before_wake")
-        results = await asyncio.gather(
-            *(self._committer.enqueue(self._command(timer), exchange=None) for timer in due), return_exceptions=True
-        )
+        results = await self._committer.submit_page([self._command(timer) for timer in due], exchange=None)
         failed = 0
         for timer, result in zip(due, results, strict=True):
             if isinstance(result, StoreUnavailable):

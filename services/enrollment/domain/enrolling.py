@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple, cast
 from uuid import UUID
 
@@ -78,7 +79,13 @@ def enroll(work: Work, command: Enroll) -> UUID:
 
 def next_enrollment(lead: Lead, sequence_id: UUID) -> UUID:
     """The id of the enrollment that the lead would begin next in a sequence."""
-    return derived_id("enrollment", lead.id, sequence_id, nth(lead, sequence_id))
+    return _enrollment_id(lead.id, sequence_id, nth(lead, sequence_id))
+
+
+@lru_cache(maxsize=2_048)
+def _enrollment_id(lead_id: UUID, sequence_id: UUID, number: int) -> UUID:
+    """Asked for when a batch reads what it will need, and again when it is decided."""
+    return derived_id("enrollment", lead_id, sequence_id, number)
 
 
 def open_enrollment(

@@ -21,13 +21,17 @@ def normalise_email(text: str) -> str | None:
     if not _EMAIL.match(address) and not _QUOTED_EMAIL.match(address):
         return None
     local, _, domain = address.rpartition("@")
+    ascii_domain = _ascii_domain(domain)
+    return f"{local}@{ascii_domain}" if "." in ascii_domain else None
+
+
+@lru_cache(maxsize=4_096)
+def _ascii_domain(domain: str) -> str:
+    """The domain in IDNA form; empty when it has none."""
     try:
-        ascii_domain = domain.encode("idna").decode("ascii").lower()
+        return domain.encode("idna").decode("ascii").lower()
     except UnicodeError:
-        return None
-    if "." not in ascii_domain:
-        return None
-    return f"{local}@{ascii_domain}"
+        return ""
 
 
 def normalise_phone(text: str) -> str | None:

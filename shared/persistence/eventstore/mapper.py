@@ -117,11 +117,11 @@ class EnvelopeMapper(Mapper[UUID]):
         ``strict`` raises UnreadableLog at the first row that cannot be read, else it stands as an UnreadableEvent.
         """
         found: list[Envelope | UnreadableEvent] = []
-        parsed = [_parsed(row) for row in rows]
-        ciphers = self._ciphers_for(parsed)
+        parsed, ids = [_parsed(row) for row in rows], Ids()
+        ciphers = self._ciphers_for(parsed, ids)
         for row, stored in zip(rows, parsed, strict=True):
             try:
-                found.append(_envelope(row, stored, ciphers))
+                found.append(_envelope(row, stored, ciphers, ids))
             except (MessageError, ValueError, KeyError, TypeError, AttributeError) as error:
                 problem = _problem(error)
                 if strict:
@@ -135,19 +135,34 @@ class EnvelopeMapper(Mapper[UUID]):
         """The rows as CloudEvents, straight from the stored JSON. One that cannot be read is given as it lies there,
         marked by
         ``unreadable`` with the reason; its encrypted fields are null."""
-        parsed = [_parsed(row) for row in rows]
-        ciphers = self._ciphers_for(parsed)
+        parsed, ids = [_parsed(row) for row in rows], Ids()
+        ciphers = self._ciphers_for(parsed, ids)
         events: list[dict[str, Any]] = []
         for row, stored in zip(rows, parsed, strict=True):
             try:
-                events.append(_cloud_event(row, stored, ciphers))
+                events.append(_cloud_event(row, stored, ciphers, ids))
             except (MessageError, ValueError, KeyError, TypeError, AttributeError) as error:
                 events.append(_raw_cloud_event(row, stored, _problem(error)))
         return events
 
-    def _ciphers_for(self, parsed: Iterable[dict[str, Any]]) -> Ciphers:
+    def _ciphers_for(self, parsed: Iterable[dict[str, Any]], ids: Ids) -> Ciphers:
         leads = {stored["lead"] for stored in parsed if stored.get("enc") and isinstance(stored.get("lead"), str)}
-        return self._keys.ciphers([UUID(lead) for lead in leads if _is_uuid(lead)]) if leads else {}
+        return self._keys.ciphers([ids[lead] for lead in leads if ids.readable(lead)]) if leads else {}
+
+
+class Ids(dict[str, UUID]):
+    """The ids of some rows by their text: each stands there several times and is read once. Raises ValueError for a
+    text that is none."""
+
+    def __missing__(self, text: str) -> UUID:
+        known = self[text] = UUID(text)
+        return known
+
+    def readable(self, text: str) -> bool:
+        try:
+            return self[text] is not None
+        except ValueError:
+            return False
 
 
 def leads_to_encrypt(envelopes: Iterable[Envelope]) -> set[UUID]:
@@ -176,7 +191,7 @@ def _parsed(row: LogRow) -> dict[str, Any]:
     return stored if isinstance(stored, dict) else {}
 
 
-def _payload(row: LogRow, stored: dict[str, Any], ciphers: Ciphers) -> dict[str, Any]:
+def _payload(row: LogRow, stored: dict[str, Any], ciphers: Ciphers, ids: Ids) -> dict[str, Any]:
     """The payload in clear. Raises ValueError for a damaged one."""
     if not stored:
         raise ValueError("its state is not a JSON object")
@@ -185,7 +200,7 @@ def _payload(row: LogRow, stored: dict[str, Any], ciphers: Ciphers) -> dict[str,
         raise TypeError("its payload is not a JSON object")
     encrypted = stored.get("enc")
     if encrypted:
-        cipher = ciphers.get(UUID(stored["lead"]))
+        cipher = ciphers.get(ids[stored["lead"]])
         aggregate_hex = row.aggregate.replace("-", "")
         payload = dict(payload)
         for name in encrypted:
@@ -198,10 +213,10 @@ def _payload(row: LogRow, stored: dict[str, Any], ciphers: Ciphers) -> dict[str,
     return payload
 
 
-def _envelope(row: LogRow, stored: dict[str, Any], ciphers: Ciphers) -> Envelope:
+def _envelope(row: LogRow, stored: dict[str, Any], ciphers: Ciphers, ids: Ids) -> Envelope:
     lead = stored.get("lead")
-    payload = _payload(row, stored, ciphers)
-    aggregate_id = UUID(row.aggregate)
+    payload = _payload(row, stored, ciphers, ids)
+    aggregate_id = ids[row.aggregate]
     return Envelope(
         id=stored.get("id") or f"{aggregate_id.hex}-{row.version}",
         message=parse_payload(row.topic, payload),
@@ -209,7 +224,7 @@ def _envelope(row: LogRow, stored: dict[str, Any], ciphers: Ciphers) -> Envelope
         time=datetime.fromisoformat(stored["time"]),
         organization_id=stored["org"],
         subject=aggregate_id,
-        lead_id=None if lead is None else UUID(lead),
+        lead_id=None if lead is None else ids[lead],
         partition=stored["part"],
         position=row.position or None,
         aggregate_version=row.version,
@@ -228,8 +243,8 @@ _WIRE_NAMES = (
 )
 
 
-def _cloud_event(row: LogRow, stored: dict[str, Any], ciphers: Ciphers) -> dict[str, Any]:
-    payload = _payload(row, stored, ciphers)
+def _cloud_event(row: LogRow, stored: dict[str, Any], ciphers: Ciphers, ids: Ids) -> dict[str, Any]:
+    payload = _payload(row, stored, ciphers, ids)
     topic, payload = upcast_payload(row.topic, payload)
     message_class(topic)
     event = _frame_of(row, stored)
@@ -278,10 +293,3 @@ def _raw_cloud_event(row: LogRow, stored: dict[str, Any], problem: str) -> dict[
 def _problem(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if not isinstance(error, InvalidMessage) else f"invalid: {error}"
 
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
