@@ -292,4 +292,3 @@ def _raw_cloud_event(row: LogRow, stored: dict[str, Any], problem: str) -> dict[
 
 def _problem(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if not isinstance(error, InvalidMessage) else f"invalid: {error}"
-
