@@ -53,8 +53,9 @@ def simulate(
 
     Example: tendril simulate "Webinar follow-up" --size 100000 --from 2026-11-23T08:00:00Z
     """
-    cohort = CohortFilter(status=status, source=source, funnel_id=funnel, tag=tag).conditions()
-    if size is not None and (known or cohort):
+    cohort = CohortFilter(status=status, source=source, funnel_id=funnel, tag=tag)
+    of_known = known or bool(cohort.conditions())
+    if size is not None and of_known:
         raise typer.BadParameter("--size makes leads up: give it, or say which known ones")
     if version is not None and definition is not None:
         raise typer.BadParameter("give --version or --definition, not both")
@@ -68,8 +69,8 @@ def simulate(
 
     async def work(bench: Bench) -> dict[str, Any]:
         chosen = await bench.sequence(sequence, organization)
-        of_known = known or bool(cohort)
-        targets = await bench.ids("leads", {**cohort, "organization_id": chosen.organization_id}) if of_known else []
+        wanted = {**cohort.alive(), "organization_id": chosen.organization_id}
+        targets = await bench.ids("leads", wanted) if of_known else []
 
         def question(job_id: str) -> QueryStartForecast:
             return QueryStartForecast.model_validate(

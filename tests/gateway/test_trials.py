@@ -45,7 +45,7 @@ async def begun(gateway: Gateway, what: str, body: dict[str, Any]) -> Any:
 
 async def test_a_forecast_is_put_down_as_a_job_and_can_be_cancelled(gateway: Gateway) -> None:
     await gateway.put("sequences", {"_id": str(SEQUENCE), "name": "S", "created_at": NOW, "status": "active"})
-    await gateway.put("leads", *(lead_document(number, status="New") for number in range(3)))
+    await gateway.put("leads", *(lead_document(number, status="New", erased=number == 3) for number in range(4)))
     answer = await begun(gateway, "simulate", {"cohort": {"filter": {"status": "New"}}, "seed": 5})
     assert answer.status_code == 202
     job_id = answer.json()["job_id"]
@@ -84,8 +84,11 @@ async def test_a_backtest_names_the_enrollments_of_its_time_and_pages_what_it_fo
 
 async def test_what_cannot_be_run_is_refused_before_it_is_put_down(gateway: Gateway) -> None:
     await gateway.put("sequences", {"_id": str(SEQUENCE), "name": "S", "created_at": NOW, "status": "active"})
+    await gateway.put("leads", lead_document(1, status="Gone", erased=True))
     for what, body in (
         ("simulate", {"cohort": {}}),
+        ("simulate", {"cohort": {"filter": {"status": "Gone"}}}),
+        ("simulate", {"cohort": {"filter": {}}}),
         ("simulate", {"cohort": {"size": 0}}),
         ("simulate", {"cohort": {"size": 5}, "rates": {"open": 2}}),
         ("simulate", {"cohort": {"filter": {"status": "Nobody"}}}),

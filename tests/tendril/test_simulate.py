@@ -111,11 +111,13 @@ async def test_known_leads_are_found_as_the_api_finds_them_and_nobody_is_told_in
     await terminal.bench.until(lambda: terminal.bench.topics().count("enrollment.completed.v1") == 3)
     events = terminal.bench.service.store.page_events(0, 1_000)
     leads = [each["subject"] for each in events if each["type"] == "lead.captured.v1"]
-    await terminal.shows("leads", *({"_id": each, "status": "New"} for each in leads))
+    await terminal.shows("leads", *({"_id": each, "status": "New", "erased": False} for each in leads))
+    await terminal.shows("leads", {"_id": "gone", "status": "Gone", "erased": True})
     done = await terminal.type("simulate", str(sequence_id), "--status", "New", "--json")
     assert json.loads(done.out)["cohort"] == 3, done.err
     for words, line in (
         (("simulate", str(sequence_id), "--status", "Old"), "tendril: there are no leads like that"),
+        (("simulate", str(sequence_id), "--status", "Gone"), "tendril: there are no leads like that"),
         (("simulate", "Hello", "--organization", "other"), "tendril: there is no sequence 'Hello'"),
         (("simulate", "Hello", "--version", "9"), "tendril: forecast: "),
     ):

@@ -37,6 +37,10 @@ class CohortFilter(Body):
         named = {"status": self.status, "source": self.source, "funnels": self.funnel_id, "tags": self.tag}
         return {name: value for name, value in named.items() if value is not None}
 
+    def alive(self) -> dict[str, Any]:
+        """The same, without those erased."""
+        return {"erased": False, **self.conditions()}
+
 
 class Cohort(Body):
     """``size`` made-up leads, or the known ones that ``filter`` finds (``{}``: everybody)."""
@@ -86,7 +90,7 @@ async def simulate(sequence_id: UUID, body: Forecast, context: Context = may("se
     await context.document("sequences", sequence_id, "sequence")
     targets: list[str] = []
     if body.cohort.filter is not None:
-        targets = await _ids(context, "leads", body.cohort.filter.conditions())
+        targets = await _ids(context, "leads", body.cohort.filter.alive())
 
     def question(job_id: str) -> QueryStartForecast:
         return QueryStartForecast(
