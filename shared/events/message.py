@@ -7,7 +7,7 @@ stored and sent. A payload that changes shape gets a new class with the next ``v
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin
@@ -123,6 +123,18 @@ def upcast_payload(topic: str, payload: dict[str, Any]) -> tuple[str, dict[str, 
     return topic, payload
 
 
+def stored_as(classes: Iterable[type[Message]]) -> frozenset[str]:
+    """Topics under which messages of these classes may lie in the log: their own, and older ones upcast to them."""
+    topics = {cls.TOPIC for cls in classes}
+    for old in _upcasters:
+        newest = old
+        while newest in _upcasters:
+            newest, _ = _upcasters[newest]
+            if newest in topics:
+                topics.add(old)
+    return frozenset(topics)
+
+
 def message_class(topic: str) -> type[Message]:
     """The class registered for ``topic``. Raises UnknownTopic."""
     try:
@@ -155,6 +167,12 @@ def reasons_of(error: ValidationError) -> list[dict[str, str]]:
         {"field": ".".join(str(part) for part in detail["loc"]), "problem": detail["msg"]}
         for detail in error.errors(include_url=False, include_input=False, include_context=False)
     ]
+
+
+@cache
+def fields_of(cls: type[Message]) -> frozenset[str]:
+    """Names of a class's fields. To ask a message itself for one that it may lack is slow."""
+    return frozenset(cls.model_fields)
 
 
 @cache

@@ -48,6 +48,11 @@ class Runs:
         self._starts[at : at + 1] = [run[0] for run in kept]
         self._ends[at : at + 1] = [run[1] for run in kept]
 
+    def copy(self) -> Runs:
+        copied = Runs()
+        copied._starts, copied._ends = self._starts.copy(), self._ends.copy()
+        return copied
+
 
 class FullSlots:
     """Runs by organization, scope and unit, and in these by what was asked."""
@@ -68,6 +73,14 @@ class FullSlots:
         """A place was given back here."""
         for runs in self._runs.get((organization_id, scope, unit), {}).values():
             runs.remove(index)
+
+    def copy(self) -> FullSlots:
+        """The same, of its own: neither learns what the other does."""
+        copied = FullSlots()
+        copied._runs = {
+            key: {asked: runs.copy() for asked, runs in of_key.items()} for key, of_key in self._runs.items()
+        }
+        return copied
 
     def clear(self) -> None:
         """Forgets everything."""

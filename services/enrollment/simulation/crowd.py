@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from copy import deepcopy
 from datetime import datetime
+from functools import cache
 from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 from uuid import UUID
 
 from services.enrollment.domain.enrollment import Enrollment
@@ -31,6 +31,7 @@ from services.enrollment.simulation.renaming import Renaming
 from services.enrollment.simulation.simulator import Later, Outside, Simulator
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
 from shared.events.enrollment import StepSent
+from shared.events.message import Message, fields_of
 from shared.ids import derived_id
 
 #: Numbers drawn for a crowd at most: shares come out within about 1.5 % of those of drawing for each member.
@@ -161,7 +162,7 @@ class CrowdSimulator(Simulator):
 
         def same(before: int) -> bool:
             """Does a member decide the same when ``before`` others have done so?"""
-            world.full_slots = deepcopy(hints)
+            world.full_slots = hints.copy()
             world.times = before
             return self._decided(later).states == decision.states
 
@@ -250,30 +251,36 @@ class CrowdSimulator(Simulator):
 
     def _renaming(self, lead_id: UUID, twin: UUID) -> Renaming:
         """Every id of the lead's, those made of others the way the domain makes them."""
-        world = self.world
+        world, known = self.world, self._of_lead[lead_id]
         renaming = Renaming({lead_id: twin})
-        states = [(each, world.states.get(each)) for each in self._of_lead[lead_id]]
+        states = [(each, world.states.get(each)) for each in known]
         for aggregate_id, state in states:
             if isinstance(state, Enrollment):
                 renamed = derived_id("twin", twin, aggregate_id)
                 renaming.add(aggregate_id, renamed)
                 for number in state.executions:
-                    renaming.add(engagement_id(aggregate_id, number), engagement_id(renamed, number))
-                for number in range(1, state.last_execution + 1):
-                    renaming.add(derived_id("task", aggregate_id, number), derived_id("task", renamed, number))
+                    if (heard := engagement_id(aggregate_id, number)) in known:
+                        renaming.add(heard, engagement_id(renamed, number))
+                if any(isinstance(each, Task) for _, each in states):
+                    for number in range(1, state.last_execution + 1):
+                        renaming.add(derived_id("task", aggregate_id, number), derived_id("task", renamed, number))
         for aggregate_id, _ in states:
             if aggregate_id not in renaming:
                 renaming.add(aggregate_id, derived_id("twin", twin, aggregate_id))
         return renaming
 
     def _lead_of(self, later: Later) -> UUID | None:
-        message: Any = later.message
-        lead_id = getattr(message, "lead_id", None)
-        if isinstance(lead_id, UUID):
-            return lead_id
-        for name in ("enrollment_id", "task_id"):
-            aggregate_id = getattr(message, name, None)
-            state = self.world.states.get(aggregate_id) if isinstance(aggregate_id, UUID) else None
+        for name in _ids_in(type(later.message)):
+            aggregate_id = getattr(later.message, name)
+            if name == "lead_id" and aggregate_id is not None:
+                return cast("UUID", aggregate_id)
+            state = self.world.states.get(aggregate_id)
             if isinstance(state, Enrollment | Task):
                 return state.lead_id
         return None
+
+
+@cache
+def _ids_in(cls: type[Message]) -> tuple[str, ...]:
+    """What in such a message says whose it is."""
+    return tuple(name for name in ("lead_id", "enrollment_id", "task_id") if name in fields_of(cls))

@@ -37,7 +37,7 @@ from shared.events.enrollment import (
     StepSent,
     StepSkipped,
 )
-from shared.events.message import Message
+from shared.events.message import Message, fields_of
 from shared.events.why import Plan
 from shared.ids import derived_id
 
@@ -94,6 +94,7 @@ class Figures(Script):
         self.lasted: Counter[int] = Counter()  # whole days until the end
         self.waits: Counter[str] = Counter()
         self.last_end: datetime | None = None
+        self._known_day: tuple[datetime | None, str] = (None, "")
 
     @property
     def ended(self) -> int:
@@ -131,8 +132,7 @@ class Figures(Script):
                 self._ended("completed", day, size, world)
             case EnrollmentExited() | EnrollmentPaused():
                 self._ended(event.reason, day, size, world)
-        plan = getattr(event, "plan", None)
-        if isinstance(plan, Plan):
+        if "plan" in fields_of(type(event)) and isinstance(plan := event.plan, Plan):  # type: ignore[attr-defined]
             self._waits(plan, size)
 
     def _ended(self, how: str, day: str, size: int, world: SimulatedWorld) -> None:
@@ -147,7 +147,9 @@ class Figures(Script):
         self.waits[plan.why.rule] += size
 
     def _day(self, moment: datetime) -> str:
-        return moment.astimezone(self._zone).date().isoformat()
+        if self._known_day[0] != moment:
+            self._known_day = (moment, moment.astimezone(self._zone).date().isoformat())
+        return self._known_day[1]
 
 
 def forecast(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
 
+from services.enrollment.domain import frozen
+
 UUID_CHARACTERS = 36
+
+T = TypeVar("T")
 
 
 class Renaming:
@@ -17,52 +22,113 @@ class Renaming:
 
     def __init__(self, ids: Mapping[UUID, UUID]) -> None:
         self._ids = dict(ids)
-        self._texts = {str(old): str(new) for old, new in ids.items()}
+        self._texts: dict[str, str] = {}
 
     def add(self, old: UUID, new: UUID) -> None:
         self._ids[old] = new
-        self._texts[str(old)] = str(new)
+        self._texts.clear()
 
     def __contains__(self, aggregate_id: object) -> bool:
         return aggregate_id in self._ids
 
-    def of(self, value: Any) -> Any:
+    def of(self, value: T) -> T:
         """The value with every id renamed, in texts such as ``task:<id>`` too."""
-        match value:
-            case UUID():
-                return self._ids.get(value, value)
-            case str():
-                return self._text(value)
-            case Mapping():
-                renamed = {self.of(key): self.of(each) for key, each in value.items()}
-                return renamed if renamed != value else value
-            case tuple():
-                return self._tuple(value)
-            case list() | frozenset() | set():
-                each = [self.of(one) for one in value]
-                return type(value)(each) if each != list(value) else value
-            case BaseModel():
-                changes = self._changes({name: getattr(value, name) for name in type(value).model_fields})
-                return value.model_copy(update=changes) if changes else value
-        if is_dataclass(value) and not isinstance(value, type):
-            changes = self._changes({field.name: getattr(value, field.name) for field in fields(value)})
-            return replace(value, **changes) if changes else value
-        return value
+        cls = type(value)
+        way = _ways.get(cls) or _ways.setdefault(cls, _way_of(cls))
+        renamed: T = way(self, value)
+        return renamed
 
-    def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        renamed = {name: self.of(value) for name, value in values.items() if value is not None}
-        return {name: value for name, value in renamed.items() if value is not values[name]}
+    def id_of(self, value: UUID) -> UUID:
+        return self._ids.get(value, value)
 
-    def _tuple(self, value: tuple[Any, ...]) -> Any:
-        each = [self.of(one) for one in value]
-        if all(new is old for new, old in zip(each, value, strict=True)):
-            return value
-        return type(value)(*each) if hasattr(value, "_fields") else tuple(each)
-
-    def _text(self, text: str) -> str:
+    def text_of(self, text: str) -> str:
         if len(text) < UUID_CHARACTERS or "-" not in text:
             return text
+        if not self._texts:
+            self._texts = {str(old): str(new) for old, new in self._ids.items()}
         for old, new in self._texts.items():
             if old in text:
                 text = text.replace(old, new)
         return text
+
+
+#: Renames values of one class.
+_Way = Callable[[Renaming, Any], Any]
+#: A twin is made for every part of a crowd, so what its class says about a value is looked at only once.
+_ways: dict[type[Any], _Way] = {}
+
+
+def _way_of(cls: type[Any]) -> _Way:
+    if issubclass(cls, UUID):
+        return Renaming.id_of
+    if issubclass(cls, str):
+        return Renaming.text_of
+    if issubclass(cls, Mapping):
+        return _mapping
+    if issubclass(cls, tuple):
+        return _named_tuple if hasattr(cls, "_fields") else _tuple
+    if issubclass(cls, list | frozenset | set):
+        return _collection
+    if issubclass(cls, BaseModel):
+        return _model_way(tuple(cls.model_fields))
+    if dataclasses.is_dataclass(cls):
+        return _dataclass_way(cls)
+    return lambda _renaming, value: value
+
+
+def _mapping(renaming: Renaming, value: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    of, renamed, is_same = renaming.of, {}, True
+    for key, each in value.items():
+        new_key, new = of(key), of(each)
+        is_same = is_same and new_key is key and new is each
+        renamed[new_key] = new
+    return value if is_same else renamed
+
+
+def _tuple(renaming: Renaming, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    each = tuple(renaming.of(one) for one in value)
+    return value if _same(each, value) else each
+
+
+def _named_tuple(renaming: Renaming, value: Any) -> Any:
+    each = [renaming.of(one) for one in value]
+    return value if _same(each, value) else type(value)(*each)
+
+
+def _collection(renaming: Renaming, value: Any) -> Any:
+    members = list(value)
+    each = [renaming.of(one) for one in members]
+    return value if _same(each, members) else type(value)(each)
+
+
+def _same(new: Any, old: Any) -> bool:
+    return all(one is other for one, other in zip(new, old, strict=True))
+
+
+def _model_way(names: tuple[str, ...]) -> _Way:
+    def renamed(renaming: Renaming, value: BaseModel) -> BaseModel:
+        changes = _changes(renaming, names, map(value.__dict__.__getitem__, names))
+        return value.model_copy(update=changes) if changes else value
+
+    return renamed
+
+
+def _dataclass_way(cls: type[Any]) -> _Way:
+    names = tuple(each.name for each in dataclasses.fields(cls))
+    read = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),) if names else ()
+    is_plain = "__slots__" in cls.__dict__ and not hasattr(cls, "__post_init__")
+    replace: Callable[..., Any] = frozen.replace if is_plain else dataclasses.replace
+
+    def renamed(renaming: Renaming, value: Any) -> Any:
+        changes = _changes(renaming, names, read(value))
+        return replace(value, **changes) if changes else value
+
+    return renamed
+
+
+def _changes(renaming: Renaming, names: Any, values: Any) -> dict[str, Any]:
+    of, changes = renaming.of, {}
+    for name, value in zip(names, values, strict=True):
+        if value is not None and (new := of(value)) is not value:
+            changes[name] = new
+    return changes
