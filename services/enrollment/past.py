@@ -41,8 +41,23 @@ from shared.events.lead import (
     ScoreLead,
     TagLead,
 )
+from shared.events.message import stored_as
 from shared.persistence.eventstore import EventStore
 
+#: What is read of an enrollment; nothing else in its stream says what happened from outside.
+TOLD = stored_as(
+    (
+        EnrollmentStarted,
+        StepSent,
+        EngagementNoted,
+        StepHandedToPerson,
+        StepDoneByPerson,
+        StepApproved,
+        EnrollmentPaused,
+        EnrollmentResumed,
+        EnrollmentExited,
+    )
+)
 #: Streams read in one go.
 PAGE = 500
 #: Changes of score and tags that a play makes again by itself.
@@ -53,7 +68,7 @@ def read_past(store: EventStore, enrollment_ids: Sequence[UUID], organization_id
     """Those that exist, belong to the organization, began and whose lead was not erased; in the given order."""
     for first in range(0, len(enrollment_ids), PAGE):
         ids = enrollment_ids[first : first + PAGE]
-        streams = store.load_many(ids)
+        streams = store.load_many(ids, topics=TOLD)
         leads: dict[UUID, UUID] = {}
         for each in ids:
             events = streams[each]
@@ -71,7 +86,8 @@ def read_past(store: EventStore, enrollment_ids: Sequence[UUID], organization_id
 
 
 def past_of(enrollment: Sequence[Envelope], lead: Sequence[Envelope]) -> Past | None:
-    """One enrollment from its own events and its lead's; None when the lead cannot be read."""
+    """One enrollment from its own events (those of ``TOLD`` are enough) and its lead's; None when the lead cannot be
+    read."""
     began = enrollment[0]
     started = began.message
     assert isinstance(started, EnrollmentStarted)

@@ -1,12 +1,15 @@
 """The child process that a forecast or backtest runs in: it reads the store beside its holder and decides nothing
-that counts. A long backtest has a second one, which plays the changed definition while the first plays what was.
+that counts. A long backtest has a second one: each reads half of the past, then the second plays the changed
+definition while the first plays what was.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from multiprocessing.connection import Connection
 from typing import Any
@@ -33,6 +36,7 @@ Said = tuple[Any, ...]
 NICENESS = 10
 REPORT_SECONDS = 0.25
 ROWS_AT_ONCE = 200
+TOO_LARGE = {"code": "too_large", "title": "Too large", "detail": "it needs more memory than there is"}
 LEADS_AT_ONCE = 500
 
 
@@ -44,8 +48,10 @@ def run(
     parent: Connection,
     partner: Connection | None = None,
 ) -> None:
-    """Ends when it is done, or when the parent or the partner (see ``play_for``) is gone."""
-    os.nice(NICENESS)
+    """Ends when it is done, or when the parent or the partner (see ``play_for``) is gone. A partner reads its share of
+    the targets.
+    """
+    settle_in()
     store = open_store(settings, read_only=True)
     try:
         report = _Report(parent)
@@ -55,54 +61,108 @@ def run(
             parent.send(("result", result))
         except DomainError as error:
             parent.send(("problem", problem_of(error).model_dump(mode="json")))
+        except PartnerEnded as ended:
+            parent.send(("problem", ended.problem))
         except MemoryError:
-            parent.send(("problem", {"code": "too_large", "detail": "it needs more memory than there is"}))
-    except (BrokenPipeError, EOFError):
+            parent.send(("problem", TOO_LARGE))
+    except (ConnectionError, EOFError):
         return
     finally:
         store.close()
         parent.close()
 
 
-def play_for(first: Connection) -> None:
-    """The second process of a backtest: plays what it is sent, ``(subject, past)``, by the subject's definition.
-
-    Says ("progress", done) now and then, and ("courses", dict) at the end. Ends when the first one is gone.
+def settle_in() -> None:
+    """Below the service's own work, and without the collector: a play makes millions of objects that stay and next to
+    no cycles, so that looking for these takes a fifth of its time, and the process ends with its job.
     """
     os.nice(NICENESS)
+    gc.disable()
+
+
+def crashed(reason: str) -> dict[str, Any]:
+    """The problem of a job that was not carried out."""
+    return {"code": "crashed", "title": "Crashed", "detail": f"it could not be carried out: {reason}"}
+
+
+def share_of_second(targets: list[str]) -> list[str]:
+    """What of a backtest's targets is read by the second process."""
+    return targets[(len(targets) + 1) // 2 :]
+
+
+def play_for(settings: Settings, organization_id: str, targets: list[str], first: Connection) -> None:
+    """The second process of a backtest: reads its share of the targets, says ("past", list), gets ``(subject, past)``
+    with the others, and plays all of them by the subject's definition.
+
+    Says ("progress", done) now and then, and ("courses", dict) or ("problem", dict) at the end. Ends when the first
+    one is gone.
+    """
+    settle_in()
+    store = open_store(settings, read_only=True)
     pace = _Pace()
     try:
-        subject, past = first.recv()
+        read = list(read_past(store, [UUID(each) for each in targets], organization_id))
+        first.send(("past", read))
+        subject, others = first.recv()
 
         def told(done: int, total: int) -> None:
             if pace.is_time(at_once=done >= total):
                 first.send(("progress", done))
 
-        first.send(("courses", play_all(subject, None, past, told)))
-    except (BrokenPipeError, EOFError):
+        try:
+            first.send(("courses", play_all(subject, None, [*others, *read], told)))
+        except MemoryError:
+            first.send(("problem", TOO_LARGE))
+    except (ConnectionError, EOFError):
         return
     finally:
+        store.close()
         first.close()
 
 
-class Partner:
-    """The second process, as the first one sees it."""
+class PartnerEnded(Exception):
+    """The second process ended without having played; ``problem`` is what the job's problem is."""
 
-    def __init__(self, connection: Connection, subject: Subject, past: list[Past]) -> None:
+    def __init__(self, problem: dict[str, Any]) -> None:
+        super().__init__(problem["detail"])
+        self.problem = problem
+
+
+class Partner:
+    """The second process, as the first one sees it. Everything asked of it raises PartnerEnded once it is gone."""
+
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._past: list[Past] | None = None
         self._courses: dict[UUID, Course] | None = None
         self.done = 0
-        connection.send((subject, past))
+
+    def past(self, told: Callable[[], None]) -> list[Past]:
+        """What it has read; until it has, ``told`` is called now and then."""
+        while self._past is None:
+            self.hear(REPORT_SECONDS)
+            told()
+        return self._past
+
+    def play(self, subject: Subject, others: list[Past]) -> None:
+        """Has it play what it has read, and ``others``. To be called once what it has read is here."""
+        with _noticing_its_end():
+            self._connection.send((subject, others))
 
     def hear(self, wait_seconds: float = 0.0) -> None:
-        """Takes what it has said. Raises EOFError when it is gone."""
-        while self._courses is None and self._connection.poll(wait_seconds):
-            match self._connection.recv():
-                case ("progress", int(done)):
-                    self.done = done
-                case ("courses", dict(courses)):
-                    self._courses = courses
-            wait_seconds = 0.0
+        """Takes what it has said."""
+        with _noticing_its_end():
+            while self._courses is None and self._connection.poll(wait_seconds):
+                match self._connection.recv():
+                    case ("past", list(past)):
+                        self._past = past
+                    case ("progress", int(done)):
+                        self.done = done
+                    case ("courses", dict(courses)):
+                        self._courses = courses
+                    case ("problem", dict(problem)):
+                        raise PartnerEnded(problem)
+                wait_seconds = 0.0
 
     def courses(self, told: Callable[[], None]) -> dict[UUID, Course]:
         """What it played; until it is done ``told`` is called now and then."""
@@ -110,6 +170,14 @@ class Partner:
             self.hear(REPORT_SECONDS)
             told()
         return self._courses
+
+
+@contextmanager
+def _noticing_its_end() -> Iterator[None]:
+    try:
+        yield
+    except (ConnectionError, EOFError):
+        raise PartnerEnded(crashed("its second process ended")) from None
 
 
 class _Pace:
@@ -162,16 +230,22 @@ def _answer(
     subject = trials.subject(question.organization_id, question.sequence_id, question.version, question.definition)
     ids = [UUID(each) for each in targets]
     if isinstance(question, QueryStartBacktest):
+        second = Partner(partner) if partner is not None else None
+        own = ids if second is None else ids[: len(ids) - len(share_of_second(targets))]
         past = []
-        for each in read_past(store, ids, question.organization_id):
+        for each in read_past(store, own, question.organization_id):
             past.append(each)
             report.progress(0, len(ids))
+        if second is not None:
+            others = second.past(lambda: report.progress(0, len(ids)))
+            second.play(subject, past)
+            past = [*past, *others]
         versions = {
             number: trials.version(question.sequence_id, number) for number in sorted({each.version for each in past})
         }
-        if partner is None:
+        if second is None:
             return backtest(subject, versions, past, keep=report.row, progress=report.progress)
-        return _backtest_by_two(subject, versions, past, report, partner)
+        return _backtest_by_two(subject, versions, past, report, second)
     cohort = question.size if question.size is not None else _leads(store, ids, question.organization_id)
     rates = Rates(question.rates.open, question.rates.click, question.rates.reply)
     return forecast(
@@ -190,10 +264,9 @@ def _backtest_by_two(
     versions: dict[int, SequenceDefinition],
     past: list[Past],
     report: _Report,
-    connection: Connection,
+    partner: Partner,
 ) -> dict[str, Any]:
     """The same as ``backtest``: neither play knows of the other, and the comparison has an order of its own."""
-    partner = Partner(connection, subject, past)
     total = len(past)
 
     def told(done: int, _all: int) -> None:

@@ -8,11 +8,10 @@ from contextlib import suppress
 from datetime import datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 import structlog
 
-from services.enrollment.trial_process import Said, play_for, run
+from services.enrollment.trial_process import Said, crashed, play_for, run, share_of_second
 from shared.clock import Clock
 from shared.events.query import QueryStartBacktest, QueryStartForecast
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
@@ -32,36 +31,41 @@ Question = QueryStartForecast | QueryStartBacktest
 
 
 class Children:
-    """The process of a job, and a second one for a backtest that is worth it. ``said`` is what the first one says."""
+    """The process of a job, and a second one for a backtest that is worth it. ``said`` is what the first one says;
+    ``processes`` ends with the first one.
+    """
 
     def __init__(self, settings: Settings, question: Question, targets: list[str], now: datetime) -> None:
         context = multiprocessing.get_context("spawn")
         self.said, theirs = context.Pipe()
         self._theirs = [theirs]
         partner = None
-        self._processes: list[BaseProcess] = []
+        self.processes: list[BaseProcess] = []
         if isinstance(question, QueryStartBacktest) and len(targets) >= WORTH_TWO:
             partner, other = context.Pipe()
             self._theirs += [partner, other]
-            self._processes.append(context.Process(target=play_for, args=(other,), daemon=True))
+            share = (settings, question.organization_id, share_of_second(targets), other)
+            self.processes.append(context.Process(target=play_for, args=share, daemon=True))
         arguments = (settings, question, targets, now, theirs, partner)
-        self._processes.append(context.Process(target=run, args=arguments, daemon=True))
+        self.processes.append(context.Process(target=run, args=arguments, daemon=True))
 
     def start(self) -> None:
         """Returns when they run. Their ends of the pipes are theirs alone, so that each sees when another is gone."""
-        for each in self._processes:
+        for each in self.processes:
             each.start()
         for connection in self._theirs:
             connection.close()
 
     def end(self) -> None:
-        """Ends those still running."""
-        for each in self._processes:
-            if each.pid is not None:
-                each.terminate()
-        for each in self._processes:
-            if each.pid is not None:
-                each.join(END_SECONDS)
+        """Ends those still running, whatever it takes."""
+        begun = [each for each in self.processes if each.pid is not None]
+        for each in begun:
+            each.terminate()
+        for each in begun:
+            each.join(END_SECONDS)
+            if each.is_alive():
+                each.kill()
+                each.join()
         self.said.close()
 
 
@@ -102,7 +106,7 @@ class TrialRunner:
         except Exception as error:
             log.exception("trial_failed", job_id=question.job_id)
             if not is_unavailable(error):
-                await jobs.end(question.job_id, "failed", self._clock.wall(), problem=_crashed(type(error).__name__))
+                await jobs.end(question.job_id, "failed", self._clock.wall(), problem=crashed(type(error).__name__))
 
     async def _wait_for_turn(self, question: Question, jobs: TrialJobs) -> bool:
         """False when it was cancelled meanwhile."""
@@ -150,9 +154,5 @@ def _hear(child: Connection) -> list[Said]:
             while len(heard) < 50 and heard[-1][0] in {"progress", "rows"} and child.poll(0):
                 heard.append(child.recv())
     except (EOFError, ConnectionError):
-        heard.append(("problem", _crashed("its process ended")))
+        heard.append(("problem", crashed("its process ended")))
     return heard
-
-
-def _crashed(reason: str) -> dict[str, Any]:
-    return {"code": "crashed", "title": "Crashed", "detail": f"it could not be carried out: {reason}"}

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from services.enrollment import trial_runner
-from services.enrollment.trial_process import Partner
+from services.enrollment.trial_process import Partner, PartnerEnded
 from shared.clock import SystemClock
 from shared.events.definition import SequenceDefinition
 from shared.events.query import QueryStartBacktest, QueryStartForecast, Rates
@@ -124,16 +124,21 @@ async def test_a_cancelled_job_stops_and_a_wrong_one_says_why(bench: Bench, mong
 
 
 def test_a_second_process_that_is_gone_is_noticed() -> None:
-    """The first one then ends without a result, which the runner tells as a failed job."""
+    """The first one then ends with a problem in place of a result."""
     ours, theirs = Pipe()
-    partner = Partner(ours, subject([MAIL]), [])
+    partner = Partner(ours)
+    theirs.send(("past", []))
+    assert partner.past(lambda: None) == []
+    partner.play(subject([MAIL]), [])
     theirs.recv()
     theirs.send(("progress", 7))
     theirs.close()
     heard: list[int] = []
-    with pytest.raises(EOFError):
+    with pytest.raises(PartnerEnded, match="its second process ended") as ended:
         partner.courses(lambda: heard.append(partner.done))
-    assert partner.done == 7
+    assert (partner.done, ended.value.problem["code"]) == (7, "crashed")
+    with pytest.raises(PartnerEnded):
+        partner.play(subject([MAIL]), [])
 
 
 async def test_a_job_without_a_beat_reads_as_interrupted(mongo: MongoClient) -> None:

@@ -18,6 +18,7 @@ from shared.events import (
 )
 from shared.events import message as module
 from shared.events.lead import PERSONAL_FIELDS, LeadCaptured, LeadReplied
+from shared.events.message import stored_as
 from shared.events.task import TaskOpened
 
 
@@ -63,6 +64,7 @@ def test_an_old_payload_is_lifted_step_by_step() -> None:
     assert parse_payload("thing.happened.v1", stored) == Happened(colour="red", size=1)
     assert parse_payload("thing.happened.v2", {"colour": "red"}) == Happened(colour="red", size=1)
     assert stored == {"color": "red"}
+    assert stored_as([Happened]) == {"thing.happened.v1", "thing.happened.v2", "thing.happened.v3"}
     with pytest.raises(DuplicateTopic):
         upcast("thing.happened.v1", "thing.happened.v3")(_first)
     with pytest.raises(DuplicateTopic):

@@ -42,6 +42,8 @@ def test_what_is_loaded_is_what_was_appended(store: EventStore) -> None:
     assert store.load(aggregate_id, after_version=1) == loaded[1:]
     assert store.load(aggregate_id, up_to_version=1) == loaded[:1]
     assert store.load(aggregate_id, limit=1) == loaded[:1]
+    some = store.load_many([lead_id, aggregate_id], topics={EnrollmentCompleted.TOPIC})
+    assert some == {lead_id: [], aggregate_id: loaded[1:]}
     nobody = uuid4()
     assert store.load(nobody) == []
     assert store.load_many([nobody]) == {nobody: []}

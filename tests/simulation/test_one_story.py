@@ -5,20 +5,24 @@ The same story is lived on real services, and replayed, in ``tests/system/test_o
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
+from uuid import UUID
 
 import pytest
 
 from services.enrollment.domain.lead import Lead
+from services.enrollment.past import TOLD, past_of
 from services.enrollment.simulation.backtest import Past, play
 from services.enrollment.simulation.crowd import CrowdSimulator, CrowdWorld, Group
 from services.enrollment.simulation.dry_run import Subject, dry_run
 from services.enrollment.simulation.outside import Script
 from services.enrollment.simulation.simulator import Later
 from shared.events.enrollment import Enroll, EnrollmentStarted, StepSent
+from shared.events.envelope import Envelope
 from tests.scenarios.imagined import AFTER_A_STORY, SEQUENCE, Remembering, folded, recording_of, simulated
 from tests.scenarios.story import FILES, Story, assert_same, load, normalised, of_the_enrollment
 
@@ -85,6 +89,34 @@ def test_a_backtest_tells_the_same(name: str) -> None:
     sent = [event.step_id for _, _, event in recording if isinstance(event, StepSent)]
     assert [each.step_id for each in course.sends] == sent
     assert_same(of_the_enrollment(recording_of(outside.history)), of_the_enrollment(recording))
+
+
+def test_what_a_backtest_reads_of_an_enrollment_is_all_it_needs(name: str) -> None:
+    recording, _ = simulated(load(name))
+    lead_id = recording[0].aggregate_id
+    enrollment_id = next(each for each, _, event in recording if isinstance(event, EnrollmentStarted))
+    versions: Counter[UUID] = Counter()
+    streams: defaultdict[UUID, list[Envelope]] = defaultdict(list)
+    for aggregate_id, at, event in recording:
+        versions[aggregate_id] += 1
+        streams[aggregate_id].append(
+            Envelope(
+                id=f"{aggregate_id}-{versions[aggregate_id]}",
+                message=event,
+                source="tests",
+                time=at,
+                organization_id="demo",
+                subject=aggregate_id,
+                lead_id=lead_id,
+                aggregate_version=versions[aggregate_id],
+            )
+        )
+    told = [each for each in streams[enrollment_id] if each.topic in TOLD]
+    past = past_of(told, streams[lead_id])
+    assert past is not None
+    assert past.sends
+    assert past == past_of(streams[enrollment_id], streams[lead_id])
+    assert len(told) < len(streams[enrollment_id])
 
 
 def test_the_log_folds_to_the_states_that_were_decided_on(name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -160,14 +160,17 @@ class EventStore(SideTables):
             found = _log_rows(session, rows)
         return cast(list[Envelope], self._mapper.envelopes(found, strict=True))
 
-    def load_many(self, ids: Sequence[UUID]) -> dict[UUID, list[Envelope]]:
-        """Every event of each aggregate, in order; [] for one that does not exist. Raises UnreadableLog."""
+    def load_many(self, ids: Sequence[UUID], *, topics: Collection[str] = ()) -> dict[UUID, list[Envelope]]:
+        """Every event of each aggregate, in order, of some ``topics`` only, where given; [] for one that does not
+        exist. Raises UnreadableLog.
+        """
         loaded: dict[UUID, list[Envelope]] = {aggregate_id: [] for aggregate_id in ids}
         if not loaded:
             return loaded
         with self._recorder.reading() as session:
             rows = session.keyed(_LOG_OF_MANY, ("uuid",), [(session.uid(aggregate_id),) for aggregate_id in loaded])
-            found = _log_rows(session, [row for row in rows if row[0] is not None])
+            wanted = [row for row in rows if row[0] is not None and (not topics or row[3] in topics)]
+            found = _log_rows(session, wanted)
         for envelope in cast(list[Envelope], self._mapper.envelopes(found, strict=True)):
             loaded[envelope.originator_id].append(envelope)
         return loaded
