@@ -80,7 +80,10 @@ class Prover:
     async def _message(self, organization_id: str, order: SendTest, *, mime: bool) -> Outbound:
         step = order.step
         rendered = render_step(step, PlainLinks(), derive_text=mime)
-        rendered = replace(rendered, subject=f"{SUBJECT_PREFIX}{rendered.subject}")
+        invited = rendered.invited
+        if invited is not None:
+            invited = replace(invited, title=f"{SUBJECT_PREFIX}{invited.title}")
+        rendered = replace(rendered, subject=f"{SUBJECT_PREFIX}{rendered.subject}", invited=invited)
         sender = step.sender.email
         addresses = Addresses(_message_id(new_id(), self.domain), reply_to=sender, envelope_sender=sender)
         try:

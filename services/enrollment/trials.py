@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -10,12 +11,16 @@ from uuid import UUID
 
 from services.enrollment.content_facts import read_content
 from services.enrollment.domain.definition_check import validate
+from services.enrollment.domain.due import appointment_of
 from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, Status
-from services.enrollment.domain.errors import BadTestMessage, InvalidDefinition, UnknownTarget
+from services.enrollment.domain.errors import BadTestMessage, InvalidDefinition, NoTestForKind, UnknownTarget
+from services.enrollment.domain.flow import Node
 from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.lead_values import date_field
+from services.enrollment.domain.planning import Scene
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
-from services.enrollment.domain.work import organization_aggregate
+from services.enrollment.domain.work import Work, organization_aggregate
 from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run, enter, place
 from services.enrollment.simulation.going_on import Then, go_on
 from services.enrollment.simulation.outside import Played
@@ -23,10 +28,11 @@ from services.enrollment.simulation.world import SimulatedWorld, Surroundings
 from services.enrollment.states import States, fold
 from services.enrollment.trial_content import TrialContent
 from shared.clock import Clock
-from shared.events.definition import SequenceDefinition
+from shared.events.definition import AppointmentConfig, SequenceDefinition
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue
 from shared.events.envelope import Envelope
+from shared.events.kinds import MailContent
 from shared.events.lead import LeadAddressSuppressed, LeadBody
 from shared.events.organization import AddressSuppressed, AddressUnsuppressed
 from shared.events.query import QueryDryRun, QueryPreview, QueryTestMessage
@@ -34,12 +40,9 @@ from shared.events.sequence import SequencePublished
 from shared.identity import InvalidIdentity, domain_of, normalise_email
 from shared.ids import derived_id, dispatch_id
 from shared.persistence.eventstore import EventStore
-from shared.rendering.plain import TEXT_KINDS
 
 #: The number of a definition that is not published.
 UNPUBLISHED = 0
-#: Channels that carry mail.
-MAIL_CHANNELS = frozenset({"email", "null"})
 
 
 class Trials:
@@ -76,7 +79,9 @@ class Trials:
         return {"content": content, "problem": None, "missing": []}
 
     def test_message(self, question: QueryTestMessage) -> dict[str, Any]:
-        """One step's e-mail, ready to be sent to somebody who wants to look at it. Raises DomainError."""
+        """One step's e-mail, ready to be sent to somebody who wants to look at it: of an appointment with its
+        invitation, of a draft before a person has changed it. Raises DomainError, NoTestForKind for another kind.
+        """
         try:
             to = normalise_email(question.to)
         except InvalidIdentity as error:
@@ -92,8 +97,6 @@ class Trials:
         except ContentProblem as problem:
             fields_missing = [f"lead.{name}" for name in problem.missing]
             raise _unsent(fields_missing or ["step_id"], str(problem)) from None
-        if step.channel not in MAIL_CHANNELS or step.webhook is not None or step.kind in TEXT_KINDS:
-            raise _unsent(["step_id"], "names a step that sends no e-mail")
         return {"step": step.model_copy(update={"address": to, "thread": []}).model_dump(mode="json")}
 
     def _message(
@@ -108,6 +111,8 @@ class Trials:
         node = version.nodes.get(question.step_id)
         if node is None:
             raise UnknownTarget("step", question.step_id)
+        if isinstance(question, QueryTestMessage):
+            _require_mail(node)
         if node.channel is None:
             raise _wrong(f"step {question.step_id} sends nothing", "step_id", "names a step that sends nothing")
         if question.variant is not None and question.variant not in {arm.variant_id for arm in node.arms}:
@@ -126,19 +131,21 @@ class Trials:
             variant=question.variant,
         )
         execution = Execution(1, due.step_id, due.channel, due.dispatch_id, 1, Fate.IN_FLIGHT, variant=question.variant)
-        world.hold(
-            Enrollment(
-                id=enrollment_id,
-                organization_id=subject.organization.id,
-                lead_id=lead.id,
-                sequence_id=subject.sequence_id,
-                version=subject.version,
-                status=Status.ACTIVE,
-                started_at=world.now,
-                previous_at=world.now,
-                executions={1: execution},
-            )
+        state = Enrollment(
+            id=enrollment_id,
+            organization_id=subject.organization.id,
+            lead_id=lead.id,
+            sequence_id=subject.sequence_id,
+            version=subject.version,
+            status=Status.ACTIVE,
+            started_at=world.now,
+            previous_at=world.now,
         )
+        scene = Scene(Work(world, subject.organization.id), version, lead)
+        if isinstance(node.step.config, AppointmentConfig):
+            _require_date(node.step.config, scene)
+            execution = replace(execution, starts_at=appointment_of(scene, state, node))
+        world.hold(replace(state, executions={1: execution}))
         return TrialContent(self._store).made(enrollment_id, due, world)
 
     def would_do(self, state: Enrollment, at: datetime) -> dict[str, Any]:
@@ -211,6 +218,24 @@ class Trials:
 
 def _wrong(detail: str, field: str, problem: str) -> InvalidDefinition:
     return InvalidDefinition(detail, errors=[{"field": field, "problem": problem}])
+
+
+def _require_mail(node: Node) -> None:
+    """Raises NoTestForKind."""
+    if not isinstance(node.step.config, MailContent):
+        kind = node.step.kind.value
+        detail = (
+            f"step {node.step.step_id} is of kind {kind}: only e-mails (email, email_manual, appointment) are tested"
+        )
+        problem = f"names a step of kind {kind}, which ends as no e-mail"
+        raise NoTestForKind(detail, errors=[{"field": "step_id", "problem": problem}])
+
+
+def _require_date(config: AppointmentConfig, scene: Scene) -> None:
+    """Raises ContentProblem when the lead lacks the date that the appointment is counted from."""
+    field = config.start.field if config.start.from_ == "field" else None
+    if field is not None and date_field(scene.lead, field, scene.zone) is None:
+        raise ContentProblem(f"the appointment counts from {field}, in which the lead has no date", [field])
 
 
 def _unsent(fields: list[str], problem: str) -> BadTestMessage:

@@ -21,6 +21,10 @@ from shared.ids import derived_id
 #: Ids in one request; more are named by a filter.
 MOST_NAMED = 20_000
 
+#: What a filter can hold of a person; in the log it stands as ``HIDDEN``.
+PERSONAL_FILTERS = frozenset({"q", "email"})
+HIDDEN = "…"
+
 
 class Targets(Body):
     """Exactly one of ``ids`` and ``filter``: leads or enrollments, as the kind of order asks for."""
@@ -56,7 +60,8 @@ def prepare(
     async def work(command_id: str) -> Done:
         bulk_id = derived_id("bulk", command_id)
         commands, principal = context.parts.commands, context.principal
-        await commands.send(principal, OrderBulk(bulk_id=bulk_id, kind=kind, order=dict(order)), f"{command_id}-order")
+        ordered = OrderBulk(bulk_id=bulk_id, kind=kind, order=dict(order), filter=_recorded(targets.filter))
+        await commands.send(principal, ordered, f"{command_id}-order")
         page = 0
         async for ids in _pages(context, chosen, targets):
             page += 1
@@ -66,6 +71,13 @@ def prepare(
         return Done({"bulk_id": str(bulk_id), "count": answer.result.get("count")}, answer.position, 202)
 
     return work
+
+
+def _recorded(asked: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A filter as the log keeps it: that somebody was looked for by name or address, and not by which."""
+    if asked is None:
+        return None
+    return {name: HIDDEN if name in PERSONAL_FILTERS and value else value for name, value in asked.items()}
 
 
 def _chosen(context: Context, target: str, targets: Targets) -> tuple[str, dict[str, Any]]:

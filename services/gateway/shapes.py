@@ -222,8 +222,26 @@ class Unread(Shape):
     unread: int
 
 
+class AuditedBulk(Shape):
+    """How far a bulk has come, or what it came to. ``report`` and ``refusals`` are where it and its refused targets,
+    one by one with the reason, are read."""
+
+    id: str
+    status: str
+    count: int
+    handled: int
+    done: int
+    unchanged: int
+    refused: int
+    reasons: dict[str, int]
+    finished_at: datetime | None
+    report: str
+    refusals: str
+
+
 class AuditEntry(Shape):
-    """``changed`` names the fields that were set; their personal values are not shown here."""
+    """``changed`` names the fields that were set; their personal values are not shown here. ``bulk`` is set for what
+    was done to a bulk."""
 
     id: str
     at: datetime
@@ -235,6 +253,7 @@ class AuditEntry(Shape):
     sequence_id: str | None
     changed: list[str]
     detail: dict[str, Any]
+    bulk: AuditedBulk | None = None
     position: str
 
 

@@ -76,12 +76,14 @@ def command_of(kind: str, order: Mapping[str, Any], target: UUID = _NOBODY) -> C
 
 
 class OrderBulk(Command):
-    """Open a bulk. ``order`` holds the command's fields but for the target's id, alike for every target."""
+    """Open a bulk. ``order`` holds the command's fields but for the target's id, alike for every target. ``filter`` is
+    how the targets were chosen, without personal values; None when they were named one by one."""
 
     TOPIC = "bulk.order.v1"
     bulk_id: UUID
     kind: str
     order: dict[str, Any] = {}
+    filter: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> OrderBulk:
@@ -152,13 +154,15 @@ class RecordBulkProgress(Command):
 
 class BulkOrdered(Event):
     """``source``: the bulk whose targets this one takes (that it undoes), None when they are named in pages.
-    ``inside``: the sequence whose enrollments it is for, those open at this moment; the clerk names them."""
+    ``inside``: the sequence whose enrollments it is for, those open at this moment; the clerk names them. ``filter``:
+    how the targets were chosen, without personal values, None when they were named or taken over."""
 
     TOPIC = "bulk.ordered.v1"
     kind: str
     order: dict[str, Any] = {}
     source: UUID | None = None
     inside: UUID | None = None
+    filter: dict[str, Any] | None = None
 
 
 class BulkTargetsNamed(Event):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
 import pytest
@@ -14,7 +14,7 @@ from services.dispatcher.attaching import Files
 from services.dispatcher.proving import Prover, is_test
 from shared.clock import SystemClock
 from shared.events import Envelope
-from shared.events.dispatch import DressedStep, SendTest
+from shared.events.dispatch import Appointment, DressedStep, SendTest
 from shared.events.query import Answer
 from shared.ids import new_id
 from shared.messaging import frames
@@ -71,6 +71,25 @@ async def test_one_goes_out_marked_and_leaves_no_trace(world: World, requester: 
     assert "/t/" not in html.get_content()
     assert kept == [real.dispatch_id]
     assert world.answers(step) == []
+
+
+async def test_an_appointment_goes_out_with_an_invitation_that_is_marked_too(
+    world: World, requester: Requester
+) -> None:
+    begins = datetime(2026, 12, 1, 9, tzinfo=UTC)
+    content = {"subject": "Come", "text": "See you", "title": "Demo with {{ first_name }}"}
+    appointment = Appointment(starts_at=begins, ends_at=begins + timedelta(minutes=30))
+    step = dressed(kind="appointment", content=content, appointment=appointment, track_opens=False)
+    async with running(world):
+        answer = await asked(requester, order(step))
+    assert answer.ok, answer.problem
+    [test] = world.sink.mails
+    mail = email.message_from_bytes(test.content, policy=email.policy.default)
+    [calendar] = [part for part in mail.walk() if part.get_content_type() == "text/calendar"]
+    assert isinstance(calendar, EmailMessage)
+    said = calendar.get_content()
+    assert "SUMMARY:[Test] Demo with Ada" in said
+    assert "DTSTART:20261201T090000Z" in said
 
 
 async def test_what_cannot_be_sent_is_answered_with_the_reason(world: World, requester: Requester) -> None:

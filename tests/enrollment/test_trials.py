@@ -148,7 +148,6 @@ async def test_a_test_message_is_made_for_its_reader_and_wrong_fields_are_named(
         ({"to": "nobody"}, "to"),
         ({"to": "left@demo.example"}, "to"),
         ({"variant": "c"}, "variant"),
-        ({"step_id": "text"}, "step_id"),
         ({"lead": {}}, "lead.company"),
     ]
     for asked, field in wrong:
@@ -156,3 +155,41 @@ async def test_a_test_message_is_made_for_its_reader_and_wrong_fields_are_named(
         assert problem is not None, asked
         assert (problem.status, [each["field"] for each in problem.errors]) == (422, [field])
     assert bench.topics()[before:] == ["organization.address_suppressed.v1"]
+
+
+async def test_whatever_ends_as_an_e_mail_can_be_tested_and_the_rest_says_its_kind(bench: Bench) -> None:
+    start = {"amount": 0, "unit": "minutes", "from": "field", "field": "event_date"}
+    invitation = {
+        "step_id": "meet", "kind": "appointment",
+        "config": {"subject": "Come", "text": "Hi", "title": "Talk with {{ first_name }}", "start": start},
+    }  # fmt: skip
+    draft = {
+        "step_id": "draft",
+        "kind": "email_manual",
+        "config": {"subject": "By hand", "text": "Hi {{ first_name }}"},
+    }
+    call = {"step_id": "call", "kind": "call", "config": {"title": "Call"}}
+    hook = {"step_id": "hook", "kind": "webhook", "config": {"url": "https://example.com/x"}}
+    wait = {"step_id": "wait", "kind": "wait", "config": {}}
+    sequence_id = await bench.sequence([invitation, draft, SMS, call, hook, wait], trigger={"start": "manual"})
+
+    async def made(step_id: str, **lead: Any) -> Answer:
+        about = {"organization_id": "demo", "sequence_id": sequence_id, "step_id": step_id, "to": "coach@demo.example"}
+        return await bench.order(QueryTestMessage.model_validate({**about, "lead": {"first_name": "Ada", **lead}}))
+
+    answer = await made("meet", custom_fields={"event_date": "2026-12-01T09:00:00Z"})
+    step = DressedStep.model_validate(answer.result["step"])
+    assert step.appointment is not None
+    assert step.appointment.starts_at.isoformat() == "2026-12-01T09:00:00+00:00"
+    assert (step.content["title"], step.kind) == ("Talk with {{ first_name }}", "appointment")
+    dateless = (await made("meet")).problem
+    assert dateless is not None
+    assert [each["field"] for each in dateless.errors] == ["lead.event_date"]
+    step = DressedStep.model_validate((await made("draft")).result["step"])
+    assert (step.kind, step.content["subject"], step.address) == ("email_manual", "By hand", "coach@demo.example")
+    for step_id, kind in (("text", "sms"), ("call", "call"), ("hook", "webhook"), ("wait", "wait")):
+        problem = (await made(step_id)).problem
+        assert problem is not None, step_id
+        assert (problem.code, problem.status) == ("no_test_for_kind", 422)
+        assert f"of kind {kind}" in problem.detail
+        assert [each["field"] for each in problem.errors] == ["step_id"]

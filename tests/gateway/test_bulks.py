@@ -9,7 +9,7 @@ from shared.events import Envelope
 from shared.events.bulk import BeginBulk, NameBulkTargets, OrderBulk, UndoBulk
 from shared.events.query import Answer
 from shared.ids import derived_id
-from tests.gateway.conftest import NOW, SEQUENCE, Gateway, lead_document
+from tests.gateway.conftest import LEAD, NOW, SEQUENCE, Gateway, lead_document
 
 BULK = "/api/v1/enrollments/bulk"
 BULKS = "/api/v1/bulks"
@@ -35,14 +35,15 @@ async def test_a_filters_leads_are_handed_over_in_pages_and_the_bulk_is_begun(
         lead_document(3, status="Won"),
         lead_document(4, status="New", erased=True),
     )
-    body = {"sequence_id": str(SEQUENCE), "filter": {"status": "New", "temperature": "Warm", "score_max": 2}}
+    asked: dict[str, Any] = {"status": "New", "temperature": "Warm", "score_max": 2}
+    body = {"sequence_id": str(SEQUENCE), "filter": asked}
     found = await gateway.http.post(BULK, json=body, headers=gateway.key())
     assert (found.status_code, found.json()["count"]) == (202, 3), found.text
     assert found.headers["tendril-position"] == "03-17"
     ordered, *_, begun = [each.message for each in gateway.write_side.seen]
     bulk_id = UUID(found.json()["bulk_id"])
     wanted: dict[str, Any] = {"sequence_id": str(SEQUENCE), "start": True}
-    assert ordered == OrderBulk(bulk_id=bulk_id, kind="enroll", order=wanted)
+    assert ordered == OrderBulk(bulk_id=bulk_id, kind="enroll", order=wanted, filter=asked)
     assert [len(page) for page in pages(gateway)] == [2, 1]
     assert begun == BeginBulk(bulk_id=bulk_id, pages=2)
 
@@ -107,3 +108,42 @@ async def test_progress_refusals_and_undo(gateway: Gateway) -> None:
     [envelope] = gateway.write_side.seen
     undo_id = derived_id("bulk", envelope.id)
     assert envelope.message == UndoBulk(bulk_id=UUID(bulk_id), undo_id=undo_id, also_sent=True)
+
+
+async def test_whom_a_filter_looked_for_does_not_reach_the_log(gateway: Gateway) -> None:
+    gateway.write_side.answer = answer
+    body = {
+        "kind": "tag",
+        "order": {"add": ["x"]},
+        "targets": {"filter": {"email": "ada@example.com", "status": "New"}},
+    }
+    assert (await gateway.http.post(BULKS, json=body, headers=gateway.key())).status_code == 202
+    ordered = gateway.write_side.seen[0].message
+    assert isinstance(ordered, OrderBulk)
+    assert ordered.filter == {"email": "…", "status": "New"}
+
+
+async def test_from_the_audit_to_what_became_of_each_target(gateway: Gateway) -> None:
+    bulk_id, other = str(UUID(int=11)), str(UUID(int=12))
+    counts = {"count": 3, "handled": 3, "done": 1, "unchanged": 1, "refused": 1, "reasons": {"unreachable": 1}}
+    finished = {"kind": "tag", "status": "finished", "ordered_at": NOW, "finished_at": NOW, **counts}
+    await gateway.put("bulks", {"_id": bulk_id, **finished})
+    await gateway.put("bulks", {"_id": other, **finished, "organization_id": "other"})
+    refusal = {"_id": "r", "bulk_id": bulk_id, "number": 0, "target": str(UUID(int=1)), "code": "unreachable"}
+    await gateway.put("bulk_refusals", refusal)
+    entry = {"at": NOW, "actor": "member:1", "changed": ["kind"], "lead_id": None, "sequence_id": None}
+    detail = {"kind": "tag", "order": {"add": ["x"]}, "filter": {"status": "New"}}
+    await gateway.put(
+        "audit",
+        {**entry, "_id": 2, "position": 2, "kind": "bulk.ordered", "subject": bulk_id, "detail": detail},
+        {**entry, "_id": 3, "position": 3, "kind": "bulk.cancelled", "subject": other, "detail": {}},
+        {**entry, "_id": 4, "position": 4, "kind": "lead.tagged", "subject": str(LEAD), "detail": {}},
+    )
+    tagged, foreign, ordered = (await gateway.http.get("/api/v1/audit", headers=gateway.key())).json()["items"]
+    assert (tagged["bulk"], foreign["bulk"]) == (None, None)
+    assert ordered["detail"] == detail
+    assert ordered["bulk"] | {"status": "finished", **counts} == ordered["bulk"]
+    listed = await gateway.http.get(ordered["bulk"]["refusals"], headers=gateway.key())
+    assert [(each["target"], each["code"]) for each in listed.json()["items"]] == [(refusal["target"], "unreachable")]
+    report = await gateway.http.get(ordered["bulk"]["report"], headers=gateway.key())
+    assert report.json()["refused"] == 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from shared.ids import derived_id
-from tests.projector.log import SEQUENCE
+from tests.projector.log import SEQUENCE, Log
+from tests.projector.projecting import events_of, projected
 from tests.projector.test_views import NOON, STEP, Story
 
 ADA, BOB = "member:ada", "member:bob"
@@ -119,3 +120,21 @@ def test_the_audit_holds_what_people_did_and_nothing_else() -> None:
     assert entries[0]["detail"] == {"added": ["vip"], "removed": []}
     assert entries[1]["changed"] == ["email", "title"]
     assert "secret" not in str(story.views()["audit"])
+
+
+def test_a_bulk_is_one_entry_of_the_audit_with_its_order_and_filter() -> None:
+    log, bulk, lead = Log(), derived_id("bulk", 1), derived_id("lead", 1)
+    ordered = {"kind": "tag", "order": {"add": ["vip"]}, "filter": {"status": "New", "q": "…"}}
+    log.add("bulk.ordered", bulk, ordered, actor=ADA)
+    log.add("bulk.targets_named", bulk, {"page": 1, "targets": [lead]}, actor=ADA)
+    log.add("bulk.begun", bulk, {"count": 1}, actor=ADA)
+    log.add("lead.tagged", lead, {"added": ["vip"], "removed": []}, actor=f"bulk:{bulk}")
+    log.add("bulk.advanced", bulk, {"handled": 1, "done": 1, "unchanged": 0, "refusals": []})
+    log.add("bulk.finished", bulk, {"done": 1, "unchanged": 0, "refused": 0})
+    log.add("bulk.undone", bulk, {"undo_id": derived_id("bulk", 2)}, actor=BOB)
+    entries = sorted(projected(events_of(log.events))["audit"].values(), key=lambda each: int(each["position"]))
+    assert [(each["kind"], each["actor"], each["subject"]) for each in entries] == [
+        ("bulk.ordered", ADA, str(bulk)),
+        ("bulk.undone", BOB, str(bulk)),
+    ]
+    assert entries[0]["detail"] == ordered

@@ -96,7 +96,7 @@ def order(state: Bulk | None, command: OrderBulk) -> Iterator[Event]:
     """A bulk that exists already is left as it is. Enrollments that it opens name it, so that it can be undone."""
     if state is None:
         named = {"by": "bulk", "bulk_id": str(command.bulk_id)} if command.kind == "enroll" else {}
-        yield BulkOrdered(kind=command.kind, order={**command.order, **named})
+        yield BulkOrdered(kind=command.kind, order={**command.order, **named}, filter=command.filter)
 
 
 def for_those_inside(state: Bulk | None, sequence_id: UUID, kind: str, order: Mapping[str, Any]) -> Iterator[Event]:

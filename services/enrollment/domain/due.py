@@ -220,7 +220,7 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
             valid_until=valid_until,
             quotas=slots,
             draft_id=state.approved.draft_id if node.drafted and state.approved is not None else None,
-            starts_at=_starts_at(scene, state, node),
+            starts_at=appointment_of(scene, state, node),
             sender=_sender(scene, node),
             variant=drawn.arm.variant_id if drawn is not None else None,
             content=drawn.arm.content if drawn is not None else None,
@@ -230,8 +230,8 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
     )
 
 
-def _starts_at(scene: Scene, state: Enrollment, node: Node) -> datetime | None:
-    """When the appointment begins that the step invites to; None for any other step."""
+def appointment_of(scene: Scene, state: Enrollment, node: Node) -> datetime | None:
+    """When the appointment begins that the step invites to, if it is sent now; None for any other step."""
     config = node.step.config
     if not isinstance(config, AppointmentConfig):
         return None

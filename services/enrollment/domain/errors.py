@@ -306,6 +306,13 @@ class BadTestMessage(Invalid):
     title = "No test message"
 
 
+class NoTestForKind(Invalid):
+    """Steps of this kind end as no e-mail, and only an e-mail can be sent as a test."""
+
+    code = "no_test_for_kind"
+    title = "No test message of this kind of step"
+
+
 class InvalidLead(Invalid):
     """The lead's fields do not hold together."""
 

@@ -32,6 +32,7 @@ _AUTOMATIC = frozenset(
         "enrollment.members_notified.v1",
         "enrollment.goal_reached.v1",
         "bulk.targets_named.v1",
+        "bulk.begun.v1",
         "bulk.advanced.v1",
         "bulk.finished.v1",
         "lead.joined_sequence.v1",
@@ -66,14 +67,17 @@ _SHOWN = (
     "currency",
     "execution",
 )
+#: The same of an order over many: what was ordered, and how the targets were chosen.
+_OF_BULK = ("kind", "order", "filter", "inside", "source")
 _PEOPLE = ("member:", "api_key:")
 
 
 class Audit(View):
-    """A document per event, with the event's position as its id. ``changed`` names the fields that were set."""
+    """A document per event, with the event's position as its id. ``changed`` names the fields that were set. A bulk
+    has one for its order; what it does to each target is the bulk's deed."""
 
     name = "audit"
-    version = 2
+    version = 3
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("position", -1), ("_id", 1)),
         (("organization_id", 1), ("actor", 1), ("position", -1), ("_id", 1)),
@@ -91,6 +95,7 @@ class Audit(View):
         if not self.concerns(event):
             return
         data = event.data
+        shown = _OF_BULK if event.kind == "bulk.ordered" else _SHOWN
         ops.new(
             event.position,
             {
@@ -104,6 +109,6 @@ class Audit(View):
                 "lead_id": event.lead_id,
                 "sequence_id": event.sequence_id,
                 "changed": sorted(name for name, value in data.items() if value is not None and value not in ([], {})),
-                "detail": {name: plain(data[name]) for name in _SHOWN if data.get(name) is not None},
+                "detail": {name: plain(data[name]) for name in shown if data.get(name) is not None},
             },
         )

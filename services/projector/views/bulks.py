@@ -14,10 +14,11 @@ _OTHERS = FUNNEL | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE | ORGANIZATI
 
 
 class Bulks(View):
-    """A document per bulk. ``reasons`` counts refusals by code."""
+    """A document per bulk. ``reasons`` counts refusals by code. ``filter`` is how its targets were chosen, ``inside``
+    the sequence whose enrollments it is for, ``undoes`` the bulk whose targets it takes; none for named ones."""
 
     name = "bulks"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("ordered_at", -1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("ordered_at", -1)),
@@ -33,6 +34,8 @@ class Bulks(View):
             {
                 "kind": event.data["kind"],
                 "order": plain(event.data.get("order") or {}),
+                "filter": plain(event.data.get("filter")),
+                "inside": event.data.get("inside"),
                 "undoes": event.data.get("source"),
                 "status": "gathering",
                 "count": 0,

@@ -127,7 +127,8 @@ export interface paths {
         };
         /**
          * Everything that members and API keys did, newest first, with their names
-         * @description Everything that members and API keys did, newest first, with their names.
+         * @description Everything that members and API keys did, newest first, with their names. A bulk is one entry: what was ordered,
+         *     for whom (``detail``), and how far it has come or what it came to (``bulk``).
          */
         get: operations["audit_audit"];
         put?: never;
@@ -3032,7 +3033,8 @@ export interface components {
         };
         /**
          * AuditEntry
-         * @description ``changed`` names the fields that were set; their personal values are not shown here.
+         * @description ``changed`` names the fields that were set; their personal values are not shown here. ``bulk`` is set for what
+         *     was done to a bulk.
          */
         AuditEntry: {
             /** Actor */
@@ -3044,6 +3046,7 @@ export interface components {
              * Format: date-time
              */
             at: string;
+            bulk?: components["schemas"]["AuditedBulk"] | null;
             /** Changed */
             changed: string[];
             /** Detail */
@@ -3069,6 +3072,37 @@ export interface components {
             items: components["schemas"]["AuditEntry"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * AuditedBulk
+         * @description How far a bulk has come, or what it came to. ``report`` and ``refusals`` are where it and its refused targets,
+         *     one by one with the reason, are read.
+         */
+        AuditedBulk: {
+            /** Count */
+            count: number;
+            /** Done */
+            done: number;
+            /** Finished At */
+            finished_at: string | null;
+            /** Handled */
+            handled: number;
+            /** Id */
+            id: string;
+            /** Reasons */
+            reasons: {
+                [key: string]: number;
+            };
+            /** Refusals */
+            refusals: string;
+            /** Refused */
+            refused: number;
+            /** Report */
+            report: string;
+            /** Status */
+            status: string;
+            /** Unchanged */
+            unchanged: number;
         };
         /**
          * Backtest
@@ -7632,7 +7666,7 @@ export interface operations {
                 actor?: string | null;
                 /** @description As `lead.tagged`. */
                 kind?: string | null;
-                /** @description Of the lead, sequence, enrollment or task. */
+                /** @description Of the lead, sequence, enrollment, task or bulk. */
                 subject?: string | null;
                 /** @description From this moment on. */
                 since?: string | null;
