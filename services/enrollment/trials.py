@@ -10,17 +10,15 @@ from typing import Any
 from uuid import UUID
 
 from services.enrollment.content_facts import read_content
+from services.enrollment.domain.appointment import appointment_if_sent
 from services.enrollment.domain.definition_check import validate
-from services.enrollment.domain.due import appointment_of
 from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, Status
 from services.enrollment.domain.errors import BadTestMessage, InvalidDefinition, NoTestForKind, UnknownTarget
 from services.enrollment.domain.flow import Node
 from services.enrollment.domain.lead import Lead
-from services.enrollment.domain.lead_values import date_field
-from services.enrollment.domain.planning import Scene
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
-from services.enrollment.domain.work import Work, organization_aggregate
+from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run, enter, place
 from services.enrollment.simulation.going_on import Then, go_on
 from services.enrollment.simulation.outside import Played
@@ -141,10 +139,12 @@ class Trials:
             started_at=world.now,
             previous_at=world.now,
         )
-        scene = Scene(Work(world, subject.organization.id), version, lead)
         if isinstance(node.step.config, AppointmentConfig):
-            _require_date(node.step.config, scene)
-            execution = replace(execution, starts_at=appointment_of(scene, state, node))
+            starts_at = appointment_if_sent(world, version, lead, state, node)
+            if starts_at is None:
+                field = node.step.config.start.field or ""
+                raise ContentProblem(f"the appointment counts from {field}, in which the lead has no date", [field])
+            execution = replace(execution, starts_at=starts_at)
         world.hold(replace(state, executions={1: execution}))
         return TrialContent(self._store).made(enrollment_id, due, world)
 
@@ -229,13 +229,6 @@ def _require_mail(node: Node) -> None:
         )
         problem = f"names a step of kind {kind}, which ends as no e-mail"
         raise NoTestForKind(detail, errors=[{"field": "step_id", "problem": problem}])
-
-
-def _require_date(config: AppointmentConfig, scene: Scene) -> None:
-    """Raises ContentProblem when the lead lacks the date that the appointment is counted from."""
-    field = config.start.field if config.start.from_ == "field" else None
-    if field is not None and date_field(scene.lead, field, scene.zone) is None:
-        raise ContentProblem(f"the appointment counts from {field}, in which the lead has no date", [field])
 
 
 def _unsent(fields: list[str], problem: str) -> BadTestMessage:

@@ -7,9 +7,10 @@ each other in one decision.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from services.enrollment.domain import brake
+from services.enrollment.domain.appointment import appointment_of
 from services.enrollment.domain.at_once import reach_goal, set_fields, take_effect
 from services.enrollment.domain.conditions import evaluate
 from services.enrollment.domain.enrollment import Enrollment, Status
@@ -228,14 +229,6 @@ def _send(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment
             why=drawn.why if drawn is not None else None,
         ),
     )
-
-
-def appointment_of(scene: Scene, state: Enrollment, node: Node) -> datetime | None:
-    """When the appointment begins that the step invites to, if it is sent now; None for any other step."""
-    config = node.step.config
-    if not isinstance(config, AppointmentConfig):
-        return None
-    return delayed(config.start, previous=scene.work.now, started=state.started_at, scene=scene)
 
 
 def _sender(scene: Scene, node: Node) -> str | None:
