@@ -13,6 +13,8 @@ MODULES = {
     "up": "tendril.cli.up",
     "run": "tendril.cli.run",
     "doctor": "tendril.cli.doctor",
+    "backup": "tendril.cli.backup",
+    "restore": "tendril.cli.restore",
     "member": "tendril.cli.member",
     "api-key": "tendril.cli.api_key",
     "leads": "tendril.cli.lead_data",  # and tendril.cli.leads

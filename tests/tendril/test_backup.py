@@ -1,0 +1,168 @@
+"""Backups: made while everything is written to, brought back into a new place, and never over anything."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from shared.persistence.eventstore.opening import open_url
+from shared.persistence.files import Files
+from shared.persistence.mongo import MongoClient, connect
+from shared.settings import Settings, load_settings
+from tendril.backup import EVENTS, MANIFEST, BackupProblem, back_up, copy_events, read_manifest, restore
+from tests.eventstore.builders import activated, captured, completed
+
+MASTER = b"k" * 32
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def open_store(path: Path) -> Any:
+    return closing(open_url(f"sqlite:///{path}", master_key=MASTER))
+
+
+def test_the_copy_is_one_moment_of_a_store_that_is_written_to(tmp_path: Path) -> None:
+    source, copy = tmp_path / "live.db", tmp_path / "copy.db"
+    done = threading.Event()
+    written: list[int] = []
+    with open_store(source) as store:
+        lead = uuid4()
+        store.append([captured(lead)])
+
+        def write() -> None:
+            while not done.is_set():
+                enrollment = uuid4()
+                written.extend(store.append([activated(enrollment), completed(enrollment, 2)]))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            while len(written) < 200 and writer.is_alive():
+                done.wait(0.01)
+            before = len(written)
+            position = copy_events(source, copy)
+        finally:
+            done.set()
+            writer.join()
+        assert position >= before
+        log = store.page_events(0, 100_000, position)
+    with open_store(copy) as kept:
+        assert kept.last_position() == position
+        assert kept.page_events(0, 100_000) == log
+        [first] = kept.load(lead)
+        assert first.message.email == "ada@example.com"
+    assert not Path(f"{copy}-wal").exists()
+
+
+async def filled(settings: Settings, client: MongoClient) -> str:
+    """A place with a log of two events, a row in the ledger, bytes of a file and a dead letter; the file's hash."""
+    with open_store(settings.store.path) as store:  # type: ignore[union-attr]
+        enrollment = uuid4()
+        store.append([activated(enrollment), completed(enrollment, 2)])
+    ledger = client.database(f"{settings.database_prefix}_ledger")
+    await ledger.collection("dispatches").insert_one({"_id": uuid4(), "at": NOON, "raw": b"\x00\xff", "state": "sent"})
+    await ledger.collection("meta").insert_one({"_id": "ledger", "ledger_id": "one", "count": 7})
+    many = [{"_id": number} for number in range(1_201)]
+    await client.database(f"{settings.database_prefix}_gateway").collection("dead_letters").insert_many(many)
+    return await Files(client, settings.database_prefix).put("demo", b"%PDF")
+
+
+def place(mongo_url: str, home: Path) -> Settings:
+    return load_settings({"TENDRIL_HOME": str(home)}, mongo_url=mongo_url)
+
+
+@pytest.fixture
+async def client(mongo_url: str) -> AsyncIterator[MongoClient]:
+    connected = connect(mongo_url)
+    yield connected
+    await connected.close()
+
+
+async def drop(client: MongoClient, settings: Settings) -> None:
+    for name in await client.database_names():
+        if name.startswith(settings.database_prefix):
+            await client.drop_database(name)
+
+
+async def contents(client: MongoClient, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    found = {}
+    for each in ("ledger", "files", "gateway"):
+        database = client.database(f"{settings.database_prefix}_{each}")
+        for name in await database.collection_names():
+            found[f"{each}/{name}"] = await database.collection(name).find({}, sort=[("_id", 1)]).to_list()
+    return found
+
+
+async def test_what_cannot_be_made_again_comes_back_as_it_was(
+    mongo_url: str, client: MongoClient, tmp_path: Path
+) -> None:
+    old, new = place(mongo_url, tmp_path / "old"), place(mongo_url, tmp_path / "new")
+    digest = await filled(old, client)
+    before = await contents(client, old)
+    made = await back_up(old, tmp_path / "backup")
+    assert {name: kept.count for name, kept in made.files.items()} == {
+        EVENTS: 2,
+        "ledger/dispatches.bson": 1,
+        "ledger/meta.bson": 1,
+        "files/blobs.bson": 1,
+        "gateway/dead_letters.bson": 1_201,
+    }
+    await drop(client, old)
+    assert await restore(new, tmp_path / "backup") == made
+    after = await contents(client, new)
+    [meta] = after["ledger/meta"]
+    mark = meta.pop("restored_at")
+    assert abs((datetime.now(UTC) - mark).total_seconds()) < 600, "the ledger must know that it was restored"
+    assert after == before
+    assert await Files(client, new.database_prefix).get("demo", digest) == b"%PDF"
+    with open_store(new.store.path) as store:  # type: ignore[union-attr]
+        assert store.last_position() == made.position == 2
+
+
+async def test_nothing_is_ever_overwritten(mongo_url: str, client: MongoClient, tmp_path: Path) -> None:
+    old = place(mongo_url, tmp_path / "old")
+    await filled(old, client)
+    folder = tmp_path / "backup"
+    await back_up(old, folder)
+    with pytest.raises(BackupProblem, match="holds something already"):
+        await back_up(old, folder)
+    with pytest.raises(BackupProblem, match="is there already"):
+        await restore(old, folder)
+    new = place(mongo_url, tmp_path / "new")
+    with pytest.raises(BackupProblem, match="_ledger already"):
+        await restore(new, folder)
+    assert not new.store.path.exists()  # type: ignore[union-attr]
+
+
+async def test_what_is_not_whole_is_not_brought_back(mongo_url: str, client: MongoClient, tmp_path: Path) -> None:
+    old, new = place(mongo_url, tmp_path / "old"), place(mongo_url, tmp_path / "new")
+    await filled(old, client)
+    folder = tmp_path / "backup"
+    await back_up(old, folder)
+    await drop(client, old)
+    ledger = folder / "ledger" / "dispatches.bson"
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole[:-1])
+    with pytest.raises(BackupProblem, match=r"dispatches\.bson is missing or was changed"):
+        await restore(new, folder)
+    ledger.write_bytes(whole)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(BackupProblem, match="holds no whole backup"):
+        await restore(new, folder)
+    assert await contents(client, new) == {}
+
+
+async def test_a_store_elsewhere_is_left_to_its_own_tools(mongo_url: str, tmp_path: Path) -> None:
+    settings = load_settings(
+        {"TENDRIL_HOME": str(tmp_path), "TENDRIL_EVENT_STORE": "postgresql://x@127.0.0.1:1/x"}, mongo_url=mongo_url
+    )
+    with pytest.raises(BackupProblem, match="pg_dump"):
+        await back_up(settings, tmp_path / "first")
+    made = await back_up(settings, tmp_path / "second", events=False)
+    assert (made.position, read_manifest(tmp_path / "second")) == (None, made)
