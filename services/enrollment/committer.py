@@ -187,8 +187,7 @@ class Committer:
                 self._after_conflict(conflict, decided)
                 continue
             crash_point("committer.after_commit")
-            for aggregate_id, known in decided.world.decided.items():
-                self._states.put(aggregate_id, known)
+            self._states.put_all(decided.world.decided)
             decided.settle(positions)
             return bool(positions) or bool(decided.effects) or bool(decided.inbox)
         raise StoreUnavailable("the same batch met conflicts too often")

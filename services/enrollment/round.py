@@ -112,6 +112,7 @@ class Round:
         self._errors: dict[int, BaseException] = {}
         self._repeats: dict[int, int] = {}  # index -> index of the same message earlier in the batch
         self._refused = False
+        self._placed: tuple[UUID | None, int] = (None, 0)  # the lead, or aggregate, looked up last and its partition
         self._counted: Counter[tuple[str, str]] = Counter()  # by topic and result
 
     def decide(self) -> None:
@@ -190,6 +191,9 @@ class Round:
         self.inbox.append(InboxRow(*pending.key, kept, aggregate_id, version))
 
     def _stamp(self, change: Change, version: int, cause: Envelope) -> Envelope:
+        key = change.lead_id or change.id
+        if self._placed[0] is not key:  # a decision's changes are mostly of one lead
+            self._placed = (key, partition_of(key, self._partitions))
         return Envelope(
             id=f"{change.id.hex}-{version}",
             message=change.event,
@@ -198,7 +202,7 @@ class Round:
             organization_id=change.organization_id,
             subject=change.id,
             lead_id=change.lead_id,
-            partition=partition_of(change.lead_id or change.id, self._partitions),
+            partition=self._placed[1],
             aggregate_version=version,
             traceparent=cause.traceparent,
             causation_id=cause.id,

@@ -4,7 +4,7 @@ conflict."""
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -86,13 +86,13 @@ class States:
                 else:
                     found.append(known)
         if missing:
-            for aggregate_id, envelopes in self._store.load_many(missing).items():
-                if envelopes:
-                    known = fold(envelopes)
-                    self.put(aggregate_id, known)
-                    found.append(known)
-                elif note_absent:
-                    self.put(aggregate_id, NOTHING)
+            loaded = {
+                aggregate_id: fold(envelopes)
+                for aggregate_id, envelopes in self._store.load_many(missing).items()
+                if envelopes or note_absent
+            }
+            self.put_all(loaded)
+            found += loaded.values()
         return [known for known in found if known.version]
 
     def refresh(self, aggregate_ids: Sequence[UUID]) -> set[UUID]:
@@ -110,13 +110,21 @@ class States:
 
     def put(self, aggregate_id: UUID, known: Known) -> None:
         """Keeps a committed state; an older one never replaces a newer."""
+        self.put_all({aggregate_id: known})
+
+    def put_all(self, committed: Mapping[UUID, Known]) -> None:
+        """The same for several."""
+        cached = self._cached
         with self._lock:
-            before = self._cached.get(aggregate_id)
-            if before is None or before.version <= known.version:
-                self._cached[aggregate_id] = known
-                self._cached.move_to_end(aggregate_id)
-            while len(self._cached) > self._capacity:
-                self._cached.popitem(last=False)
+            for aggregate_id, known in committed.items():
+                before = cached.get(aggregate_id)
+                if before is None:
+                    cached[aggregate_id] = known
+                elif before.version <= known.version:
+                    cached[aggregate_id] = known
+                    cached.move_to_end(aggregate_id)
+            while len(cached) > self._capacity:
+                cached.popitem(last=False)
 
     def drop(self, aggregate_ids: Iterable[UUID]) -> None:
         with self._lock:

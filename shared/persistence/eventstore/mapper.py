@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from shared.persistence.eventstore.errors import UnreadableLog
 from shared.persistence.eventstore.keys import Ciphers, KeyRing
 
 SOURCE = "/enrollment"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class LogRow(NamedTuple):
@@ -64,6 +65,7 @@ class EnvelopeMapper(Mapper[UUID]):
         super().__init__(JsonTranscoder())
         self._partitions = partitions
         self._keys = keys
+        self._written = (EPOCH, EPOCH.isoformat())  # the latest moment, and as it is stored
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -81,9 +83,13 @@ class EnvelopeMapper(Mapper[UUID]):
         partition = envelope.partition
         if partition is None:
             partition = partition_of(lead_id or aggregate_id, self._partitions)
-        stored: dict[str, Any] = {"org": envelope.organization_id, "part": partition, "time": envelope.time.isoformat()}
+        moment, text = self._written
+        if moment is not envelope.time:  # the events of a batch have one
+            text = envelope.time.isoformat()
+            self._written = (envelope.time, text)
+        stored: dict[str, Any] = {"org": envelope.organization_id, "part": partition, "time": text}
         if lead_id is not None:
-            stored["lead"] = str(lead_id)
+            stored["lead"] = lead_id
         if envelope.id and envelope.id != f"{aggregate_id.hex}-{version}":
             stored["id"] = envelope.id
         if envelope.source != SOURCE:
