@@ -21,7 +21,7 @@ import orjson
 from pydantic import ValidationError
 
 from shared.events.lead import LeadBody, LeadCreated
-from shared.events.message import reasons_of
+from shared.events.places import reasons_of
 from shared.identity import InvalidIdentity, normalise_email, normalise_phone
 from shared.lead_csv import unguarded
 

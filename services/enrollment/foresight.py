@@ -24,9 +24,8 @@ from shared.clock import Clock
 from shared.events.definition import SequenceDefinition
 from shared.events.enrollment import EnrollmentMigrated, MigrationAwaited
 from shared.events.envelope import Envelope
-from shared.events.message import reasons_of
+from shared.events.places import reasons_of
 from shared.events.query import GroupInside, QueryDefinitionCheck, QueryMigration, QueryMigrationPlan
-from shared.events.step_ids import named_steps
 from shared.persistence.eventstore import EventStore
 
 
@@ -44,7 +43,7 @@ class Foresight:
         try:
             definition = in_new_form(SequenceDefinition.model_validate(question.definition))
         except ValidationError as error:
-            return {"errors": named_steps(reasons_of(error), question.definition), "warnings": []}
+            return {"errors": reasons_of(error, question.definition), "warnings": []}
         errors, warnings = validate(definition, read_content(definition))
         organization = self._states.get(organization_aggregate(question.organization_id)).state
         return {"errors": errors, "warnings": [*warnings, *without_sender(definition, organization)]}

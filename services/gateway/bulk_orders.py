@@ -15,7 +15,7 @@ from services.gateway.errors import Invalid
 from services.gateway.filters import EnrollmentFilter, LeadFilter
 from shared.events.bulk import BULK_KINDS, MOST_TARGETS, PAGE, BeginBulk, NameBulkTargets, OrderBulk, command_of
 from shared.events.errors import InvalidMessage
-from shared.events.message import reasons_of
+from shared.events.places import reasons_of
 from shared.ids import derived_id
 
 #: Ids in one request; more are named by a filter.
@@ -39,14 +39,17 @@ class Targets(Body):
         return self
 
 
-async def order_bulk(context: Context, kind: str, order: Mapping[str, Any], targets: Targets) -> Response:
-    """202 with ``{"bulk_id", "count"}`` once the write side has every target. Raises Invalid."""
-    prepared = prepare(context, kind, order, targets)
+async def order_bulk(
+    context: Context, kind: str, order: Mapping[str, Any], targets: Targets, *, place: str = "targets.filter"
+) -> Response:
+    """202 with ``{"bulk_id", "count"}`` once the write side has every target. ``place``: where the request has the
+    filter. Raises Invalid."""
+    prepared = prepare(context, kind, order, targets, place=place)
     return await context.once(prepared)
 
 
 def prepare(
-    context: Context, kind: str, order: Mapping[str, Any], targets: Targets
+    context: Context, kind: str, order: Mapping[str, Any], targets: Targets, *, place: str = "targets.filter"
 ) -> Callable[[str], Awaitable[Done]]:
     """The same, to be carried out under a command's id. Raises Invalid at once when the order makes no sense."""
     target = BULK_KINDS[kind].target
@@ -55,7 +58,7 @@ def prepare(
         command_of(kind, order)
     except InvalidMessage as error:
         raise Invalid(str(error), code="invalid", errors=error.reasons) from None
-    chosen = _chosen(context, target, targets)
+    chosen = _chosen(context, target, targets, place)
 
     async def work(command_id: str) -> Done:
         bulk_id = derived_id("bulk", command_id)
@@ -63,7 +66,7 @@ def prepare(
         ordered = OrderBulk(bulk_id=bulk_id, kind=kind, order=dict(order), filter=_recorded(targets.filter))
         await commands.send(principal, ordered, f"{command_id}-order")
         page = 0
-        async for ids in _pages(context, chosen, targets):
+        async for ids in _pages(context, chosen, targets, place):
             page += 1
             named = NameBulkTargets(bulk_id=bulk_id, page=page, targets=ids)
             await commands.send(principal, named, f"{command_id}-page-{page}")
@@ -80,19 +83,21 @@ def _recorded(asked: dict[str, Any] | None) -> dict[str, Any] | None:
     return {name: HIDDEN if name in PERSONAL_FILTERS and value else value for name, value in asked.items()}
 
 
-def _chosen(context: Context, target: str, targets: Targets) -> tuple[str, dict[str, Any]]:
+def _chosen(context: Context, target: str, targets: Targets, place: str) -> tuple[str, dict[str, Any]]:
     """The view and the condition of a filter. Raises Invalid."""
     view, model = ("leads", LeadFilter) if target == "lead_id" else ("enrollments", EnrollmentFilter)
     try:
         asked = model.model_validate(targets.filter or {})
     except ValidationError as error:
-        reasons = [{**each, "field": f"filter.{each['field']}"} for each in reasons_of(error)]
+        reasons = [{**each, "field": f"{place}.{each['field']}"} for each in reasons_of(error, targets.filter)]
         raise Invalid("the filter has errors", code="invalid", errors=reasons) from None
     condition = asked.alive() if isinstance(asked, LeadFilter) else asked.condition()
     return view, context.scope.filter(condition)
 
 
-async def _pages(context: Context, chosen: tuple[str, dict[str, Any]], targets: Targets) -> AsyncIterator[list[UUID]]:
+async def _pages(
+    context: Context, chosen: tuple[str, dict[str, Any]], targets: Targets, place: str
+) -> AsyncIterator[list[UUID]]:
     """Ids in pages, none twice. Raises Invalid beyond the most a bulk may have."""
     if targets.ids is not None:
         ids = list(dict.fromkeys(targets.ids))
@@ -114,7 +119,7 @@ async def _pages(context: Context, chosen: tuple[str, dict[str, Any]], targets: 
             raise Invalid(
                 f"the filter finds more than {MOST_TARGETS}",
                 code="bulk_too_large",
-                errors=[{"field": "targets.filter", "problem": f"finds more than {MOST_TARGETS}"}],
+                errors=[{"field": place, "problem": f"finds more than {MOST_TARGETS}"}],
             )
         yield [UUID(each["_id"]) for each in page]
         after = page[-1]["_id"]

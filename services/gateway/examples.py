@@ -61,7 +61,7 @@ WRITTEN: Mapping[str, Any] = {
     "NewSnippet": {"name": "address", "text": "Example Ltd, 1 Main Street, Berlin"},
     "NewForm": {"origins": ["https://www.example.com"]},
     "Trial": {"lead": {"email": "ada@example.com"}, "signals": [{"signal": "opened", "step": "welcome"}]},
-    "Changes": {"name": "Webinar follow-up, shorter"},
+    "SequenceChanges": {"name": "Webinar follow-up, shorter"},
     "Definition": _SEQUENCE,
 }
 #: Texts by the name of their field.

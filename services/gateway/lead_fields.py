@@ -42,7 +42,7 @@ def checked(body: LeadBody, prefix: str = "") -> LeadBody:
         wrong("locale", "must be a locale such as de or de-CH")
     for number, tag in enumerate(body.tags or ()):
         if not tag.strip() or len(tag) > 200:
-            wrong(f"tags.{number}", "must have 1 to 200 characters")
+            wrong(f"tags[{number}]", "must have 1 to 200 characters")
     if errors:
         raise Invalid(
             "; ".join(f"{each['field']}: {each['problem']}" for each in errors), code="invalid", errors=errors

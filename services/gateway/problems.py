@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 import structlog
@@ -16,8 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.gateway.errors import Away, GatewayError, Invalid
 from shared.events import InvalidMessage
 from shared.events.attachment import LARGEST_ATTACHMENT
-from shared.events.message import reasons_of
-from shared.events.step_ids import named_steps
+from shared.events.places import reasons, reasons_of
 from shared.messaging.errors import BrokerAway, MessagingError, PublishUnknown, RequestTimeout
 from shared.persistence.mongo import is_unavailable
 from shared.persistence.views import BadCursor, UnknownView, ViewBehind
@@ -82,8 +82,8 @@ def translated(error: Exception) -> GatewayError | None:  # noqa: PLR0911
         case BadCursor():
             return GatewayError(str(error), code="bad_cursor")
         case ValidationError():  # an order made from the request does not hold
-            reasons = InvalidMessage(reasons_of(error))
-            return Invalid(str(reasons), code="invalid", errors=[_named(each) for each in reasons.reasons])
+            found = InvalidMessage(reasons_of(error))
+            return Invalid(str(found), code="invalid", errors=[_named(each) for each in found.reasons])
         case UnknownView():
             missing = GatewayError(str(error), code="not_found")
             missing.status, missing.title = 404, "Not found"
@@ -101,9 +101,7 @@ def install(app: FastAPI) -> None:
         details = error.errors()
         if any(detail["type"] == "json_invalid" for detail in details):
             return problem(400, "malformed_json", "Malformed JSON", "the body is not JSON")
-        errors = named_steps(
-            [{"field": field_of(detail["loc"]), "problem": str(detail["msg"])} for detail in details], error.body
-        )
+        errors = _at_the_door(details, error.body)
         return problem(
             422, "invalid", "Invalid", "; ".join(f"{e['field']}: {e['problem']}" for e in errors), errors=errors
         )
@@ -134,9 +132,13 @@ def _named(reason: dict[str, str]) -> dict[str, str]:
     return {**reason, "field": reason["field"] or "body"}
 
 
-def field_of(location: tuple[int | str, ...]) -> str:
-    """``lead.email`` of ``("body", "lead", "email")``."""
-    return ".".join(str(part) for part in location[1:]) or str(location[0])
+def _at_the_door(details: Sequence[Mapping[str, Any]], body: Any) -> list[dict[str, str]]:
+    """Fields without the part of the request they are in; that part where it is wrong as a whole."""
+    found = reasons([{**detail, "loc": detail["loc"][1:]} for detail in details], body)
+    return [
+        {**reason, "field": reason["field"] or str(detail["loc"][0])}
+        for detail, reason in zip(details, found, strict=True)
+    ]
 
 
 class BodyLimit:

@@ -25,7 +25,8 @@ from shared.events.enrollment import (
 )
 from shared.events.errors import InvalidMessage
 from shared.events.lead import AssignLead, ScoreLead, SetLeadStatus, TagLead
-from shared.events.message import Command, Event, Value, reasons_of
+from shared.events.message import Command, Event, Value
+from shared.events.places import reasons_of
 
 #: Targets in one page of a bulk: a page is one event.
 PAGE = 1_000
@@ -68,7 +69,7 @@ def command_of(kind: str, order: Mapping[str, Any], target: UUID = _NOBODY) -> C
     try:
         return known.command.model_validate({**order, known.target: target})
     except ValidationError as error:
-        reasons = [{**each, "field": f"order.{each['field']}"} for each in reasons_of(error)]
+        reasons = [{**each, "field": f"order.{each['field']}"} for each in reasons_of(error, order)]
         raise InvalidMessage(reasons) from None
 
 

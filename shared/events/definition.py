@@ -7,12 +7,21 @@ as a whole (loops, unknown tags, missing senders) is the enrollment service's bu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.events.free_fields import storable
 from shared.events.kinds import (
@@ -40,6 +49,7 @@ from shared.events.kinds import (
     WhatsappConfig,
 )
 from shared.events.message import MOST, Instant, Value
+from shared.events.places import problem_of
 from shared.events.step_ids import with_step_ids
 from shared.events.variants import BODIES, FIXED, Selection, Variant
 
@@ -211,10 +221,11 @@ class Step(Value):
 
     model_config = {"populate_by_name": True, "frozen": True, "extra": "forbid", "serialize_by_alias": True}
 
-    @field_validator("config", mode="before")
+    @field_validator("config", mode="wrap")
     @classmethod
-    def _config_by_kind(cls, config: Any, info: ValidationInfo) -> Any:
-        """Reads ``config`` by ``kind``, so that an error names the field of that kind and no other."""
+    def _config_by_kind(cls, config: Any, _: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Reads ``config`` by ``kind``, so that an error names the field of that kind and no other; where the kind is
+        wrong, that alone is said."""
         kind = info.data.get("kind")
         return config if kind is None else CONFIG_OF_KIND[kind].model_validate(config)
 
@@ -231,15 +242,14 @@ class Step(Value):
             raise ValueError("at least two variants, each with a variant_id of its own, must be given")
         if not any(each.weight for each in variants):
             raise ValueError("at least one variant must have a weight above 0")
-        for variant in variants:
-            if fixed := sorted(FIXED & variant.config.keys()):
-                raise ValueError(f"{variant.variant_id}.config.{fixed[0]}: is the same for all variants")
-            try:
-                varied(kind, config, variant)
-            except ValidationError as error:
-                detail = error.errors(include_url=False, include_input=False, include_context=False)[0]
-                where = ".".join([variant.variant_id, "config", *map(str, detail["loc"])])
-                raise ValueError(f"{where}: {detail['msg']}") from None
+        wrong: list[InitErrorDetails] = []
+        for number, variant in enumerate(variants):
+            wrong += [
+                _wrong_variant((number, "config", *place), problem)
+                for place, problem in _faults_of(kind, config, variant)
+            ]
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
         return variants
 
     def with_variant(self, variant: Variant) -> Step:
@@ -285,6 +295,23 @@ def varied(kind: StepKind, config: Value, variant: Variant) -> Any:
     replaced = variant.config.keys() | (BODIES if BODIES & variant.config.keys() else set())
     kept = {name: value for name, value in config.model_dump(exclude_unset=True).items() if name not in replaced}
     return CONFIG_OF_KIND[kind].model_validate({**kept, **variant.config})
+
+
+def _faults_of(kind: StepKind, config: Value, variant: Variant) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """What is wrong with a variant's config, by place in it."""
+    for name in sorted(FIXED & variant.config.keys()):
+        yield (name,), "is the same for all variants"
+    try:
+        varied(kind, config, variant)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_input=False, include_context=False):
+            yield detail["loc"], problem_of(detail["msg"])
+
+
+def _wrong_variant(place: tuple[int | str, ...], problem: str) -> InitErrorDetails:
+    return InitErrorDetails(
+        type=PydanticCustomError("variant", "{problem}", {"problem": problem}), loc=place, input=None
+    )
 
 
 def content_digest(step: Step) -> str:
@@ -473,5 +500,5 @@ def _texts(config: Mapping[str, Any], where: str) -> dict[str, str]:
     found = {f"{where}.{name}": config[name] for name in TEXT_FIELDS if isinstance(config.get(name), str)}
     template = config.get("template")
     parameters = template.get("parameters") if isinstance(template, dict) else getattr(template, "parameters", None)
-    found |= {f"{where}.template.parameters.{index}": text for index, text in enumerate(parameters or ())}
+    found |= {f"{where}.template.parameters[{index}]": text for index, text in enumerate(parameters or ())}
     return {place: text for place, text in found.items() if text}

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, get_args, get_origin
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from shared.events.errors import DuplicateTopic, InvalidMessage, UnknownTopic
+from shared.events.places import reasons_of
 
 TOPIC_FORM = re.compile(r"^[a-z][a-z_]*\.[a-z][a-z_]*\.v[1-9][0-9]*$")
 
@@ -158,15 +159,7 @@ def parse_payload(topic: str, payload: dict[str, Any]) -> Message:
     try:
         return cls.model_validate(payload)
     except ValidationError as error:
-        raise InvalidMessage(reasons_of(error)) from error
-
-
-def reasons_of(error: ValidationError) -> list[dict[str, str]]:
-    """A pydantic error as ``{"field", "problem"}`` pairs, without the rejected values (they may be personal)."""
-    return [
-        {"field": ".".join(str(part) for part in detail["loc"]), "problem": detail["msg"]}
-        for detail in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
+        raise InvalidMessage(reasons_of(error, payload)) from error
 
 
 @cache

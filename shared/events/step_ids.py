@@ -55,24 +55,3 @@ def _free(kind: str, taken: set[str]) -> str:
     while f"{kind}-{number}" in taken:
         number += 1
     return f"{kind}-{number}"
-
-
-def named_steps(reasons: list[dict[str, str]], raw: Any) -> list[dict[str, str]]:
-    """The same reasons, with ``steps.welcome.config`` for ``steps.0.config`` where that step of ``raw`` has an id."""
-    return [{**reason, "field": _by_id(reason["field"], with_step_ids(raw))} for reason in reasons]
-
-
-def _by_id(place: str, raw: Any) -> str:
-    """``steps.1.then.0.delay`` reads ``steps.<id of the inner step>.delay``."""
-    parts = place.split(".")
-    if parts[0] != "steps" or not isinstance(raw, Mapping):
-        return place
-    at, steps, step_id = 0, raw.get("steps"), None
-    while at + 1 < len(parts) and parts[at] in ("steps", *ARMS) and parts[at + 1].isdigit():
-        index = int(parts[at + 1])
-        step = steps[index] if isinstance(steps, list) and index < len(steps) else None
-        if not isinstance(step, Mapping) or not isinstance(step.get("step_id"), str):
-            break
-        step_id, at = step["step_id"], at + 2
-        steps = step.get(parts[at]) if at < len(parts) else None
-    return place if step_id is None else ".".join(["steps", step_id, *parts[at:]])

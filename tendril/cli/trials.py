@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from services.gateway.routes.jobs import MOST_TARGETS
 from services.gateway.yaml_form import BadYaml, parse
 from shared.events.definition import SequenceDefinition
+from shared.events.places import reasons_of
 from shared.events.query import QueryStartBacktest, QueryStartForecast
 from shared.ids import new_id
 from shared.persistence.mongo import MongoClient
@@ -123,13 +124,14 @@ async def at_bench(settings: Settings, work: Callable[[Bench], Any]) -> Any:
 def definition_from(path: Path) -> SequenceDefinition:
     """A sequence from a YAML or JSON file. Raises BadParameter with what is wrong, field by field."""
     try:
-        return SequenceDefinition.model_validate(parse(path.read_bytes()))
+        plain = parse(path.read_bytes())
+        return SequenceDefinition.model_validate(plain)
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be read: {error.strerror}") from None
     except BadYaml as error:
         raise typer.BadParameter(f"{path}: {error}") from None
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
+        wrong = "; ".join(f"{each['field'] or 'file'}: {each['problem']}" for each in reasons_of(error, plain))
         raise typer.BadParameter(f"{path}: {wrong}") from None
 
 

@@ -30,6 +30,7 @@ from shared.events.enrollment import (
 )
 from shared.events.lead import LeadBody, LeadConverted, LeadCreated
 from shared.events.message import Event, parse_payload
+from shared.events.places import reasons_of
 from shared.events.organization import FoundOrganization, SetSender
 from shared.events.sequence import (
     ActivateSequence,
@@ -356,9 +357,9 @@ def test_a_conversion_after_the_end_is_owed_to_the_message_all_the_same() -> Non
         (A_AND_B[:1], "at least two"),
         ([A_AND_B[0], A_AND_B[0]], "of its own"),
         ([{**each, "weight": 0} for each in A_AND_B], "weight above 0"),
-        ([A_AND_B[0], {"variant_id": "b", "config": {"subject": ""}}], "b.config.subject"),
-        ([A_AND_B[0], {"variant_id": "b", "config": {"colour": "red"}}], "b.config.colour"),
-        ([A_AND_B[0], {"variant_id": "b", "config": {"sender": "eve"}}], "b.config.sender"),
+        ([A_AND_B[0], {"variant_id": "b", "config": {"subject": ""}}], "1.config.subject"),
+        ([A_AND_B[0], {"variant_id": "b", "config": {"colour": "red"}}], "1.config.colour"),
+        ([A_AND_B[0], {"variant_id": "b", "config": {"sender": "eve"}}], "1.config.sender"),
         ([A_AND_B[0], {"variant_id": "B!"}], "variant_id"),
     ],
 )
@@ -366,6 +367,18 @@ def test_variants_that_make_no_sense_are_refused_by_name(variants: Any, named: s
     with pytest.raises(ValidationError, match=named) as refused:
         definition([varied(variants=variants)])
     assert refused.value.errors()[0]["loc"][:3] == ("steps", 0, "variants")
+
+
+def test_what_is_wrong_in_a_variants_content_is_named_where_it_stands() -> None:
+    raw = varied(
+        variants=[A_AND_B[0], {"variant_id": "b", "config": {"subject": "", "sender": "eve", "colour": "red"}}]
+    )
+    with pytest.raises(ValidationError) as refused:
+        definition([raw])
+    places = {each["field"]: each["problem"] for each in reasons_of(refused.value, {"steps": [raw]})}
+    where = f"steps.{raw['step_id']}.variants.b.config"
+    assert places.keys() == {f"{where}.subject", f"{where}.sender", f"{where}.colour"}
+    assert places[f"{where}.sender"] == "is the same for all variants"
 
 
 def test_only_messages_have_variants() -> None:

@@ -54,8 +54,9 @@ class Changed:
 class Shelf:
     """A collection whose documents are found by id, within their organization."""
 
-    def __init__(self) -> None:
+    def __init__(self, written: list[str] | None = None) -> None:
         self.documents: dict[Any, dict[str, Any]] = {}
+        self.written: list[str] = [] if written is None else written
 
     async def find_one(self, wanted: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any] | None:
         asked = {name: value for each in (wanted, *wanted.get("$and", ())) for name, value in each.items()}
@@ -75,12 +76,16 @@ class Shelf:
         return 0
 
     async def update_one(self, *_: Any, **__: Any) -> Changed:
-        return Changed()
+        return self._write("update")
 
     async def delete_many(self, *_: Any, **__: Any) -> Changed:
-        return Changed()
+        return self._write("delete")
 
     async def insert_one(self, *_: Any, **__: Any) -> Changed:
+        return self._write("insert")
+
+    def _write(self, how: str) -> Changed:
+        self.written.append(how)
         return Changed()
 
 
@@ -89,10 +94,11 @@ class Shelves:
 
     def __init__(self) -> None:
         self.shelves: dict[str, Shelf] = {}
+        self.written: list[str] = []
         self.database = self
 
     def shelf(self, name: str) -> Shelf:
-        return self.shelves.setdefault(name, Shelf())
+        return self.shelves.setdefault(name, Shelf(self.written))
 
     def put(self, view: str, document: dict[str, Any]) -> None:
         self.shelf(view).documents[document["_id"]] = {"organization_id": "demo", "partition": 3, **document}
@@ -224,6 +230,7 @@ class InProcess:
         self.domain = DomainBehind()
         self.requester = Requester(self.domain)
         clock, views, own = SystemClock(), Views(), Database()
+        self.written = own.written
         self.directory = Directory()
         for view, document in self.domain.documents():
             views.put(view, document)

@@ -8,7 +8,7 @@ import pytest
 
 from shared.events.definition import SequenceDefinition
 from shared.events.outline import count_steps, estimated_minutes, sequence_type
-from shared.events.step_ids import named_steps, with_step_ids
+from shared.events.step_ids import with_step_ids
 
 DAY = 1_440
 
@@ -42,21 +42,6 @@ def test_a_definition_needs_no_step_ids() -> None:
     tag = {"kind": "tag", "config": {"add": ["x"]}}
     made = SequenceDefinition.model_validate({"name": "N", "steps": [tag, tag]})
     assert [each.step_id for each in made.steps] == ["tag-1", "tag-2"]
-
-
-def test_reasons_name_steps_by_their_ids() -> None:
-    raw = {"steps": [{"step_id": "a"}, {"step_id": "b", "then": [{"step_id": "c"}, {"kind": "sms"}]}]}
-    places = {
-        "steps.0.config.subject": "steps.a.config.subject",
-        "steps.1.then.0.delay": "steps.c.delay",
-        "steps.1.then.1.config": "steps.sms-1.config",
-        "steps.1.then": "steps.b.then",
-        "steps.7.kind": "steps.7.kind",
-        "name": "name",
-        "steps": "steps",
-    }
-    reasons = [{"field": place, "problem": "p"} for place in places]
-    assert [reason["field"] for reason in named_steps(reasons, raw)] == list(places.values())
 
 
 def test_the_type_is_that_of_all_steps_that_reach_somebody() -> None:

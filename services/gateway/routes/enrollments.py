@@ -13,6 +13,7 @@ from services.gateway import present
 from services.gateway.bodies import Body
 from services.gateway.bulk_orders import MOST_NAMED, Targets, order_bulk
 from services.gateway.context import Context, may
+from services.gateway.filters import LeadFilter
 from services.gateway.lists import Listing, Paging, leads_called, listed
 from services.gateway.shapes import Created, EnrollmentPage, EnrollmentStatus, Items
 from services.gateway.times import moment
@@ -44,7 +45,7 @@ class BulkEnrollment(Body):
 
     sequence_id: UUID
     lead_ids: list[UUID] | None = Field(default=None, max_length=MOST_NAMED)
-    filter: dict[str, Any] | None = None
+    filter: LeadFilter | None = None
     start: bool | StartAt = True
 
     @model_validator(mode="after")
@@ -123,7 +124,9 @@ async def enroll_many(body: BulkEnrollment, context: Context = may("enrollments:
     """Puts many leads, or all that a filter finds, into a sequence's active version; ``bulks/{bulk_id}`` tells the
     rest."""
     order = {"sequence_id": str(body.sequence_id), **_begins(body.start)}
-    return await order_bulk(context, "enroll", order, Targets(ids=body.lead_ids, filter=body.filter))
+    chosen = body.filter.model_dump(mode="json", exclude_unset=True) if body.filter is not None else None
+    targets = Targets(ids=body.lead_ids, filter=chosen)
+    return await order_bulk(context, "enroll", order, targets, place="filter")
 
 
 @router.get("/{enrollment_id}", response_model=Created, responses={200: {"model": EnrollmentThen}})

@@ -18,7 +18,7 @@ from services.gateway.lead_fields import checked
 from services.gateway.parts import Parts
 from services.gateway.shapes import Created
 from shared.events.lead import LeadBody, LeadCreated
-from shared.events.message import reasons_of
+from shared.events.places import reasons_of
 from shared.ids import new_id
 from shared.telemetry import counter
 
@@ -150,7 +150,7 @@ def _message(funnel: Mapping[str, Any], fields: Mapping[str, str]) -> LeadCreate
     try:
         body = checked(LeadBody.model_validate(lead))
     except ValidationError as error:
-        reasons = reasons_of(error)
+        reasons = reasons_of(error, lead)
         raise Invalid("the form has errors", code="invalid", errors=reasons) from None
     return LeadCreated(organization_id=funnel["organization_id"], funnel_id=funnel["funnel_id"], lead=body)
 

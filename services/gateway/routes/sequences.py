@@ -7,7 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from services.gateway import present
 from services.gateway.bodies import Body
@@ -19,12 +19,12 @@ from services.gateway.sequence_list import by_figure, categories, metrics, sorte
 from services.gateway.shapes import Created, Findings, Items, Sequence, SequencePage
 from shared.events import InvalidMessage, Message
 from shared.events import sequence as orders
-from shared.events.definition import Category, SequenceDefinition
-from shared.events.message import reasons_of
+from shared.events.definition import AiBadge, Category, SequenceDefinition, SequenceSettings, Step, Trigger
 from shared.events.outline import SequenceType
+from shared.events.places import reasons_of
 from shared.events.query import QueryDefinitionCheck
 from shared.events.sequence import SequenceStatus
-from shared.events.step_ids import named_steps
+from shared.events.step_ids import with_step_ids
 from shared.ids import derived_id
 
 router = APIRouter(prefix="/sequences", tags=["sequences"])
@@ -41,6 +41,25 @@ class Duplication(Body):
     """``name`` left out: "Copy of …"."""
 
     name: str | None = Field(default=None, min_length=1, max_length=200)
+
+
+class SequenceChanges(Body):
+    """Fields of a definition, each as there; absent ones stay. A null clears ``owner`` and ``ai``."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    description: str | None = None
+    category: Category | None = None
+    audience: str | None = None
+    owner: str | None = Field(default=None, max_length=200)
+    ai: AiBadge | None = None
+    settings: SequenceSettings | None = None
+    trigger: Trigger | None = None
+    steps: list[Step] | None = Field(default=None, min_length=1, max_length=500)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_steps(cls, raw: Any) -> Any:
+        return with_step_ids(raw)
 
 
 @router.get("", response_model=SequencePage)
@@ -141,17 +160,17 @@ async def replace(
 
 
 @router.patch("/{sequence_id}", response_model=Created)
-async def edit(sequence_id: UUID, changes: dict[str, Any], context: Context = may("sequences:write")) -> Response:
+async def edit(sequence_id: UUID, changes: SequenceChanges, context: Context = may("sequences:write")) -> Response:
     """Changes top-level fields of the draft (``settings`` and ``trigger`` are merged); absent ones stay."""
     found = await context.document("sequences", sequence_id, "sequence")
     merged = {**(found.get("definition") or {})}
-    for name, value in changes.items():
+    for name, value in changes.model_dump(mode="json", by_alias=True, exclude_unset=True).items():
         old = merged.get(name)
         merged[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
     try:
         definition = SequenceDefinition.model_validate(merged)
     except ValidationError as error:
-        invalid = InvalidMessage(named_steps(reasons_of(error), merged))
+        invalid = InvalidMessage(reasons_of(error, merged))
         raise Invalid(str(invalid), code="invalid", errors=invalid.reasons) from None
     if is_masked(definition):
         definition = unmasked(definition, found.get("definition") or {})

@@ -18,10 +18,9 @@ from services.gateway.shapes import Created, Items
 from services.gateway.template_library import built_in
 from services.gateway.yaml_form import BadYaml, parse, written
 from shared.events.definition import SequenceDefinition
-from shared.events.message import reasons_of
 from shared.events.outline import count_steps, estimated_minutes, sequence_type
+from shared.events.places import reasons_of
 from shared.events.sequence import DraftSequence
-from shared.events.step_ids import named_steps
 from shared.events.template import RemoveTemplate, SaveTemplate
 from shared.ids import derived_id
 
@@ -120,7 +119,7 @@ async def import_(request: Request, context: Context = may("sequences:write")) -
     try:
         definition = SequenceDefinition.model_validate(plain)
     except ValidationError as error:
-        reasons = [{**each, "field": each["field"] or "body"} for each in named_steps(reasons_of(error), plain)]
+        reasons = [{**each, "field": each["field"] or "body"} for each in reasons_of(error, plain)]
         detail = "; ".join(f"{each['field']}: {each['problem']}" for each in reasons)
         raise Invalid(detail, code="invalid", errors=reasons) from None
     return await _drafted(context, unmasked(definition, {}) if is_masked(definition) else definition)

@@ -3202,10 +3202,7 @@ export interface components {
          * @description Exactly one of ``lead_ids`` and ``filter`` (fields as in the list of leads).
          */
         BulkEnrollment: {
-            /** Filter */
-            filter?: {
-                [key: string]: unknown;
-            } | null;
+            filter?: components["schemas"]["LeadFilter"] | null;
             /** Lead Ids */
             lead_ids?: string[] | null;
             /**
@@ -4258,6 +4255,48 @@ export interface components {
             title?: string | null;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * LeadFilter
+         * @description Leads that meet all that is given. An empty ``status`` finds those without one.
+         */
+        LeadFilter: {
+            /** Captured From */
+            captured_from?: string | null;
+            /**
+             * Captured To
+             * @description Exclusive.
+             */
+            captured_to?: string | null;
+            /** Converted */
+            converted?: boolean | null;
+            /** Email */
+            email?: string | null;
+            /** Funnel Id */
+            funnel_id?: string | null;
+            /** Locale */
+            locale?: string | null;
+            /** Owner */
+            owner?: string | null;
+            /**
+             * Q
+             * @description Words, or beginnings of words.
+             */
+            q?: string | null;
+            /** Score Max */
+            score_max?: number | null;
+            /** Score Min */
+            score_min?: number | null;
+            /** Source */
+            source?: string | null;
+            /** Status */
+            status?: string | null;
+            /** Tag */
+            tag?: string | null;
+            /** Temperature */
+            temperature?: string | null;
+            /** Timezone */
+            timezone?: string | null;
         };
         /** Limits */
         Limits: {
@@ -5434,6 +5473,27 @@ export interface components {
             version: number | null;
             /** Versions */
             versions: components["schemas"]["PublishedVersion"][];
+        };
+        /**
+         * SequenceChanges
+         * @description Fields of a definition, each as there; absent ones stay. A null clears ``owner`` and ``ai``.
+         */
+        SequenceChanges: {
+            ai?: components["schemas"]["AiBadge"] | null;
+            /** Audience */
+            audience?: string | null;
+            /** Category */
+            category?: ("cold_outreach" | "nurture" | "warm_lead" | "cold_lead" | "objection_handling" | "reactivation" | "follow_up" | "win_back" | "custom") | null;
+            /** Description */
+            description?: string | null;
+            /** Name */
+            name?: string | null;
+            /** Owner */
+            owner?: string | null;
+            settings?: components["schemas"]["SequenceSettings"] | null;
+            /** Steps */
+            steps?: components["schemas"]["Step"][] | null;
+            trigger?: components["schemas"]["Trigger"] | null;
         };
         /**
          * SequenceDefinition
@@ -13382,9 +13442,7 @@ export interface operations {
                  *       "name": "Webinar follow-up, shorter"
                  *     }
                  */
-                "application/json": {
-                    [key: string]: unknown;
-                };
+                "application/json": components["schemas"]["SequenceChanges"];
             };
         };
         responses: {
