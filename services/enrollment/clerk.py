@@ -13,6 +13,7 @@ from services.enrollment.company_stops import CompanyStops
 from services.enrollment.relay import Relay
 from services.enrollment.scheduler import Scheduler
 from services.enrollment.telemetry import CLERK_ACTIVE
+from services.enrollment.timer_wakes import TimerWakes
 from shared.persistence.eventstore import ClerkLock, EventStore, StoreUnavailable
 
 log = structlog.get_logger()
@@ -24,17 +25,24 @@ PRUNE_SECONDS = 3_600.0
 
 
 class Clerk:
-    """Holds the store's clerk lock while scheduler, relay, bulks and stops of companies run; lets all go the moment it
-    is lost."""
+    """Holds the store's clerk lock while scheduler, relay, bulks, stops of companies and wakes run; lets all go the
+    moment it is lost."""
 
     def __init__(
-        self, store: EventStore, scheduler: Scheduler, relay: Relay, bulks: BulkRunner, companies: CompanyStops
+        self,
+        store: EventStore,
+        scheduler: Scheduler,
+        relay: Relay,
+        bulks: BulkRunner,
+        companies: CompanyStops,
+        wakes: TimerWakes,
     ) -> None:
         self._store = store
         self._scheduler = scheduler
         self._relay = relay
         self._bulks = bulks
         self._companies = companies
+        self._wakes = wakes
         self._task: asyncio.Task[None] | None = None
         self.active = False
 
@@ -73,6 +81,7 @@ class Clerk:
             asyncio.create_task(self._relay.run(), name="relay"),
             asyncio.create_task(self._bulks.run(), name="bulks"),
             asyncio.create_task(self._companies.run(), name="companies"),
+            asyncio.create_task(self._wakes.run(), name="wakes"),
             asyncio.create_task(self._prune(), name="prune"),
         ]
         try:

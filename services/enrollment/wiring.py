@@ -21,6 +21,7 @@ from services.enrollment.reader import Reader
 from services.enrollment.relay import Relay
 from services.enrollment.scheduler import Scheduler
 from services.enrollment.states import States
+from services.enrollment.timer_wakes import TimerWakes
 from services.enrollment.trial_runner import TrialRunner
 from shared.clock import Clock
 from shared.messaging.consumers import Consumers, Subscription
@@ -105,6 +106,7 @@ async def build(
             relay,
             BulkRunner(store, committer, clock),
             CompanyStops(store, committer, clock),
+            TimerWakes(store, clock),
         )
 
         def wake() -> None:

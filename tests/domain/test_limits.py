@@ -237,6 +237,18 @@ def test_another_sender_that_takes_over_brings_its_own_limits() -> None:
     assert many.per_day() == {0: 3}
 
 
+def test_a_sender_that_was_loosened_while_it_was_off_lets_out_what_waits_when_it_is_on_again() -> None:
+    many = Many()
+    many.world.send(_sender(limits=Limits(per_day=1)))
+    many.enroll(many.sequence("a", ONE_MAIL), 3)
+    many.run(T + timedelta(minutes=1))
+    assert many.per_day() == {0: 1}
+    assert many.world.send(_sender(active=False, limits=Limits(per_day=9))).woken == []
+    many.world.send(_sender(limits=Limits(per_day=9)))
+    many.run(day(0))
+    assert many.per_day() == {0: 3}
+
+
 @pytest.mark.parametrize(
     "order",
     [
@@ -246,6 +258,7 @@ def test_another_sender_that_takes_over_brings_its_own_limits() -> None:
         SetSender(sender_id="second", name="B", email="b@example.com"),
         SetSender(sender_id="default", name="C", email="demo@example.com", ramp_up=RampUp(start=1, step=1),
                   limits=Limits(per_day=9)),
+        SetSender(sender_id="default", name="C", email="demo@example.com", active=False),
     ],
 )  # fmt: skip
 def test_what_loosens_nothing_wakes_nobody(order: Any) -> None:

@@ -30,8 +30,8 @@ from shared.events.enrollment import (
 )
 from shared.events.lead import LeadBody, LeadConverted, LeadCreated
 from shared.events.message import Event, parse_payload
-from shared.events.places import reasons_of
 from shared.events.organization import FoundOrganization, SetSender
+from shared.events.places import reasons_of
 from shared.events.sequence import (
     ActivateSequence,
     ApproveSequence,

@@ -393,18 +393,26 @@ def changes_hours(event: Event) -> bool:
 
 
 def loosens_limits(before: Organization | None, event: Event, at: datetime) -> bool:
-    """May more go out from now on than what waits was planned with? ``before``: the organization without the event."""
+    """May more go out from now on than what waits was planned with? ``before``: the organization without the event.
+
+    What is switched off loosens nothing, unless another sender takes over; all it said meanwhile counts when it is
+    switched on again.
+    """
     match event:
         case OrganizationSettingsSet(limits=Limits() as limits):
             return before is not None and _looser(before.limits, limits)
         case SenderSet():
-            known = before.senders.get(event.sender_id) if before is not None else None
-            if known is not None and _looser(known.limits, event.limits):
+            if before is None:
+                return False
+            preferred = _preferred(evolve(before, event, at))
+            if preferred is not None and preferred != _preferred(before):
                 return True
+            known = before.senders.get(event.sender_id)
+            if known is None or not event.active:
+                return False
             ramp = (event.ramp_up, event.ramp_from)
-            if known is not None and known.ramp_up is not None and (known.ramp_up, known.ramp_from) != ramp:
-                return True
-            return before is not None and _preferred(before) != _preferred(evolve(before, event, at))
+            ramps_otherwise = known.ramp_up is not None and (known.ramp_up, known.ramp_from) != ramp
+            return not known.active or ramps_otherwise or _looser(known.limits, event.limits)
         case _:
             return False
 

@@ -21,6 +21,7 @@ from shared.persistence.eventstore.effects import (
     TimerKey,
     TimerRow,
     TimerWake,
+    WakeOrder,
 )
 from shared.persistence.eventstore.errors import (
     AppendConflict,
@@ -84,6 +85,7 @@ __all__ = [
     "TimerWake",
     "UnreadableEvent",
     "UnreadableLog",
+    "WakeOrder",
     "WrongMasterKey",
     "open_store",
     "open_url",

@@ -15,6 +15,7 @@ from shared.persistence.eventstore.effects import Effects, IdentityKey, Identity
 from shared.persistence.eventstore.errors import IdentityTaken, InboxDuplicate, QuotaExceeded, StaleVersion
 from shared.persistence.eventstore.moments import micros
 from shared.persistence.eventstore.tables import statements as write
+from shared.persistence.eventstore.wakes import order_wake
 
 if TYPE_CHECKING:
     from eventsourcing.persistence import StoredEvent
@@ -184,11 +185,7 @@ def _write_timers(session: Session, effects: Effects) -> None:
     if effects.timers_gone:
         session.write(write.TIMERS_GONE, [(uid(aggregate_id), name) for aggregate_id, name in effects.timers_gone])
     for wake in effects.timers_woken:
-        at, spread_ms = micros(wake.at), wake.spread_seconds * 1000
-        if wake.blocked_on is None:
-            session.advance_timers(wake.organization_id, at, spread_ms)
-        else:
-            session.wake_timers(wake.blocked_on, wake.organization_id, at, spread_ms)
+        order_wake(session, wake)
 
 
 def _write_quotas(session: Session, effects: Effects) -> None:

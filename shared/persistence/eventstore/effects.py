@@ -73,12 +73,21 @@ class TimerRow(NamedTuple):
 class TimerWake(NamedTuple):
     """Every timer of the organization blocked on this comes due from ``at`` on, spread over ``spread_seconds`` (0: all
     at once). With None every one that waits for a later moment, watchdogs apart; none becomes later than it was.
+    Few are woken with the events; of many, each comes due in a later page, by an order written with the events.
     """
 
     blocked_on: str | None
     organization_id: str
     at: datetime
     spread_seconds: int = 0
+
+
+class WakeOrder(NamedTuple):
+    """A wake that goes on in pages, in the order of the timers' aggregates. ``after``: the last aggregate of the pages
+    done; None before the first."""
+
+    wake: TimerWake
+    after: UUID | None = None
 
 
 class QuotaKey(NamedTuple):

@@ -22,7 +22,7 @@ from shared.persistence.eventstore.clerk import CHANNEL, Listener, PostgresClerk
 from shared.persistence.eventstore.errors import StoreUnavailable, SyncFailed
 from shared.persistence.eventstore.recorder import ClerkLock
 from shared.persistence.eventstore.tables.schema import postgres_statements
-from shared.persistence.eventstore.tables.session import Rows, Session, Write, unnest
+from shared.persistence.eventstore.tables.session import EVERYWHERE, Rows, Session, Within, Write, unnest
 from shared.persistence.eventstore.together import Together
 from shared.persistence.eventstore.wakeup import Wakeup
 
@@ -34,10 +34,22 @@ MAX_CONNECTIONS = 16
 #: A line that is cut without a word is noticed within about 15 s.
 KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 #: Tables that a store made by an earlier release lacks, and the last one made.
-_NEWEST = ("bulks", "company_stops", "append_lock")
+_NEWEST = ("company_stops", "timer_wakes", "append_lock")
 _MAKING = 0x7E9D_711A  # the advisory lock under which tables are made
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
+
+
+_WAKE = (
+    "UPDATE timers SET "
+    "due_at = ? + ('x' || right(aggregate_id::text, 8))::bit(32)::bigint * ? / 4294967296 * 1000, "
+    "blocked_on = NULL WHERE organization_id = ? AND blocked_on = ?"
+)
+_ADVANCE = (
+    "UPDATE timers SET due_at = "
+    "least(due_at, ? + ('x' || right(aggregate_id::text, 8))::bit(32)::bigint * ? / 4294967296 * 1000) "
+    "WHERE class IN (0, 1) AND organization_id = ? AND due_at > ? AND blocked_on IS NULL"
+)
 
 
 class PostgresSession(Session):
@@ -75,20 +87,18 @@ class PostgresSession(Session):
         columns = [list(column) for column in zip(*keys, strict=True)]
         return self._cursor.execute(_keyed(sql, types), columns).fetchall()
 
-    def wake_timers(self, blocked_on: str, organization_id: str, at: int, spread_ms: int) -> int:
+    def wake_timers(
+        self, blocked_on: str, organization_id: str, at: int, spread_ms: int, within: Within = EVERYWHERE
+    ) -> int:
         return self.run(
-            "UPDATE timers SET "
-            "due_at = ? + ('x' || right(aggregate_id::text, 8))::bit(32)::bigint * ? / 4294967296 * 1000, "
-            "blocked_on = NULL WHERE organization_id = ? AND blocked_on = ?",
-            (at, spread_ms, organization_id, blocked_on),
+            _WAKE + within.condition,
+            (at, spread_ms, organization_id, blocked_on, *within.params),
         )
 
-    def advance_timers(self, organization_id: str, at: int, spread_ms: int) -> int:
+    def advance_timers(self, organization_id: str, at: int, spread_ms: int, within: Within = EVERYWHERE) -> int:
         return self.run(
-            "UPDATE timers SET due_at = "
-            "least(due_at, ? + ('x' || right(aggregate_id::text, 8))::bit(32)::bigint * ? / 4294967296 * 1000) "
-            "WHERE class IN (0, 1) AND organization_id = ? AND due_at > ? AND blocked_on IS NULL",
-            (at, spread_ms, organization_id, at),
+            _ADVANCE + within.condition,
+            (at, spread_ms, organization_id, at, *within.params),
         )
 
     def first_timers(self, timer_class: int, organizations: Sequence[str], due_by: int, limit: int) -> Rows:

@@ -18,9 +18,11 @@ from shared.persistence.eventstore.effects import (
     StoredAnswer,
     SuppressionKey,
     TimerRow,
+    WakeOrder,
 )
 from shared.persistence.eventstore.recorder import Recorder
 from shared.persistence.eventstore.timers import DueTimers, NextDue, due_counts, next_due, timers_of
+from shared.persistence.eventstore.wakes import end_of_page, wake_orders, wake_page
 
 _IDENTITIES = (
     "SELECT k.a, k.b, k.c, t.lead_id FROM {keys} "
@@ -184,6 +186,18 @@ class SideTables:
                     "UPDATE company_stops SET reached = ? WHERE enrollment_id = ? AND signal = ?",
                     (session.uid(reached), *key),
                 )
+
+    def timer_wakes(self, limit: int) -> list[WakeOrder]:
+        """Up to ``limit`` wakes of many timers that are not done, oldest first."""
+        with self._recorder.reading() as session:
+            return wake_orders(session, limit)
+
+    def wake_timers(self, order: WakeOrder) -> None:
+        """The next page of an order: at most ``wakes.PAGE`` timers, in one transaction with the note of it."""
+        with self._recorder.reading() as session:
+            until = end_of_page(session, order.after)
+        with self._recorder.writing() as session:
+            wake_page(session, order, until)
 
     def running_bulks(self) -> list[tuple[str, UUID]]:
         """Organization and id of each bulk that is being carried out."""

@@ -19,9 +19,24 @@ from shared.persistence.eventstore.batch import Batch, write_batch
 from shared.persistence.eventstore.recorder import ClerkLock
 from shared.persistence.eventstore.sqlite_connections import Datastore, lock_file, translated
 from shared.persistence.eventstore.tables.schema import sqlite_statements
-from shared.persistence.eventstore.tables.session import Rows, Session, Write
+from shared.persistence.eventstore.tables.session import EVERYWHERE, Rows, Session, Within, Write
 from shared.persistence.eventstore.together import Together
 from shared.persistence.eventstore.wakeup import Wakeup
+
+# A plus before a column keeps SQLite from finding it by an index.
+_WAKE = (
+    "UPDATE timers SET due_at = ? + spread(aggregate_id, ?), blocked_on = NULL "
+    "WHERE {0}organization_id = ? AND {0}blocked_on = ?"
+)
+_ADVANCE = (
+    "UPDATE timers SET due_at = min(due_at, ? + spread(aggregate_id, ?)) "
+    "WHERE {0}class IN (0, 1) AND {0}organization_id = ? AND {0}due_at > ? AND blocked_on IS NULL"
+)
+
+
+def _within(update: str, within: Within) -> str:
+    """A page is found by its aggregates: an index would go through every timer of the organization."""
+    return update.format("" if within == EVERYWHERE else "+") + within.condition
 
 
 class SqliteSession(Session):
@@ -58,18 +73,18 @@ class SqliteSession(Session):
             sql.replace("{keys}", source), (orjson.dumps([tuple(key) for key in keys]).decode(),)
         ).fetchall()
 
-    def wake_timers(self, blocked_on: str, organization_id: str, at: int, spread_ms: int) -> int:
+    def wake_timers(
+        self, blocked_on: str, organization_id: str, at: int, spread_ms: int, within: Within = EVERYWHERE
+    ) -> int:
         return self.run(
-            "UPDATE timers SET due_at = ? + spread(aggregate_id, ?), blocked_on = NULL "
-            "WHERE organization_id = ? AND blocked_on = ?",
-            (at, spread_ms, organization_id, blocked_on),
+            _within(_WAKE, within),
+            (at, spread_ms, organization_id, blocked_on, *within.params),
         )
 
-    def advance_timers(self, organization_id: str, at: int, spread_ms: int) -> int:
+    def advance_timers(self, organization_id: str, at: int, spread_ms: int, within: Within = EVERYWHERE) -> int:
         return self.run(
-            "UPDATE timers SET due_at = min(due_at, ? + spread(aggregate_id, ?)) "
-            "WHERE class IN (0, 1) AND organization_id = ? AND due_at > ? AND blocked_on IS NULL",
-            (at, spread_ms, organization_id, at),
+            _within(_ADVANCE, within),
+            (at, spread_ms, organization_id, at, *within.params),
         )
 
     def first_timers(self, timer_class: int, organizations: Sequence[str], due_by: int, limit: int) -> Rows:

@@ -108,6 +108,14 @@ CREATE TABLE IF NOT EXISTS company_stops (
     reached {uuid},
     PRIMARY KEY (enrollment_id, signal)
 ){keyed};
+CREATE TABLE IF NOT EXISTS timer_wakes (
+    organization_id {text} NOT NULL,
+    blocked_on {text} NOT NULL,
+    at {whole} NOT NULL,
+    spread_seconds {whole} NOT NULL,
+    reached {uuid},
+    PRIMARY KEY (organization_id, blocked_on, at)
+){keyed};
 CREATE TABLE IF NOT EXISTS relay (
     id {small} NOT NULL PRIMARY KEY,
     position {whole} NOT NULL,

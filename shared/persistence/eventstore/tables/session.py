@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 Rows = list[tuple[Any, ...]]
@@ -48,6 +48,25 @@ def insert(table: str, columns: dict[str, str], on_conflict: str = "") -> Write:
 def unnest(types: Sequence[str], name: str) -> str:
     arrays = ", ".join(f"%s::{kind}[]" for kind in types)
     return f"unnest({arrays}) AS {name}({', '.join('abcdefghij'[: len(types)])})"
+
+
+class Within(NamedTuple):
+    """Aggregates, as ``Session.uid`` gives them: those beyond ``after`` up to ``until``; None for no bound."""
+
+    after: Any = None
+    until: Any = None
+
+    @property
+    def condition(self) -> str:
+        """What follows another condition on timers."""
+        return " AND aggregate_id > ?" * (self.after is not None) + " AND aggregate_id <= ?" * (self.until is not None)
+
+    @property
+    def params(self) -> tuple[Any, ...]:
+        return tuple(each for each in self if each is not None)
+
+
+EVERYWHERE = Within()
 
 
 class Session(ABC):
@@ -88,11 +107,13 @@ class Session(ABC):
         """Rows of a read in which ``{keys}`` stands for these keys (UUIDs given through ``uid``)."""
 
     @abstractmethod
-    def wake_timers(self, blocked_on: str, organization_id: str, at: int, spread_ms: int) -> int:
+    def wake_timers(
+        self, blocked_on: str, organization_id: str, at: int, spread_ms: int, within: Within = EVERYWHERE
+    ) -> int:
         """Makes the timers blocked on this due from ``at`` (microseconds) on, spread by their aggregate's id."""
 
     @abstractmethod
-    def advance_timers(self, organization_id: str, at: int, spread_ms: int) -> int:
+    def advance_timers(self, organization_id: str, at: int, spread_ms: int, within: Within = EVERYWHERE) -> int:
         """Makes the organization's timers that wait beyond ``at`` due from then on, spread likewise; none becomes later
         than it was. Watchdogs stay."""
 

@@ -136,4 +136,11 @@ COMPANY_STOPS = insert(
     },
     "ON CONFLICT (enrollment_id, signal) DO NOTHING",
 )
+#: The same order again begins again: what was planned between the two is not passed over.
+TIMER_WAKES = insert(
+    "timer_wakes",
+    {"organization_id": "text", "blocked_on": "text", "at": "bigint", "spread_seconds": "bigint"},
+    "ON CONFLICT (organization_id, blocked_on, at) DO UPDATE SET spread_seconds = excluded.spread_seconds, "
+    "reached = NULL",
+)
 META = insert("meta", {"key": "text", "value": "bytea", "number": "bigint"}, "ON CONFLICT (key) DO NOTHING")
