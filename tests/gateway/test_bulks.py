@@ -66,8 +66,8 @@ async def test_named_leads_are_taken_once_and_a_repeat_with_the_same_key_is_the_
         ({"kind": "undo_enroll", "targets": {"ids": []}}, "kind"),
         ({"kind": "enroll", "order": {}, "targets": {"ids": []}}, "order.sequence_id"),
         ({"kind": "pause", "order": {"until": "soon"}, "targets": {"ids": []}}, "order.until"),
-        ({"kind": "pause", "targets": {"filter": {"colour": "red"}}}, "filter.colour"),
-        ({"kind": "tag", "targets": {"filter": {"score_min": 400}}}, "filter.score_min"),
+        ({"kind": "pause", "targets": {"filter": {"colour": "red"}}}, "targets.filter.colour"),
+        ({"kind": "tag", "targets": {"filter": {"score_min": 400}}}, "targets.filter.score_min"),
         ({"kind": "pause", "targets": {}}, "targets"),
     ],
 )

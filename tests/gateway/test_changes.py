@@ -126,8 +126,8 @@ async def test_days_off_are_set_by_an_admin_and_listed(gateway: Gateway) -> None
     assert (listed.status_code, listed.json()) == (200, {"items": []})
     for path, wrong, field in (
         ("everybody", {}, "calendar"),
-        ("organization", {"days_off": [{"first": "2026-12-24", "last": "2026-12-01"}]}, "days_off.0"),
-        ("organization", {"days_off": [{"first": "soon"}]}, "days_off.0.first"),
+        ("organization", {"days_off": [{"first": "2026-12-24", "last": "2026-12-01"}]}, "days_off[0]"),
+        ("organization", {"days_off": [{"first": "soon"}]}, "days_off[0].first"),
     ):
         refused = await gateway.http.put(f"/api/v1/calendars/{path}", json=wrong, headers=gateway.key())
         assert refused.status_code == 422

@@ -146,7 +146,7 @@ DEAD: list[tuple[str, bytes, str]] = [
     ("score-beyond-any-number", b'{"organization_id": "demo", "lead": {"email": "h@x.example", "score": 1e999}}', ""),
     ("score-of-300-digits", b'{"organization_id":"demo","lead":{"phone":"+49","score":' + NINES + b"}}", "lead.score"),
     ("name-too-long", body_of("l" + A, first_name="x" * 2_001), "lead.first_name"),
-    ("tags-of-wrong-type", body_of("t" + A, tags=[{"a": 1}]), "lead.tags.0"),
+    ("tags-of-wrong-type", body_of("t" + A, tags=[{"a": 1}]), "lead.tags[0]"),
     ("too-many-tags", body_of("t" + A, tags=["t"] * 201), "lead.tags"),
     ("custom-fields-no-map", body_of("c" + A, custom_fields=[1]), "lead.custom_fields"),
     ("consent-unknown", body_of("c" + A, consent={"fax": True}), "lead.consent.fax.[key]"),
