@@ -30,7 +30,7 @@ async def test_a_dry_run_is_asked_of_the_write_side_and_names_wrong_fields(gatew
     mistakes: list[tuple[dict[str, Any], str]] = [
         ({}, "body"),
         ({"lead": {}, "lead_id": str(LEAD)}, "body"),
-        ({"lead": {}, "signals": [{"signal": "opened"}]}, "signals.0"),
+        ({"lead": {}, "signals": [{"signal": "opened"}]}, "signals[0]"),
         ({"lead": {}, "definition": {"name": "x", "steps": []}}, "definition.steps"),
     ]
     for wrong, field in mistakes:
