@@ -1,4 +1,4 @@
-"""Secrets in webhook headers: seen by who may change sequences, masked for everybody else, and kept when masked."""
+"""Secrets of webhooks: seen by who may change sequences, masked for everybody else, and kept when masked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ SECRET = "Bearer s3cret"
 MASK = "********"
 PATH = f"/api/v1/sequences/{SEQUENCE}"
 NEWER = "Bearer another"
+URL = "https://crm.example.com/hooks/s3cret?key=s3cret"
+HIDDEN_URL = f"https://crm.example.com/{MASK}"
+BODY = '{"key": "s3cret", "lead": "{{ email }}"}'
 
 
-def webhook(step_id: str, value: str) -> dict[str, Any]:
-    config = {"url": "https://crm.example.com/hook", "headers": {"Authorization": value}}
+def webhook(step_id: str, value: str, url: str = URL, body: str = BODY) -> dict[str, Any]:
+    config = {"url": url, "headers": {"Authorization": value}, "body": body}
     return {"step_id": step_id, "kind": "webhook", "config": config}
 
 
@@ -54,28 +57,33 @@ SHOWN = (
 )
 
 
-async def test_only_who_may_change_sequences_sees_a_header(gateway: InProcess) -> None:
+async def test_only_who_may_change_sequences_sees_what_a_webhook_hides(gateway: InProcess) -> None:
     for path in SHOWN:
         hidden = await gateway.http.get(path, headers=asked_by("demo", "viewer"))
         assert hidden.status_code == 200, hidden.text
         assert "Bearer" not in hidden.text, path
+        assert "s3cret" not in hidden.text, path
         seen = await gateway.http.get(path, headers=asked_by("demo", "operator"))
         assert "Bearer" in seen.text, path
+        assert path.endswith("/diff") or URL in seen.text, path
 
 
-async def test_a_masked_header_that_is_saved_stays_as_it_was(gateway: InProcess) -> None:
+async def test_what_is_saved_masked_stays_as_it_was(gateway: InProcess) -> None:
     shown = (await gateway.http.get(PATH, headers=asked_by("demo", "viewer"))).json()["definition"]
-    assert shown["steps"][0]["config"]["headers"] == {"Authorization": MASK}
-    assert shown["steps"][1]["then"][0]["config"]["headers"] == {"Authorization": MASK}
+    inner = shown["steps"][1]["then"][0]
+    for step in (shown["steps"][0], inner):
+        assert step["config"] == {"url": HIDDEN_URL, "headers": {"Authorization": MASK}, "body": MASK}
     shown["steps"][0]["config"]["headers"]["Authorization"] = NEWER
+    inner["config"]["body"] = "{}"
     for method, body in (("PUT", shown), ("PATCH", {"steps": shown["steps"]})):
         answer = await gateway.http.request(method, PATH, json=body, headers=asked_by("demo", "operator"))
         assert answer.status_code in {200, 422}, answer.text
         order = gateway.requester.ordered[-1].message
         assert isinstance(order, EditSequence)
         steps = order.definition.model_dump(mode="json", by_alias=True)["steps"]
-        assert steps[0]["config"]["headers"] == {"Authorization": NEWER}
-        assert steps[1]["then"][0]["config"]["headers"] == {"Authorization": SECRET}
+        outer, within = steps[0]["config"], steps[1]["then"][0]["config"]
+        assert (outer["headers"], outer["url"], outer["body"]) == ({"Authorization": NEWER}, URL, BODY)
+        assert (within["headers"], within["url"], within["body"]) == ({"Authorization": SECRET}, URL, "{}")
 
 
 async def test_a_mask_that_hides_nothing_is_refused_by_name(gateway: InProcess) -> None:
@@ -87,3 +95,19 @@ async def test_a_mask_that_hides_nothing_is_refused_by_name(gateway: InProcess) 
         answer = await gateway.http.request(method, path, json=body, headers=asked_by("demo", "operator"))
         assert (answer.status_code, answer.json()["errors"]) == (422, wanted), path
     assert gateway.requester.ordered == []
+
+
+async def test_an_address_masked_for_another_host_is_refused_by_name(gateway: InProcess) -> None:
+    shown = (await gateway.http.get(PATH, headers=asked_by("demo", "viewer"))).json()["definition"]
+    shown["steps"][0]["config"]["url"] = f"https://elsewhere.example.com/{MASK}"
+    answer = await gateway.http.put(PATH, json=shown, headers=asked_by("demo", "operator"))
+    wanted = [{"field": "steps.call.config.url", "problem": "is masked: write its value"}]
+    assert (answer.status_code, answer.json()["errors"]) == (422, wanted)
+    assert gateway.requester.ordered == []
+
+
+async def test_an_address_that_is_a_host_alone_is_shown(gateway: InProcess) -> None:
+    plain = {"name": "Calls", "steps": [webhook("call", SECRET, url="https://crm.example.com/")]}
+    gateway.app.state.parts.views.put("sequences", {"_id": str(SEQUENCE), "name": "Calls", "definition": plain})
+    shown = (await gateway.http.get(PATH, headers=asked_by("demo", "viewer"))).json()["definition"]
+    assert shown["steps"][0]["config"]["url"] == "https://crm.example.com/"

@@ -152,7 +152,7 @@ async def sequence(sequence_id: UUID, context: Context = may("sequences:read")) 
 async def replace(
     sequence_id: UUID, definition: SequenceDefinition, context: Context = may("sequences:write")
 ) -> Response:
-    """Replaces the draft; a running version stays as it is. A header that comes back masked stays as it was."""
+    """Replaces the draft; a running version stays as it is. What comes back masked stays as it was."""
     if is_masked(definition):
         found = await context.document("sequences", sequence_id, "sequence")
         definition = unmasked(definition, found.get("definition") or {})

@@ -2099,7 +2099,7 @@ export interface paths {
         get: operations["sequences_sequence"];
         /**
          * Replaces the draft
-         * @description Replaces the draft; a running version stays as it is. A header that comes back masked stays as it was.
+         * @description Replaces the draft; a running version stays as it is. What comes back masked stays as it was.
          */
         put: operations["sequences_replace"];
         post?: never;
