@@ -251,7 +251,7 @@ def test_a_paused_sequence_and_a_missing_sender_hold_a_due_step() -> None:
     story.when(ActivateSequence(sequence_id=SEQUENCE))
     assert ("sequence", "sequence_resumed") in story.items("first")
     story = Story((email("first", delay=days(1)),))
-    story.when(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=False)).wake().wake()
+    story.when(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=False)).wake()
     assert story.answer("first") == ("waiting", "sender_not_active")
 
 
@@ -453,7 +453,7 @@ def test_what_holds_a_step_is_named(of: str, words: str) -> None:
         story.when(DeactivateSequence(sequence_id=SEQUENCE)).wake()
         assert story.ask("first")["answers"][0]["text"].endswith(f"It waits, because {words} is not active.")
     else:
-        story.when(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=False)).wake().wake()
+        story.when(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=False)).wake()
     [answer] = story.ask("first")["answers"]
     assert answer["names"] == {"blocked_on": words}
     assert answer["inputs"]["blocked_on"].startswith(f"{of}:")
