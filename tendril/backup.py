@@ -22,7 +22,7 @@ from pathlib import Path
 from bson import decode_file_iter, encode
 
 from shared.clock import load_clock
-from shared.persistence.mongo import CODEC, Collection, Document, MongoClient, connect
+from shared.persistence.mongo import CODEC, Collection, Database, Document, MongoClient, connect
 from shared.settings import Settings, SqliteStore
 from tendril.embedded.mongod import MongoServer
 from tendril.up.home_lock import alone
@@ -34,6 +34,7 @@ DATABASES = ("ledger", "files", "gateway")
 #: Written at once on the way back: so many documents, or so many bytes.
 MOST_DOCUMENTS, MOST_BYTES = 500, 8 << 20
 HASHED_AT_ONCE = 1 << 20
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BackupProblem(Exception):
@@ -89,13 +90,14 @@ async def restore(settings: Settings, folder: Path) -> Manifest:
     """Into a place where there is nothing yet; nothing is ever overwritten. The event store comes last: where it
     stands, all of it has been brought back.
 
-    Every step on its way that the ledger does not know is in doubt from then on, and none of them is repeated. Raises
-    BackupProblem, and the driver's error when MongoDB does not answer.
+    Every step that was on its way, whether the ledger knows it or not, is in doubt from then on, and none of them is
+    repeated. Raises BackupProblem, and the driver's error when MongoDB does not answer.
     """
     manifest = read_manifest(folder)
     target = _sqlite(settings) if EVENTS in manifest.files else None
-    if target is not None and target.exists():
-        raise BackupProblem(f"{target} is there already: restore into a new place")
+    for path in _files_of(target) if target is not None else ():
+        if path.exists():
+            raise BackupProblem(f"{path} is there already: restore into a new place")
     if manifest.partitions != settings.partitions:
         raise BackupProblem(f"the backup has {manifest.partitions} partitions: set TENDRIL_PARTITIONS to that")
     async with _mongo(settings) as client:
@@ -107,8 +109,7 @@ async def restore(settings: Settings, folder: Path) -> Manifest:
             database, _, file = name.partition("/")
             if file:
                 await _read(folder / name, databases[database].collection(file.removesuffix(".bson")))
-        now = load_clock(settings.home).now()
-        await databases["ledger"].collection("meta").update_one({"_id": "ledger"}, {"$max": {"restored_at": now}})
+        await _doubt(databases["ledger"], load_clock(settings.home).now())
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
@@ -125,7 +126,7 @@ def copy_events(source: Path, target: Path) -> int:
         raise BackupProblem(f"there is no event store at {source}")
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as live,
             closing(sqlite3.connect(target)) as copy,
         ):
             live.backup(copy)
@@ -196,6 +197,14 @@ async def _read(path: Path, collection: Collection) -> None:
         await collection.insert_many(documents)
 
 
+async def _doubt(ledger: Database, now: datetime) -> None:
+    """What is not in the ledger and was decided before ``now`` may have been sent, and so may what was claimed when the
+    backup was made: as if its holder had died while it handed over."""
+    await ledger.collection("meta").update_one({"_id": "ledger"}, {"$max": {"restored_at": now}})
+    lapsed = {"$set": {"state": "handing_over", "claim.until": LONG_AGO}, "$unset": {"open": ""}}
+    await ledger.collection("dispatches").update_many({"state": "claimed"}, lapsed)
+
+
 def _in_batches(path: Path) -> Iterator[list[Document]]:
     documents: list[Document] = []
     with path.open("rb") as file:
@@ -216,10 +225,17 @@ def _sqlite(settings: Settings) -> Path:
     return store.path
 
 
+def _files_of(store: Path) -> tuple[Path, ...]:
+    """SQLite's own: it would play an old journal into a new file."""
+    return (store, *(store.with_name(f"{store.name}{end}") for end in ("-wal", "-shm", "-journal")))
+
+
 def _make_room(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         occupied = any(folder.iterdir())
+        if not occupied:
+            folder.chmod(0o700)
     except OSError as error:
         raise BackupProblem(f"{folder} cannot be written: {error}") from None
     if occupied:

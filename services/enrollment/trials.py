@@ -71,10 +71,10 @@ class Trials:
     def preview(self, question: QueryPreview) -> dict[str, Any]:
         """One step's content for a lead. Raises DomainError."""
         try:
-            _step, content = self._message(question, question.lead)
+            step, content = self._message(question, question.lead)
         except ContentProblem as problem:
-            return {"content": None, "problem": str(problem), "missing": problem.missing}
-        return {"content": content, "problem": None, "missing": []}
+            return {"kind": None, "content": None, "problem": str(problem), "missing": problem.missing}
+        return {"kind": step.kind, "content": content, "problem": None, "missing": []}
 
     def test_message(self, question: QueryTestMessage) -> dict[str, Any]:
         """One step's e-mail, ready to be sent to somebody who wants to look at it: of an appointment with its

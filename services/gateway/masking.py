@@ -4,9 +4,9 @@ sequences sees that they are there, and no more. A masked definition that is sav
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from services.gateway.access import Principal
 from services.gateway.errors import Invalid
@@ -16,6 +16,8 @@ from shared.events.step_ids import ARMS, steps_of
 #: Stands for a value; no service asks for such a secret.
 MASK = "********"
 HEADER = "headers."
+#: Scheme and host, of whatever a definition takes for an address.
+_HOST = re.compile(r"https?://[^/?#]*")
 
 
 def as_seen_by(principal: Principal, definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,6 +25,13 @@ def as_seen_by(principal: Principal, definition: Mapping[str, Any]) -> dict[str,
     if "sequences:write" in principal.permissions:
         return dict(definition)
     return {**definition, "steps": [_masked(step) for step in definition.get("steps") or ()]}
+
+
+def content_as_seen_by(principal: Principal, told: dict[str, Any]) -> dict[str, Any]:
+    """A step of a trial (``kind``, ``content``), what a webhook would say masked likewise."""
+    if "sequences:write" in principal.permissions or told.get("kind") != "webhook" or not told.get("content"):
+        return told
+    return {**told, "content": {**told["content"], "text": MASK}}
 
 
 def is_masked(definition: SequenceDefinition) -> bool:
@@ -83,8 +92,8 @@ def _mask(place: str, value: str) -> str:
 
 def _behind_host(url: str) -> str:
     """Path, query and fragment."""
-    parts = urlsplit(url)
-    return url.removeprefix(f"{parts.scheme}://{parts.netloc}")
+    host = _HOST.match(url)
+    return url[host.end() :] if host is not None else url
 
 
 def _put(config: dict[str, Any], place: str, value: str) -> None:

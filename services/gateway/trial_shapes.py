@@ -47,8 +47,10 @@ class EnrollmentThen(Enrollment):
 
 
 class Preview(Shape):
-    """``content`` is null when the message cannot be made; ``missing`` then names values without a fallback."""
+    """``kind`` is the step's; null with ``content`` when the message cannot be made; ``missing`` then names values
+    without a fallback."""
 
+    kind: str | None
     content: dict[str, Any] | None
     problem: str | None
     missing: list[str]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.events.query import Answer
 from shared.events.sequence import EditSequence
 from tests.domain.scenario import SEQUENCE
 from tests.gateway.in_process import InProcess, asked_by
@@ -111,3 +112,42 @@ async def test_an_address_that_is_a_host_alone_is_shown(gateway: InProcess) -> N
     gateway.app.state.parts.views.put("sequences", {"_id": str(SEQUENCE), "name": "Calls", "definition": plain})
     shown = (await gateway.http.get(PATH, headers=asked_by("demo", "viewer"))).json()["definition"]
     assert shown["steps"][0]["config"]["url"] == "https://crm.example.com/"
+
+
+async def test_what_a_webhook_would_say_is_masked_in_trials_too(
+    gateway: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"kind": "webhook", "content": {"subject": "", "html": None, "text": BODY}}
+    mail = {"kind": "email", "content": {"subject": "Hi", "html": None, "text": "Hello"}}
+    times = {"at": "2026-11-20T10:00:00Z", "local_at": "10:00", "outcome": "sends", "arm": None}
+    why = {"rule": "delay", "inputs": {}, "text": ""}
+    steps = [{"step_id": "a", **times, "why": why, **each} for each in (said, mail)]
+    told: dict[str, dict[str, Any]] = {
+        "test": {"steps": steps, "ends_at": None, "ended_by": None, "warnings": []},
+        "preview": {**said, "problem": None, "missing": []},
+    }
+    asked = {"test": {"lead": {"first_name": "Ada"}}, "preview": {"lead": {"first_name": "Ada"}, "step_id": "a"}}
+    for trial, result in told.items():
+
+        async def request(*_: Any, result: dict[str, Any] = result, **__: Any) -> Answer:
+            return Answer(ok=True, result=result)
+
+        monkeypatch.setattr(gateway.requester, "request", request)
+        for headers, shown in ((asked_by("demo", "viewer"), MASK), (asked_by("demo", "operator"), BODY)):
+            answer = await gateway.http.post(f"{PATH}/{trial}", json=asked[trial], headers=headers)
+            assert answer.status_code == 200, answer.text
+            body = answer.json()
+            first = body["steps"][0] if trial == "test" else body
+            assert first["content"]["text"] == shown, trial
+            if trial == "test":
+                assert body["steps"][1]["content"] == mail["content"]
+
+
+@pytest.mark.parametrize("url", ["https://[::1/x", "https://[x]/p?key=s3cret", "https://a.example?key=s3cret"])
+async def test_odd_addresses_are_masked_like_others(gateway: InProcess, url: str) -> None:
+    odd = {"name": "Calls", "steps": [webhook("call", SECRET, url=url)]}
+    gateway.app.state.parts.views.put("sequences", {"_id": str(SEQUENCE), "name": "Calls", "definition": odd})
+    hidden = await gateway.http.get(PATH, headers=asked_by("demo", "viewer"))
+    assert hidden.status_code == 200, hidden.text
+    assert "s3cret" not in hidden.text
+    assert (await gateway.http.put(PATH, json=odd, headers=asked_by("demo", "operator"))).status_code < 500

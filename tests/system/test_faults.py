@@ -34,7 +34,7 @@ CRASH_POINTS = [
     ("enrollment", "committer.before_commit:4"),
     ("enrollment", "store.before_commit:4"),
     ("enrollment", "committer.after_commit:4"),
-    ("enrollment", "scheduler.before_wake:3"),
+    ("enrollment", "scheduler.before_wake:2"),
     ("enrollment", "relay.after_stops:3"),
     ("enrollment", "relay.after_publish:3"),
     ("enrollment", "relay.after_save:2"),

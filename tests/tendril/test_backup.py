@@ -12,6 +12,9 @@ from uuid import uuid4
 
 import pytest
 
+from services.dispatcher.ledger import Answered
+from services.dispatcher.ledger_mongo import MongoLedger
+from services.dispatcher.states import Claim, State, Step
 from shared.persistence.eventstore.opening import open_url
 from shared.persistence.files import Files
 from shared.persistence.mongo import MongoClient, connect
@@ -125,6 +128,26 @@ async def test_what_cannot_be_made_again_comes_back_as_it_was(
         assert store.last_position() == made.position == 2
 
 
+async def test_what_was_claimed_when_the_backup_was_made_is_in_doubt_and_never_repeated(
+    mongo_url: str, client: MongoClient, tmp_path: Path
+) -> None:
+    old, new = place(mongo_url, tmp_path / "old"), place(mongo_url, tmp_path / "new")
+    await filled(old, client)
+    step = Step(
+        dispatch_id=uuid4(), organization_id="demo", lead_id=uuid4(), enrollment_id=uuid4(), sequence_id=uuid4(),
+        execution=1, step_id="a", channel="email", attempt=1, position=5, decided_at=NOON, keys=(),
+    )  # fmt: skip
+    before = MongoLedger(client.database(f"{old.database_prefix}_ledger"), owner="old")
+    assert isinstance(await before.claim(step, datetime.now(UTC)), Claim)
+    await back_up(old, tmp_path / "backup")
+    await drop(client, old)
+    await restore(new, tmp_path / "backup")
+    after = MongoLedger(client.database(f"{new.database_prefix}_ledger"), owner="new")
+    found = await after.claim(step, datetime.now(UTC))
+    assert isinstance(found, Answered)
+    assert found.row.state is State.IN_DOUBT
+
+
 async def test_nothing_is_ever_overwritten(mongo_url: str, client: MongoClient, tmp_path: Path) -> None:
     old = place(mongo_url, tmp_path / "old")
     await filled(old, client)
@@ -138,6 +161,12 @@ async def test_nothing_is_ever_overwritten(mongo_url: str, client: MongoClient, 
     with pytest.raises(BackupProblem, match="_ledger already"):
         await restore(new, folder)
     assert not new.store.path.exists()  # type: ignore[union-attr]
+    await drop(client, new)
+    journal = new.store.path.with_name(f"{new.store.path.name}-wal")  # type: ignore[union-attr]
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.write_bytes(b"of a log that is gone")
+    with pytest.raises(BackupProblem, match="-wal is there already"):
+        await restore(new, folder)
 
 
 async def test_what_is_not_whole_is_not_brought_back(mongo_url: str, client: MongoClient, tmp_path: Path) -> None:

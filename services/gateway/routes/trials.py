@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from services.gateway.bodies import Body
 from services.gateway.context import Context, Done, may
+from services.gateway.masking import content_as_seen_by
 from services.gateway.times import Beginning
 from services.gateway.trial_shapes import DryRun, Preview, SentTest
 from shared.events.definition import SequenceDefinition, StepId
@@ -70,7 +71,8 @@ async def dry_run(sequence_id: UUID, body: Trial, context: Context = may("sequen
     """What one lead would get: every step with its time, content and reason. Nothing is sent."""
     organization_id = context.principal.organization_id
     question = QueryDryRun(organization_id=organization_id, sequence_id=sequence_id, **dict(body))
-    return await context.parts.commands.ask(organization_id, question)
+    told = await context.parts.commands.ask(organization_id, question)
+    return {**told, "steps": [content_as_seen_by(context.principal, each) for each in told["steps"]]}
 
 
 @router.post("/{sequence_id}/preview", response_model=Preview)
@@ -78,7 +80,7 @@ async def preview(sequence_id: UUID, body: OneMessage, context: Context = may("s
     """One message as the lead would read it."""
     organization_id = context.principal.organization_id
     question = QueryPreview(organization_id=organization_id, sequence_id=sequence_id, **dict(body))
-    return await context.parts.commands.ask(organization_id, question)
+    return content_as_seen_by(context.principal, await context.parts.commands.ask(organization_id, question))
 
 
 @router.post("/{sequence_id}/send-test", response_model=SentTest)

@@ -4904,13 +4904,16 @@ export interface components {
         };
         /**
          * Preview
-         * @description ``content`` is null when the message cannot be made; ``missing`` then names values without a fallback.
+         * @description ``kind`` is the step's; null with ``content`` when the message cannot be made; ``missing`` then names values
+         *     without a fallback.
          */
         Preview: {
             /** Content */
             content: {
                 [key: string]: unknown;
             } | null;
+            /** Kind */
+            kind: string | null;
             /** Missing */
             missing: string[];
             /** Problem */
