@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from shared.events.envelope import Envelope
 from shared.events.sequence import SequencePublished
 from shared.events.task import TaskOpened
 from shared.events.why import Why
+from shared.persistence.eventstore import UnreadableLog
 
 #: Reads an aggregate's events, in order; none for one that does not exist.
 Read = Callable[[UUID], Sequence[Envelope]]
@@ -48,7 +49,7 @@ class Names:
     """Of one organization. What cannot be found (any more) has no name."""
 
     def __init__(self, read: Read, organization_id: str) -> None:
-        self._read = read
+        self._read = partial(_readable, read)
         self._organization_id = organization_id
         self._sequences: dict[UUID, str | None] = {}
         self._steps: dict[UUID, dict[int, dict[str, StepName]]] = {}
@@ -153,6 +154,14 @@ class Names:
     def _organization(self) -> Organization:
         state = fold(self._read(organization_aggregate(self._organization_id))).state
         return state if isinstance(state, Organization) else Organization(self._organization_id)
+
+
+def _readable(read: Read, aggregate_id: UUID) -> Sequence[Envelope]:
+    """None where one of them cannot be read: an answer does not fail for want of a name."""
+    try:
+        return read(aggregate_id)
+    except UnreadableLog:
+        return ()
 
 
 #: Inputs that are ids -> their words, from the value and the place.

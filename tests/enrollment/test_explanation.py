@@ -40,6 +40,7 @@ from shared.events.sequence import (
     SubmitSequence,
 )
 from shared.events.why import Why
+from shared.persistence.eventstore import UnreadableLog
 from tests.domain.scenario import SEQUENCE, TWO_MAILS, Scenario, T, days, definition, email, pause
 
 OTHER = UUID(int=5)
@@ -551,3 +552,13 @@ def test_what_is_not_there_or_of_another_organization_is_not_found() -> None:
     for question in asked:
         with pytest.raises(UnknownTarget):
             Explainer(story.load).answer(QueryWhy.model_validate(question))
+
+
+def test_what_cannot_be_read_has_no_name_and_fails_no_answer() -> None:
+    def unreadable(aggregate_id: UUID) -> list[Envelope]:
+        raise UnreadableLog(aggregate_id, 1, "task.opened.v9", "unknown topic")
+
+    names = Names(unreadable, "demo")
+    why = Why(rule="blocked", inputs={"blocked_on": f"task:{UUID(int=5)}", "funnel": "web"})
+    assert names.inputs(why, Place(SEQUENCE, 1)) == {"funnel": "web"}
+    assert names.actor(f"member:{UUID(int=6)}") is None
