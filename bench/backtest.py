@@ -35,9 +35,10 @@ from shared.events.lead import LeadBody, LeadCreated
 from shared.events.organization import FoundOrganization, SetSender
 from shared.events.query import QueryStartBacktest
 from shared.events.sequence import DraftSequence
-from shared.ids import derived_id, partition_of
+from shared.ids import derived_id
 from shared.persistence.eventstore import EventStore, open_store
 from shared.settings import Settings, load_settings
+from tests.eventstore.builders import decided
 
 ENROLLMENTS = int(os.environ.get("TENDRIL_BENCH_ENROLLMENTS", "20000"))
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -116,19 +117,7 @@ def written(store: EventStore) -> list[UUID]:
     enrollments: list[UUID] = []
     for at, change in [*(Kept(START, each) for each in made), *history]:
         versions[change.id] += 1
-        page.append(
-            Envelope(
-                id=f"{change.id.hex}-{versions[change.id]}",
-                message=change.event,
-                source="bench",
-                time=at,
-                organization_id="demo",
-                subject=change.id,
-                lead_id=change.lead_id,
-                partition=partition_of(change.lead_id or change.id),
-                aggregate_version=versions[change.id],
-            )
-        )
+        page.append(decided(change, versions[change.id], at))
         if isinstance(change.event, EnrollmentStarted):
             enrollments.append(change.id)
         if len(page) == PAGE:

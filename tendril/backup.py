@@ -33,7 +33,6 @@ EVENTS = "events.db"
 DATABASES = ("ledger", "files", "gateway")
 #: Written at once on the way back: so many documents, or so many bytes.
 MOST_DOCUMENTS, MOST_BYTES = 500, 8 << 20
-HASHED_AT_ONCE = 1 << 20
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -243,11 +242,8 @@ def _make_room(folder: Path) -> None:
 
 
 def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(HASHED_AT_ONCE):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _keep(path: Path, data: bytes) -> None:

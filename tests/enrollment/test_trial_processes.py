@@ -20,17 +20,16 @@ from services.enrollment.trial_runner import Children, TrialRunner
 from shared.clock import SystemClock
 from shared.events.definition import SequenceDefinition
 from shared.events.enrollment import EnrollmentStarted
-from shared.events.envelope import Envelope
 from shared.events.lead import LeadBody, LeadCreated
 from shared.events.organization import FoundOrganization, SetSender
 from shared.events.query import QueryStartBacktest
 from shared.events.sequence import DraftSequence
-from shared.ids import partition_of
 from shared.persistence.eventstore import open_store
 from shared.persistence.mongo import connect
 from shared.persistence.trial_jobs import TrialJobs
 from shared.settings import Settings, load_settings
 from tests.domain.scenario import days, definition, email
+from tests.eventstore.builders import decided
 from tests.support.waiting import eventually
 
 AT = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -76,19 +75,7 @@ def enrollments(settings: Settings) -> list[str]:
     log = []
     for change in world.log:
         versions[change.id] += 1
-        log.append(
-            Envelope(
-                id=f"{change.id.hex}-{versions[change.id]}",
-                message=change.event,
-                source="tests",
-                time=AT,
-                organization_id="demo",
-                subject=change.id,
-                lead_id=change.lead_id,
-                partition=partition_of(change.lead_id or change.id),
-                aggregate_version=versions[change.id],
-            )
-        )
+        log.append(decided(change, versions[change.id], AT))
     store = open_store(settings)
     store.append(log)
     store.close()

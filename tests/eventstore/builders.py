@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from services.enrollment.domain.work import Change
 from shared.events import Envelope, Message
 from shared.events.enrollment import EnrollmentActivated, EnrollmentCompleted
 from shared.events.lead import LeadCaptured
 from shared.events.why import Plan, TimerClass
+from shared.ids import partition_of
 from shared.persistence.eventstore import TimerRow
 
 NOW = datetime(2026, 11, 20, 9, 0, 0, 250_000, tzinfo=UTC)
@@ -37,6 +39,21 @@ def placed(
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         causation_id="cause-1",
         actor="system",
+    )
+
+
+def decided(change: Change, version: int, at: datetime) -> Envelope:
+    """What the domain decided, as the ``version``-th event of its aggregate."""
+    return Envelope(
+        id=f"{change.id.hex}-{version}",
+        message=change.event,
+        source="tests",
+        time=at,
+        organization_id=change.organization_id,
+        subject=change.id,
+        lead_id=change.lead_id,
+        partition=partition_of(change.lead_id or change.id),
+        aggregate_version=version,
     )
 
 
