@@ -132,6 +132,7 @@ SENTENCES: Mapping[str, str] = {
     "funnel": "The lead came through none of the sequence's funnels ({wanted}).",
     "score": "The lead's score of {score} is outside the range from {min} to {max}.",
     "crossing": "The score went from {before} to {after}, but no sequence that waits for that takes the lead.",
+    "crossing_inside": "The score went from {before} to {after}, and the lead stays in {chosen}, which suits it best.",
     "threshold": "The score went from {before} to {after} without crossing the sequence's threshold.",
     "source": "The lead's source {value} is not among {wanted}.",
     "status": "The lead's status {value} is not among {wanted}.",

@@ -289,7 +289,8 @@ class LeadMatched(Event):
 
 class LeadNotMatched(Event):
     """No sequence took the lead. ``why`` holds the reason; ``refused`` the rule per sequence. ``score_reached``: its
-    score has crossed thresholds of the sequences in ``refused``; of others nothing is said then."""
+    score has crossed thresholds of the sequences in ``refused``, which it did not come into; of others nothing is said
+    then."""
 
     TOPIC = "lead.not_matched.v1"
     why: Why

@@ -10,10 +10,13 @@ import pytest
 from services.enrollment.domain import enrolling
 from shared.events.enrollment import CancelEnrollment, Enroll
 from shared.events.funnel import CreateFunnel, SetFunnel
-from shared.events.lead import LeadBody, LeadNotMatched, LeadScored, LeadUpdated, ScoreLead, TagLead
+from shared.events.lead import LeadBody, LeadMatched, LeadNotMatched, LeadScored, LeadUpdated, ScoreLead, TagLead
 from shared.events.organization import SetOrganization
-from tests.domain.scenario import Scenario
+from shared.ids import derived_id
+from tests.domain.scenario import Scenario, days, email
 from tests.domain.test_funnels import A, B, comes, given
+
+C = derived_id("test", "c")
 
 HOT = {"on": ["score_reached"], "score": {"min": 50}}
 
@@ -29,6 +32,17 @@ def refusals(scenario: Scenario) -> dict[UUID, str]:
     assert (event.on, event.why.rule) == ("score_reached", "crossing")
     assert event.why.inputs == {"before": scored.before, "after": scored.after, "sequences": len(event.refused)}
     return {UUID(each): why.rule for each, why in event.refused.items()}
+
+
+def beside(scenario: Scenario) -> tuple[UUID, dict[UUID, str]]:
+    """The sequence that the lead stays in, and the refusals just recorded; each worse match must name the better."""
+    event = scenario.event(LeadNotMatched)
+    assert (event.on, event.why.rule) == ("score_reached", "crossing_inside")
+    assert event.why.inputs["sequences"] == len(event.refused)
+    chosen = event.why.inputs["chosen"]
+    worse = [why for why in event.refused.values() if why.rule == "better_match"]
+    assert {why.inputs["chosen"] for why in worse} <= {chosen}
+    return UUID(chosen), {UUID(each): why.rule for each, why in event.refused.items()}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +109,81 @@ def test_who_is_in_it_already_is_no_refusal() -> None:
     scenario = comes(given(a=HOT))
     scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=A))
     scores(scenario, 60).then("LeadScored")
+
+
+def test_beside_the_sequence_that_the_lead_is_in_already_the_others_are_told_of() -> None:
+    scenario = comes(given(a={**HOT, "priority": 9}, b=HOT, c={**HOT, "tags": ["vip"]}))
+    scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=A))
+    scores(scenario, 60).then("LeadScored", "LeadNotMatched")
+    assert beside(scenario) == (A, {B: "better_match", C: "tag"})
+    for score in (70, 90, 50):
+        scores(scenario, score).then("LeadScored")
+
+
+def test_beside_the_sequence_that_the_lead_is_in_only_those_whose_threshold_was_crossed_are_told_of() -> None:
+    higher = {"on": ["score_reached"], "score": {"min": 80}}
+    scenario = comes(given(a={**HOT, "priority": 9}, b=higher, c={"tags": ["vip"]}))
+    scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=A))
+    scores(scenario, 60).then("LeadScored")
+    scores(scenario, 90).then("LeadScored", "LeadMatched", "LeadJoinedSequence", "EnrollmentStarted")
+    assert scenario.event(LeadMatched).sequence_id == B
+
+
+def test_a_sequence_that_has_the_lead_is_not_refused_because_another_that_has_it_suits_better() -> None:
+    scenario = comes(given(a={**HOT, "priority": 9}, b=HOT, c={**HOT, "tags": ["vip"]}))
+    for inside in (A, B):
+        scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=inside))
+    scores(scenario, 60)
+    assert beside(scenario) == (A, {C: "tag"})
+
+
+def test_a_sequence_that_has_the_lead_is_not_refused_because_its_trigger_would_not_take_it() -> None:
+    scenario = comes(given(a={**HOT, "sources": ["Fair"]}, b={**HOT, "tags": ["vip"]}))
+    scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=A))
+    assert refusals(scores(scenario, 60)) == {B: "tag"}
+
+
+def test_a_sequence_that_has_the_lead_is_not_refused_because_the_funnel_is_switched_off() -> None:
+    scenario = given(a=HOT, b=HOT).when(CreateFunnel(funnel_id="web", name="Web"))
+    comes(scenario.when(SetFunnel(funnel_id="web", auto=False)), "web")
+    scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=A))
+    assert refusals(scores(scenario, 60)) == {B: "funnel_off"}
+
+
+def test_beside_a_best_match_that_takes_nobody_again_the_others_name_it() -> None:
+    scenario = comes(given(a={**HOT, "priority": 9}, b={**HOT, "start": "manual"}, c=HOT))
+    scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=A))
+    lead = scenario.world.lead(scenario.lead_id)
+    assert lead is not None
+    [enrollment_id] = lead.open_enrollments
+    scenario.when(CancelEnrollment(enrollment_id=enrollment_id))
+    assert refusals(scores(scenario, 60)) == {A: "reenroll", C: "better_match"}
+    assert scenario.event(LeadNotMatched).refused[str(C)].inputs["chosen"] == str(A)
+
+
+def test_a_new_lead_goes_into_its_best_match_and_a_sequence_that_waits_for_scores_alone_is_told_of() -> None:
+    both = {"on": ["created", "score_reached"], "score": {"min": 50}, "priority": 9}
+    scenario = comes(given(a=both, b=HOT), score=60)
+    assert scenario.event(LeadMatched).refused[str(B)].rule == "occasion"
+    assert beside(scenario) == (A, {B: "better_match"})
+
+
+def test_a_new_lead_that_went_into_the_better_of_two_for_either_occasion_is_told_of_the_other_once() -> None:
+    both = {"on": ["created", "score_reached"], "score": {"min": 50}}
+    scenario = comes(given(a={**both, "priority": 9}, b=both), score=60)
+    assert scenario.event(LeadMatched).refused[str(B)].rule == "better_match"
+    assert "LeadNotMatched" not in scenario.names
+
+
+def test_a_threshold_crossed_by_a_step_of_the_sequence_just_begun_is_told_of() -> None:
+    """What the match before it said of that sequence, that the score was too low, holds no longer."""
+    up = {"step_id": "up", "kind": "score", "config": {"add": 30}}
+    top = {"on": ["score_reached"], "score": {"min": 80}, "tags": ["vip"]}
+    scenario = comes(given(a={**HOT, "steps": [up, email("one", delay=days(1))]}, b=top))
+    scores(scenario, 60)
+    assert scenario.event(LeadMatched).refused[str(B)].rule == "score"
+    event = scenario.event(LeadNotMatched)
+    assert (event.why.inputs["after"], event.refused[str(B)].rule) == (90, "tag")
 
 
 def test_when_one_of_two_takes_the_lead_its_match_tells_of_the_other() -> None:

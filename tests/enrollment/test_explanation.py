@@ -43,7 +43,7 @@ from shared.events.why import Why
 from shared.persistence.eventstore import UnreadableLog
 from tests.domain.scenario import SEQUENCE, TWO_MAILS, Scenario, T, days, definition, email, pause
 
-OTHER = UUID(int=5)
+OTHER, WORSE = UUID(int=5), UUID(int=7)
 
 
 class Story(Scenario):
@@ -170,6 +170,56 @@ def test_a_score_that_rose_and_led_nowhere() -> None:
     assert ("crossing", None, crossing) in everything
     assert ("refused", "crossing") not in story.items()
     assert story.answer("second") == ("not_reached", "delay")
+
+
+def crossing() -> Story:
+    """A known lead, and two sequences that wait for the same threshold: WORSE and OTHER, called ``Better``."""
+    story = Story(enrolled=False)
+    story.when(DeactivateSequence(sequence_id=SEQUENCE)).create(email="ada@example.com")
+    for sequence_id, name, priority in ((OTHER, "Better", 9), (WORSE, "Worse", 1)):
+        trigger = {"on": ["score_reached"], "score": {"min": 50}, "priority": priority}
+        hot = definition(TWO_MAILS, trigger=trigger).model_copy(update={"name": name})
+        story.when(DraftSequence(sequence_id=sequence_id, definition=hot, activate=True))
+    story.later(hours=1)
+    return story
+
+
+def test_a_score_that_crossed_names_the_sequence_that_has_the_lead_already() -> None:
+    story = crossing()
+    story.when(Enroll(lead_id=story.lead_id, sequence_id=OTHER))
+    story.when(ScoreLead(lead_id=story.lead_id, set=60)).then("LeadScored", "LeadNotMatched")
+    assert story.answer(sequence_id=WORSE) == ("not_enrolled", "better_match")
+    [answer] = story.ask(sequence_id=WORSE)["answers"]
+    assert answer["text"] == "The lead was never in it. The sequence “Better” suited the lead better."
+    assert answer["names"] == {"chosen": "the sequence “Better”"}
+    assert answer["inputs"]["chosen"] == str(OTHER)
+    kinds = [each["kind"] for each in story.ask(sequence_id=OTHER)["items"]]
+    assert kinds.index("refused") < kinds.index("enrolled")  # as it came, when there was no such sequence yet
+    assert kinds.count("refused") == 1
+    everything = [(each["rule"], each["text"]) for each in story.ask(sequence_id=None)["items"]]
+    stays = "The score went from 0 to 60, and the lead stays in the sequence “Better”, which suits it best."
+    assert ("crossing_inside", stays) in everything
+    assert ("better_match", "The sequence “Better” suited the lead better.") in everything
+
+
+def test_a_score_that_crossed_names_the_sequence_that_took_the_lead() -> None:
+    story = crossing()
+    story.when(ScoreLead(lead_id=story.lead_id, set=60))
+    assert story.answer(sequence_id=WORSE) == ("not_enrolled", "better_match")
+    assert story.ask(sequence_id=WORSE)["answers"][0]["names"] == {"chosen": "the sequence “Better”"}
+    assert story.answer(sequence_id=OTHER) == ("waiting", "delay")
+
+
+def test_a_score_that_crossed_names_the_better_sequence_even_when_it_takes_nobody_again() -> None:
+    story = crossing()
+    story.when(Enroll(lead_id=story.lead_id, sequence_id=OTHER))
+    lead = story.world.lead(story.lead_id)
+    assert lead is not None
+    [enrollment_id] = lead.open_enrollments
+    story.when(CancelEnrollment(enrollment_id=enrollment_id))
+    story.when(ScoreLead(lead_id=story.lead_id, set=60)).then("LeadScored", "LeadNotMatched")
+    assert story.answer(sequence_id=WORSE) == ("not_enrolled", "better_match")
+    assert story.ask(sequence_id=WORSE)["answers"][0]["names"] == {"chosen": "the sequence “Better”"}
 
 
 def test_another_sequence_that_excludes_it() -> None:

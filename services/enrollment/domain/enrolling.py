@@ -19,6 +19,7 @@ from services.enrollment.domain.errors import (
 from services.enrollment.domain.flow import Version
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.matching import (
+    BEFORE_A_CROSSING,
     DUPLICATE,
     Match,
     already_in,
@@ -179,7 +180,7 @@ def match_created(work: Work, lead: Lead, funnel_id: str | None) -> None:
         found = fallback_of(work, lead, known, found)
     if found.best is None:
         _not_matched(work, lead, found.why, found.refused)
-    elif (why := _take_match(work, lead, found, found.best)) is not None:
+    elif (why := _take_match(work, lead, found, found.best)) is not None and why.rule != DUPLICATE:
         _not_matched(work, lead, why, found.refused)
 
 
@@ -207,8 +208,15 @@ def match_crossings(work: Work) -> None:
             refused = {each: found.refused[each] for each in reached if each in found.refused}
             if found.best is None:
                 _crossing_refused(work, lead, before, refused)
-            elif (why := _take_match(work, lead, found, found.best)) is not None:
-                _crossing_refused(work, lead, before, {**refused, str(found.best.sequence_id): why})
+                continue
+            why = _take_match(work, lead, found, found.best)
+            if why is None:
+                continue  # its match tells of the others
+            best = str(found.best.sequence_id)
+            if why.rule == DUPLICATE:
+                _crossing_refused(work, lead, before, refused, inside=best)
+            else:
+                _crossing_refused(work, lead, before, {**refused, best: why})
 
 
 def _by_hand_only(work: Work, lead: Lead) -> bool:
@@ -221,9 +229,11 @@ def _not_matched(work: Work, lead: Lead, why: Why, refused: dict[str, Why]) -> N
         work.on_lead(lead.id, LeadNotMatched(why=why, refused=refused))
 
 
-def _crossing_refused(work: Work, lead: Lead, before: int, refused: dict[str, Why]) -> None:
-    """A threshold was crossed, and nothing came of it. What the answer to the ``lead.created`` that brought the score
-    has told already is not told again.
+def _crossing_refused(
+    work: Work, lead: Lead, before: int, refused: dict[str, Why], *, inside: str | None = None
+) -> None:
+    """Thresholds were crossed, and nothing came of it. Nothing is said of sequences that have the lead, ``inside``
+    being the best of them, nor again of what was told in this decision already.
     """
     told: dict[str, Why] = {}
     for change in work.changes:
@@ -233,22 +243,33 @@ def _crossing_refused(work: Work, lead: Lead, before: int, refused: dict[str, Wh
         if event.why.rule == FUNNEL_OFF:
             return
         told.update(event.refused)
-    news = {each: why for each, why in refused.items() if each not in told or told[each].rule == "occasion"}
+    has_the_lead = {str(each.sequence_id) for each in lead.enrollments.values() if each.ended_at is None}
+    has_the_lead |= {str(sequence_id) for lead_id, sequence_id in work.enrolled if lead_id == lead.id}
+    news = {
+        each: why
+        for each, why in refused.items()
+        if each not in has_the_lead and (each not in told or told[each].rule in BEFORE_A_CROSSING)
+    }
     if news:
-        why = Why(rule="crossing", inputs={"before": before, "after": lead.score, "sequences": len(news)})
+        inputs = {"before": before, "after": lead.score, "sequences": len(news)}
+        why = Why(rule="crossing", inputs=inputs)
+        if inside is not None:
+            why = Why(rule="crossing_inside", inputs={**inputs, "chosen": inside})
         work.on_lead(lead.id, LeadNotMatched(why=why, refused=news, on="score_reached"))
 
 
 def _take_match(work: Work, lead: Lead, found: Match, entry: CatalogueEntry) -> Why | None:
-    """Opens the enrollment. Answers the rule that keeps the lead out of its best match, None when there is none or it
-    is inside already.
+    """Opens the enrollment. Answers the rule that keeps the lead out of its best match, ``DUPLICATE`` also when this
+    decision has opened one there; None when there is none.
     """
     version = work.world.version(entry.sequence_id, entry.version)
-    if version is None or (lead.id, entry.sequence_id) in work.enrolled:
+    if version is None:
         return None
+    if (lead.id, entry.sequence_id) in work.enrolled:
+        return Why(rule=DUPLICATE)
     why = already_in(work, lead, version)
     if why is not None:
-        return why if why.rule != DUPLICATE else None
+        return why
     lead = work.on_lead(
         lead.id,
         LeadMatched(sequence_id=entry.sequence_id, version=entry.version, why=found.why, refused=found.refused),

@@ -20,6 +20,8 @@ from shared.events.definition import ScoreRange, Trigger
 from shared.events.why import Why
 
 DUPLICATE = "duplicate"
+#: Refusals of a sequence that say nothing any more once the lead's score has crossed its threshold.
+BEFORE_A_CROSSING = frozenset({"occasion", "score", "threshold"})
 Occasion = Literal["created", "score_reached"]
 
 
@@ -50,9 +52,8 @@ def match(work: Work, lead: Lead, occasion: Occasion, *, score_before: int = 0) 
     fitting.sort(key=lambda each: each[:3])
     best = fitting[0][3]
     for negative_priority, negative_specificity, sequence_id, _ in fitting[1:]:
-        refused[sequence_id] = Why(
-            rule="better_match", inputs={"priority": -negative_priority, "specificity": -negative_specificity}
-        )
+        inputs = {"priority": -negative_priority, "specificity": -negative_specificity, "chosen": fitting[0][2]}
+        refused[sequence_id] = Why(rule="better_match", inputs=inputs)
     why = Why(
         rule="best_match",
         inputs={
