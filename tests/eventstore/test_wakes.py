@@ -138,6 +138,28 @@ def test_the_same_order_again_begins_again(store: EventStore) -> None:
     assert all(map(awake, rows(store, many)))
 
 
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("pages", [1, 2], ids=["in the middle", "at the last page"])
+@pytest.mark.parametrize("wake", [LOOSER, RESUMED])
+def test_the_same_order_again_while_a_page_of_it_is_on_its_way_is_not_lost(
+    store: EventStore, wake: TimerWake, pages: int
+) -> None:
+    """At the same moment to the microsecond, between the reading of the order and its page."""
+    many = waiting(3 * PAGE - 1, blocked_on=wake.blocked_on)
+    store.append([], Effects(timers=many))
+    store.append([], Effects(timers_woken=[wake]))
+    for _ in range(pages):
+        next_page(store)
+    [read] = store.timer_wakes(9)
+    assert read.after == many[pages * PAGE - 1].aggregate_id
+    store.append([], Effects(timers=many, timers_woken=[wake]))
+    store.wake_timers(read)
+    assert store.timer_wakes(9) == [WakeOrder(wake)]
+    while store.timer_wakes(9):
+        next_page(store)
+    assert all(map(awake, rows(store, many)))
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("point", ["wakes.before_page:1", "wakes.before_page:3", "wakes.after_page:2"])
 def test_killed_between_pages_every_timer_is_woken(store_url: str, point: str) -> None:

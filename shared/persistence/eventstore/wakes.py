@@ -31,8 +31,8 @@ _ORDERS = (
     "SELECT organization_id, blocked_on, at, spread_seconds, reached FROM timer_wakes "
     "ORDER BY at, organization_id, blocked_on LIMIT ?"
 )
-_DONE = "DELETE FROM timer_wakes WHERE organization_id = ? AND blocked_on = ? AND at = ?"
-_REACHED = "UPDATE timer_wakes SET reached = ? WHERE organization_id = ? AND blocked_on = ? AND at = ?"
+_DONE = "DELETE FROM timer_wakes WHERE organization_id = ? AND blocked_on = ? AND at = ? AND reached"
+_REACHED = "UPDATE timer_wakes SET reached = ? WHERE organization_id = ? AND blocked_on = ? AND at = ? AND reached"
 _END_OF_PAGE = "SELECT aggregate_id FROM timers WHERE aggregate_id > ? ORDER BY aggregate_id LIMIT 1 OFFSET ?"
 _BEFORE_ALL = UUID(int=0)
 
@@ -69,16 +69,18 @@ def end_of_page(session: Session, after: UUID | None) -> UUID | None:
 
 
 def wake_page(session: Session, order: WakeOrder, until: UUID | None) -> None:
-    """Wakes the order's timers beyond those done up to ``until``, and notes it; None: to the end, and it is done."""
+    """Wakes the order's timers beyond those done up to ``until``, and notes it; None: to the end, and it is done. An
+    order that was given again since it was read stays as it is."""
     session.take_write_lock()
     wake = order.wake
+    after, end = (session.uid(each) if each is not None else None for each in (order.after, until))
+    _wake(session, wake, Within(after, end))
     key = (wake.organization_id, wake.blocked_on or "", micros(wake.at))
-    bounds = (session.uid(each) if each is not None else None for each in (order.after, until))
-    _wake(session, wake, Within(*bounds))
-    if until is None:
-        session.run(_DONE, key)
+    as_read, read = (" IS NULL", ()) if after is None else (" = ?", (after,))
+    if end is None:
+        session.run(_DONE + as_read, (*key, *read))
     else:
-        session.run(_REACHED, (session.uid(until), *key))
+        session.run(_REACHED + as_read, (end, *key, *read))
 
 
 def _wake(session: Session, wake: TimerWake, within: Within) -> None:
