@@ -9,7 +9,7 @@ there with the same ids and the same chain of positions.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -37,6 +37,8 @@ log = structlog.get_logger()
 PAGE = 1_000
 #: Steps in one frame to a dispatcher: it acks a frame as a whole, and holds it at most 30 s.
 DISPATCH_FRAME = 25
+#: Bytes of events in one frame; an event that is larger goes alone. Consumers and the broker take several times that.
+FRAME_BYTES = 2 << 20
 #: The position is written at most this often while busy: repeating a quarter of a second is harmless and saves a sync
 #: per page.
 SAVE_EVERY_SECONDS = 0.25
@@ -61,24 +63,36 @@ class Packed(NamedTuple):
     json: orjson.Fragment
 
 
+class Cut(NamedTuple):
+    """A frame of some of the events of a group: the numbers of its first and last one in it, and the body."""
+
+    first: int
+    last: int
+    body: bytes
+    content_type: str
+
+
 @dataclass(slots=True)
 class Page:
-    """What one page of the log becomes. ``stops`` go first; ``undressed`` are reported instead of sent."""
+    """What one page of the log becomes. ``stops`` go first; each of ``chains`` holds frames that go one after the
+    other; ``undressed`` are reported instead of sent."""
 
     stops: list[Outgoing]
-    frames: list[Outgoing]
+    chains: list[list[Outgoing]]
     undressed: list[Envelope]
     state: RelayState
 
 
-def _outgoing(
-    exchange: str,
-    routing_key: str,
-    message_id: str,
-    events: Sequence[dict[str, Any] | orjson.Fragment],
-    headers: dict[str, Any] | None = None,
-) -> Outgoing:
-    return Outgoing(exchange, routing_key, message_id, *encode_raw(events), headers)
+def frames_of(events: Sequence[dict[str, Any] | orjson.Fragment], before: int = 0) -> Iterator[Cut]:
+    """The events, of which there is at least one, in their order and whole: in one frame, cut in halves while it is
+    larger than ``FRAME_BYTES`` and holds more than one event. ``before``: how many the group has before them."""
+    body, content_type = encode_raw(events)
+    if len(body) <= FRAME_BYTES or len(events) == 1:
+        yield Cut(before, before + len(events) - 1, body, content_type)
+        return
+    half = len(events) // 2
+    yield from frames_of(events[:half], before)
+    yield from frames_of(events[half:], before + half)
 
 
 def _json(group: Sequence[Packed]) -> list[orjson.Fragment]:
@@ -137,9 +151,9 @@ class Relay:
             RELAY_BEHIND.set(0)
             return False
         page = await asyncio.to_thread(self._compose, events)
-        await self._publish(page.stops)
+        await self._publish([[stop] for stop in page.stops])
         crash_point("relay.after_stops")
-        await self._publish(page.frames)
+        await self._publish(page.chains)
         crash_point("relay.after_publish")
         for envelope in page.undressed:
             await self._committer.submit(envelope, exchange=None)
@@ -149,11 +163,15 @@ class Relay:
         crash_point("relay.after_save")
         return True
 
-    async def _publish(self, messages: Sequence[Outgoing]) -> None:
-        results = await asyncio.gather(*(self._publish_one(message) for message in messages), return_exceptions=True)
+    async def _publish(self, chains: Sequence[Sequence[Outgoing]]) -> None:
+        results = await asyncio.gather(*(self._publish_chain(chain) for chain in chains), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+    async def _publish_chain(self, chain: Sequence[Outgoing]) -> None:
+        for message in chain:
+            await self._publish_one(message)
 
     async def _publish_one(self, message: Outgoing) -> None:
         await self._publisher.publish_body(
@@ -196,43 +214,55 @@ class Relay:
             stops.extend(self._stops(event))
             if event["type"] in DRESSED_TOPICS and not event["data"].get("stopping"):
                 self._dress(event, by_channel, undressed)
-        frames, per_partition = self._feed(by_partition)
-        frames += [
-            _outgoing("tendril.events", key, f"events-{key}-{group[0].position}-{group[-1].position}", _json(group))
-            for key, group in by_key.items()
-        ]
-        frames += self._dispatches(by_channel)
-        return Page(stops, frames, undressed, RelayState(position=events[-1]["position"], per_partition=per_partition))
+        chains, per_partition = self._feed(by_partition)
+        chains += [self._events(key, group) for key, group in by_key.items()]
+        chains += self._dispatches(by_channel)
+        return Page(stops, chains, undressed, RelayState(position=events[-1]["position"], per_partition=per_partition))
 
-    def _feed(self, by_partition: dict[str, list[Packed]]) -> tuple[list[Outgoing], dict[int, int]]:
+    def _feed(self, by_partition: dict[str, list[Packed]]) -> tuple[list[list[Outgoing]], dict[int, int]]:
         per_partition = dict(self._state.per_partition)
-        frames = []
+        chains = []
         for partition, group in by_partition.items():
             number = int(partition)
-            previous, last = per_partition.get(number, 0), group[-1].position
-            frames.append(
-                _outgoing(
-                    "tendril.feed",
-                    partition,
-                    f"feed-{partition}-{previous}-{last}",
-                    _json(group),
-                    {"previous_position": previous, "last_position": last},
-                )
-            )
-            per_partition[number] = last
-        return frames, per_partition
+            chain = []
+            for cut in frames_of(_json(group)):
+                previous, last = per_partition.get(number, 0), group[cut.last].position
+                per_partition[number] = last
+                headers = {"previous_position": previous, "last_position": last}
+                name = f"feed-{partition}-{previous}-{last}"
+                chain.append(Outgoing("tendril.feed", partition, name, cut.body, cut.content_type, headers))
+            chains.append(chain)
+        return chains, per_partition
 
     @staticmethod
-    def _dispatches(by_channel: dict[str, list[dict[str, Any]]]) -> list[Outgoing]:
+    def _events(key: str, group: list[Packed]) -> list[Outgoing]:
         return [
-            _outgoing(
-                "tendril.dispatch",
-                channel,
-                f"dispatch-{channel}-{group[start]['id']}",
-                group[start : start + DISPATCH_FRAME],
+            Outgoing(
+                "tendril.events",
+                key,
+                f"events-{key}-{group[cut.first].position}-{group[cut.last].position}",
+                cut.body,
+                cut.content_type,
             )
+            for cut in frames_of(_json(group))
+        ]
+
+    @staticmethod
+    def _dispatches(by_channel: dict[str, list[dict[str, Any]]]) -> list[list[Outgoing]]:
+        """Frames to dispatchers have no order among themselves."""
+        return [
+            [
+                Outgoing(
+                    "tendril.dispatch",
+                    channel,
+                    f"dispatch-{channel}-{group[start + cut.first]['id']}",
+                    cut.body,
+                    cut.content_type,
+                )
+            ]
             for channel, group in by_channel.items()
             for start in range(0, len(group), DISPATCH_FRAME)
+            for cut in frames_of(group[start : start + DISPATCH_FRAME])
         ]
 
     def _stops(self, event: dict[str, Any]) -> list[Outgoing]:
@@ -249,7 +279,7 @@ class Relay:
                 position=event["position"],
                 causation_id=event["id"],
             )
-            stops.append(_outgoing("tendril.stops", key, envelope.id, [to_cloud_event(envelope)]))
+            stops.append(Outgoing("tendril.stops", key, envelope.id, *encode_raw([to_cloud_event(envelope)])))
         return stops
 
     def _dress(
