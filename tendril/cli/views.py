@@ -69,7 +69,7 @@ def rebuild(
 
     Example: tendril views rebuild leads
     """
-    results = asyncio.run(_run(settings_here(), "rebuild", _chosen(name, every=every)))
+    results = asyncio.run(_rebuild(settings_here(), _chosen(name, every=every)))
     if as_json:
         show_json({"items": results})
     else:
@@ -80,14 +80,14 @@ def rebuild(
 @app.command()
 def verify(
     name: Annotated[str | None, typer.Argument(help="The view.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every view, one after the other.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every view, in one go through the log.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a view with a fresh replay of the log. Exit status 1 when there is a difference.
 
     Example: tendril views verify --all
     """
-    results = asyncio.run(_run(settings_here(), "verify", _chosen(name, every=every)))
+    results = asyncio.run(_verify(settings_here(), _chosen(name, every=every)))
     different = [result for result in results if result["result"]["differences"]]
     if as_json:
         show_json({"items": results})
@@ -114,29 +114,42 @@ async def _status(settings: Settings) -> list[dict[str, Any]]:
         return await ViewReader(client, settings.database_prefix).status()
 
 
-async def _run(settings: Settings, kind: JobKind, names: list[str]) -> list[dict[str, Any]]:
+async def _rebuild(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
     async with mongo(settings) as client:
         reader = ViewReader(client, settings.database_prefix)
         with progress_bar() as bar:
-            return [await run_job(reader, kind, name, bar) for name in names]
+            return [await run_job(reader, "rebuild", name, bar) for name in names]
+
+
+async def _verify(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
+    """All at once: the projector reads the log once for as many views as it builds at the time."""
+    async with mongo(settings) as client:
+        reader = ViewReader(client, settings.database_prefix)
+        with progress_bar() as bar:
+            asked = [(name, await reader.request_job("verify", name)) for name in names]
+            return await asyncio.gather(*(_ended(reader, job_id, f"verify {name}", bar) for name, job_id in asked))
 
 
 async def run_job(reader: ViewReader, kind: JobKind, name: str, bar: Any) -> dict[str, Any]:
     """Asks the projector and waits; the finished job. Raises JobFailed."""
+    return await _ended(reader, await reader.request_job(kind, name), f"{kind} {name}", bar)
+
+
+async def _ended(reader: ViewReader, job_id: str, what: str, bar: Any) -> dict[str, Any]:
+    """The finished job. Raises JobFailed."""
     loop = asyncio.get_running_loop()
-    job_id = await reader.request_job(kind, name)
-    shown = bar.add_task(f"{kind} {name}", total=100)
+    shown = bar.add_task(what, total=100)
     asked = loop.time()
     while True:
         job = await reader.job(job_id)
         if job is None:
-            raise JobFailed(f"the job to {kind} {name} is gone")
+            raise JobFailed(f"the job to {what} is gone")
         if job["state"] == "done":
             bar.update(shown, completed=100)
             return job
         if job["state"] == "failed":
-            raise JobFailed(f"{kind} {name}: {job['error']}")
+            raise JobFailed(f"{what}: {job['error']}")
         if job["state"] == "queued" and loop.time() - asked > STALLED_SECONDS:
-            raise JobFailed(f"no projector takes the job to {kind} {name}: is one running? (tendril doctor)")
+            raise JobFailed(f"no projector takes the job to {what}: is one running? (tendril doctor)")
         bar.update(shown, completed=round(100 * float(job["progress"] or 0)))
         await asyncio.sleep(POLL_SECONDS)
