@@ -97,11 +97,24 @@ class Stack:
         self._amqp: aio_pika.abc.AbstractRobustConnection | None = None
         self.http = httpx.AsyncClient(timeout=20.0, headers={"User-Agent": BROWSER})
 
+    def elsewhere(self, home: Path) -> Stack:
+        """One that is still to start, in an empty place, with this one's keys and addresses, and before the same
+        sink."""
+        other = Stack(home, env=self._extra_env)
+        other.master_key, other._secret_key, other.sink = self.master_key, self._secret_key, self.sink
+        other.gateway_port, other.tracker_port, other.smtp_port = self.gateway_port, self.tracker_port, self.smtp_port
+        return other
+
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Everything is up and ready, organization ``demo`` has its admin."""
+        """Everything is up and ready, organization ``demo`` has its admin and a sender."""
         await self.start_servers()
+        await self.start_services()
+        await self.api("POST", "senders", json={"sender_id": "default", "name": "Demo", "email": "coach@demo.example"})
+
+    async def start_services(self) -> None:
+        """Every service beside servers that run; returns once all are ready and the admin is signed in."""
         for service in ("enrollment", "dispatcher", "tracker", "projector", "gateway"):
             several = (
                 self.copies
@@ -120,7 +133,6 @@ class Stack:
                 )
         await asyncio.gather(*(self.ready(name) for name in self.services))
         await self.sign_in()
-        await self.api("POST", "senders", json={"sender_id": "default", "name": "Demo", "email": "coach@demo.example"})
 
     async def start_servers(self) -> None:
         """RabbitMQ, mongod and the sink alone."""
@@ -210,6 +222,26 @@ class Stack:
                 start_new_session=True,
             )
         return process
+
+    async def command(self, *words: str, seconds: float = 120) -> str:
+        """What ``tendril`` says to these words on standard output. Raises AssertionError when it does not end well."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tendril",
+            *words,
+            env=self.env,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            said, complaint = await asyncio.wait_for(child.communicate(), seconds)
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+            raise AssertionError(f"tendril {' '.join(words)} did not end in {seconds:g} s") from None
+        assert child.returncode == 0, f"tendril {' '.join(words)}: {child.returncode}\n{complaint.decode()}"
+        return said.decode()
 
     def port_of(self, process: ServiceProcess) -> int:
         """Where it answers /readyz."""
