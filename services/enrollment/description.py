@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from services.enrollment.domain.enrollment import Enrollment, Fate, reaches
+from services.enrollment.naming import Here
+from services.enrollment.reasons import told
+from shared.events.why import Why
+
+#: What a step on its way waits for: an answer, and not the moment that is told with it.
+ANSWERS = frozenset({"stop_answer", "outcome"})
 
 
 def describe_enrollment(state: Enrollment, events: int) -> dict[str, Any]:
@@ -46,6 +54,37 @@ def describe_enrollment(state: Enrollment, events: int) -> dict[str, Any]:
             for each in sorted(state.executions.values(), key=lambda each: each.number)
         ],
     }
+
+
+def with_names(described: Mapping[str, Any], here: Here) -> dict[str, Any]:
+    """What ``describe_enrollment`` answers, with words for what it names by its id."""
+    current = here.step(described["current_step"])
+    waits, following = described["waiting_for"], described["next"]
+    return {
+        **described,
+        "current_step_name": current.name if current is not None else None,
+        "current_step_number": current.number if current is not None else None,
+        "waiting_for": {**waits, "why": _in_words(waits, here)} if waits is not None else None,
+        "next": _step_named(following, here) if following is not None else None,
+        "executions": [_step_named(each, here) for each in described["executions"]],
+    }
+
+
+def _in_words(waits: Mapping[str, Any], here: Here) -> dict[str, Any] | None:
+    """The reason of a wait as the why-answers tell it."""
+    if waits["why"] is None:
+        return None
+    why = Why.model_validate(waits["why"])
+    timed = waits["until"] is not None and waits["kind"] not in ANSWERS
+    named = here.inputs(why)
+    until = datetime.fromisoformat(waits["until"]) if timed else None
+    return {**waits["why"], "names": named, "text": told(why, until, named)}
+
+
+def _step_named(of: Mapping[str, Any], here: Here) -> dict[str, Any]:
+    step = here.step(of["step_id"])
+    named = step._asdict() if step is not None else {"number": None, "name": None}
+    return {**of, **{f"step_{name}": value for name, value in named.items()}}
 
 
 def current_step(state: Enrollment) -> str | None:

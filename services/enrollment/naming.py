@@ -12,6 +12,7 @@ from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.sequence import Sequence as SequenceState
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.states import fold
+from services.enrollment.wording import StepName
 from shared.events.definition import SequenceDefinition, Step, walk
 from shared.events.enrollment import EnrollmentStarted, SignalKind
 from shared.events.envelope import Envelope
@@ -25,17 +26,6 @@ Read = Callable[[UUID], Sequence[Envelope]]
 _SIGNALS = frozenset(get_args(SignalKind))
 #: What a step is called by that has no name of its own, the first of its config that says something.
 _CALLED_BY = ("subject", "title", "name")
-
-
-class StepName(NamedTuple):
-    """``number`` counts the version's steps from 1 in reading order, arms included. ``name`` is the step's own, else
-    its subject or title, else its kind."""
-
-    number: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"step {self.number} “{self.name}”"
 
 
 class Place(NamedTuple):
@@ -53,6 +43,10 @@ class Names:
         self._organization_id = organization_id
         self._sequences: dict[UUID, str | None] = {}
         self._steps: dict[UUID, dict[int, dict[str, StepName]]] = {}
+
+    def learn(self, sequence_id: UUID, version: int, definition: SequenceDefinition) -> None:
+        """A version that may not be in the log: one that is only tried."""
+        self._versions(sequence_id)[version] = named_steps(definition)
 
     def sequence(self, sequence_id: UUID | None) -> str | None:
         """Of the version that runs, else of the draft."""
@@ -154,6 +148,19 @@ class Names:
     def _organization(self) -> Organization:
         state = fold(self._read(organization_aggregate(self._organization_id))).state
         return state if isinstance(state, Organization) else Organization(self._organization_id)
+
+
+class Here(NamedTuple):
+    """The names as one place has them: what simulations ask (``telling.Naming``)."""
+
+    names: Names
+    place: Place
+
+    def step(self, step_id: str | None) -> StepName | None:
+        return self.names.step(self.place, step_id)
+
+    def inputs(self, why: Why) -> dict[str, str]:
+        return self.names.inputs(why, self.place)
 
 
 def _readable(read: Read, aggregate_id: UUID) -> Sequence[Envelope]:

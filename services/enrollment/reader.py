@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from services.enrollment.description import describe_enrollment
+from services.enrollment.description import describe_enrollment, with_names
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.explanation import Explainer
@@ -157,8 +157,10 @@ class Reader:
             return _refusal("not_found", "Not found", "there is no such enrollment at that time", 404)
         known = fold(until)
         moment = min(at, now) if at is not None else until[-1].time if question.version is not None else now
-        would_do = self._trials.would_do(known.state, moment)
-        return Answer(ok=True, result={**describe_enrollment(known.state, known.version), "would_do": would_do})
+        here = self._trials.naming(known.state)
+        described = with_names(describe_enrollment(known.state, known.version), here)
+        would_do = self._trials.would_do(known.state, moment, here)
+        return Answer(ok=True, result={**described, "would_do": would_do})
 
     def _timers(self, question: QueryTimers) -> dict[str, Any]:
         next_due = self._store.timers_next_due()

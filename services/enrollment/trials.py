@@ -19,9 +19,11 @@ from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import organization_aggregate
+from services.enrollment.naming import Here, Names, Place
 from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run, enter, place
 from services.enrollment.simulation.going_on import Then, go_on
 from services.enrollment.simulation.outside import Played
+from services.enrollment.simulation.telling import Naming
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
 from services.enrollment.states import States, fold
 from services.enrollment.trial_content import TrialContent
@@ -58,6 +60,9 @@ class Trials:
             Played(each.signal, timedelta(minutes=each.after_minutes), each.step, each.link)
             for each in question.signals
         ]
+        names = Names(self._store.load, question.organization_id)
+        names.learn(subject.sequence_id, subject.version, subject.definition)
+        here = Here(names, Place(subject.sequence_id, subject.version))
         run = dry_run(
             subject,
             self._lead(question.organization_id, question.lead_id, question.lead),
@@ -65,6 +70,7 @@ class Trials:
             signals,
             around=surroundings(self._store, question.organization_id),
             content=TrialContent(self._store),
+            naming=here,
         )
         return run.as_answer()
 
@@ -148,7 +154,11 @@ class Trials:
         world.hold(replace(state, executions={1: execution}))
         return TrialContent(self._store).made(enrollment_id, due, world)
 
-    def would_do(self, state: Enrollment, at: datetime) -> dict[str, Any]:
+    def naming(self, state: Enrollment) -> Here:
+        """Steps are called as in the version that the enrollment is in, everything else as it is called now."""
+        return Here(Names(self._store.load, state.organization_id), Place(state.sequence_id, state.version))
+
+    def would_do(self, state: Enrollment, at: datetime, naming: Naming) -> dict[str, Any]:
         """What an enrollment in this state would have done from ``at`` on, as a dry run tells it: with the lead, the
         sequence, the organization and the suppressions of then. Limits that others used later count for nothing.
 
@@ -165,7 +175,7 @@ class Trials:
         task = fold(self._until(state.task_id, at)).state if state.task_id is not None else None
         tasks = [task] if isinstance(task, Task) else []
         around = Surroundings(suppression=partial(_suppressed_then, self._store, [*organization_events, *lead_events]))
-        run = go_on(subject, Then(state, lead, sequence, tasks), at, around)
+        run = go_on(subject, Then(state, lead, sequence, tasks), at, around, naming)
         now = self._states.get(state.lead_id).state
         if isinstance(now, Lead) and now.erased:
             run.warnings.append("The lead was erased since: its addresses of then are gone.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.events.why import Why
 
@@ -161,6 +161,17 @@ _IDS = frozenset({"enrollment", "task", "chosen", "sequence_id"})
 _KINDS_AND_IDS = frozenset({"scope", "blocked_on"})
 
 
+class StepName(NamedTuple):
+    """``number`` counts the version's steps from 1 in reading order, arms included. ``name`` is the step's own, else
+    its subject or title, else its kind."""
+
+    number: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"step {self.number} “{self.name}”"
+
+
 class _Inputs(dict[str, str]):
     def __missing__(self, name: str) -> str:
         return IF_MISSING.get(name, "unknown")
@@ -176,7 +187,11 @@ def in_words(why: Why, named: Mapping[str, str] = NOTHING_NAMED) -> str:
         return why.rule.replace("_", " ")
     inputs = _Inputs({name: _input(name, value) for name, value in why.inputs.items() if name not in _IDS}, **named)
     inputs["inputs"] = ", ".join(_looked_at(why, name, named) for name in why.inputs) or "nothing"
-    words = sentence.format_map(inputs)
+    return sentence_of(sentence.format_map(inputs))
+
+
+def sentence_of(words: str) -> str:
+    """With a capital at its beginning."""
     return words[:1].upper() + words[1:]
 
 

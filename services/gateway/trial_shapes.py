@@ -7,25 +7,30 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from services.gateway.shapes import Enrollment, Reason, Shape
+from services.gateway.shapes import Attempt, Enrollment, NextStep, Reason, Shape, WaitingFor
 
 
-class TrialReason(Reason):
-    """``text`` says the rule in plain words."""
+class NamedReason(Reason):
+    """``text`` says the rule in plain words. ``names``: words for those inputs that are ids (of a sequence, step,
+    sender, member, task or funnel), by the input's name."""
 
     text: str = ""
+    names: dict[str, str] = Field(default={})
 
 
 class TrialStep(Shape):
-    """A step that a dry run came to. ``at`` is UTC, ``local_at`` the same moment where the lead is."""
+    """A step that a dry run came to; its number counts the tried definition's steps from 1 in reading order. ``at`` is
+    UTC, ``local_at`` the same moment where the lead is."""
 
     step_id: str
+    step_name: str | None = None
+    step_number: int | None = None
     kind: str
     at: datetime
     local_at: str
     outcome: Literal["sends", "waits_for_person", "takes_effect", "skips", "branches"]
     arm: Literal["then", "else"] | None
-    why: TrialReason
+    why: NamedReason
     content: dict[str, Any] | None
 
 
@@ -39,10 +44,39 @@ class DryRun(Shape):
     warnings: list[str]
 
 
-class EnrollmentThen(Enrollment):
-    """``would_do``: with ``at`` or ``version``, what it would have done from then on, had nothing more been heard of
-    the lead."""
+class WaitingThen(WaitingFor):
+    why: NamedReason | None = None
 
+
+class NextThen(NextStep):
+    step_name: str | None = None
+    step_number: int | None = None
+
+
+class ExecutionThen(Shape):
+    """One run of one step, as far as it had come. ``step_name`` and ``step_number`` as the enrollment's version then
+    has them."""
+
+    execution: int
+    step_id: str
+    step_name: str | None = None
+    step_number: int | None = None
+    channel: str | None = None
+    attempt: int
+    fate: str
+    tries: list[Attempt] = Field(default=[])
+    sent_at: datetime | None = None
+    signals: dict[str, datetime] = Field(default={})
+
+
+class EnrollmentThen(Enrollment):
+    """With ``at`` or ``version``: names, ``executions``, and ``would_do``, what it would have done from then on, had
+    nothing more been heard of the lead."""
+
+    current_step_number: int | None = None
+    waiting_for: WaitingThen | None
+    next: NextThen | None
+    executions: list[ExecutionThen] = Field(default=[])
     would_do: DryRun | None = None
 
 
@@ -85,13 +119,6 @@ class Job(Shape):
 class JobRows(Shape):
     items: list[dict[str, Any]]
     next_cursor: str | None
-
-
-class NamedReason(TrialReason):
-    """``names``: words for those inputs that are ids (of a sequence, step, sender, member, task or funnel), by the
-    input's name."""
-
-    names: dict[str, str] = Field(default={})
 
 
 class RecordedReason(NamedReason):

@@ -37,8 +37,8 @@ class QueryAggregateEvents(Command):
 
 
 class QueryEnrollmentState(Command):
-    """An enrollment as it was; result is the enrollment document of the API plus ``would_do``, what it would have done
-    next, as QueryDryRun answers."""
+    """An enrollment as it was; result is the enrollment document of the API, with the names of steps and in plain words
+    what it waits for, plus ``would_do``, what it would have done next, as QueryDryRun answers."""
 
     TOPIC = "query.enrollment_state.v1"
     enrollment_id: UUID

@@ -118,6 +118,9 @@ async def test_the_reader_answers_pages_an_aggregate_and_the_past(bench: Bench) 
     assert [each["step_id"] for each in before["would_do"]["steps"]] == ["one", "later"]
     assert (later["step_id"], later["at"], later["outcome"]) == ("later", now["next"]["at"], "sends")
     assert (now["would_do"]["ended_by"], later["why"]["rule"]) == ("completed", "delay")
+    assert (now["current_step_number"], now["next"]["step_number"], later["step_number"]) == (2, 2, 2)
+    assert now["waiting_for"]["why"]["text"].startswith("It waits out its delay. Planned for ")
+    assert [each["step_number"] for each in now["executions"]] == [1]
 
 
 async def test_a_restart_goes_on_where_it_was_and_publishes_the_same_chain(tmp_path: Path, amqp_url: str) -> None:

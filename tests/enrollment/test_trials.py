@@ -54,6 +54,8 @@ async def test_a_dry_run_shows_the_content_and_leaves_no_trace(bench: Bench) -> 
     assert 'href="https://example.com/a"' in hello["content"]["html"]
     assert "Engines &amp; Co" in hello["content"]["html"]
     assert (later["at"], later["content"]) == ("2026-11-23T12:00:00+00:00", None)
+    called = [(each["step_number"], each["step_name"]) for each in found["steps"]]
+    assert called == [(1, "Hi {{ first_name | default: 'you' }}"), (2, "wait")]
     assert found["ended_by"] == "completed"
     nameless = await asked(bench, sequence_id, lead=LeadBody(email="ada@example.com"))
     assert (nameless["steps"], nameless["ended_by"]) == ([], "missing_value")
@@ -72,6 +74,7 @@ async def test_unsaved_content_can_be_tried_on_a_known_lead(bench: Bench) -> Non
     )
     found = await asked(bench, sequence_id, lead_id=event["leadid"], definition=changed)
     assert found["steps"][0]["content"]["subject"] == "New for L1"
+    assert found["steps"][0]["step_name"].startswith("New for ")
     question = QueryPreview(
         organization_id="demo", sequence_id=sequence_id, step_id="hello", lead_id=UUID(event["leadid"])
     )

@@ -39,6 +39,35 @@ async def test_a_dry_run_is_asked_of_the_write_side_and_names_wrong_fields(gatew
         assert refused.json()["errors"][0]["field"] == field, refused.text
 
 
+async def test_a_coach_reads_names_in_a_dry_run(gateway: Gateway) -> None:
+    why = {"rule": "condition", "inputs": {"opened welcome": False}, "text": "…", "names": {"opened welcome": "opened"}}
+    named = {"step_id": "welcome", "step_name": "Welcome", "step_number": 1, "kind": "email", "why": why}
+    times = {"at": "2026-11-20T10:00:00Z", "local_at": "10:00", "outcome": "skips", "arm": None, "content": None}
+    told = {"steps": [{**named, **times}], "ends_at": None, "ended_by": None, "warnings": []}
+    gateway.write_side.answer = lambda _: Answer(ok=True, result=told)
+    url = f"/api/v1/sequences/{SEQUENCE}/test"
+    answer = await gateway.http.post(url, json={"lead": {"email": "a@example.com"}}, headers=gateway.key())
+    assert (answer.status_code, answer.json()) == (200, told)
+
+
+async def test_a_coach_reads_names_in_an_enrollment_of_then(gateway: Gateway) -> None:
+    await gateway.put("leads", lead_document(0))
+    await gateway.put("enrollments", enrollment_document())
+    why = {"rule": "brake", "inputs": {"blocked_on": "brake:sender:a"}, "text": "…", "names": {"blocked_on": "Ada"}}
+    told = {
+        "current_step": "welcome",
+        "current_step_name": "Welcome",
+        "current_step_number": 1,
+        "waiting_for": {"kind": "brake", "until": None, "why": why},
+        "next": {"step_id": "welcome", "at": None, "step_number": 1, "step_name": "Welcome"},
+    }
+    gateway.write_side.answer = lambda _: Answer(ok=True, result=told)
+    url = f"/api/v1/enrollments/{ENROLLMENT}"
+    answer = await gateway.http.get(url, params={"version": 1}, headers=gateway.key())
+    assert answer.status_code == 200, answer.text
+    assert {name: answer.json()[name] for name in told} == told
+
+
 async def begun(gateway: Gateway, what: str, body: dict[str, Any]) -> Any:
     return await gateway.http.post(f"/api/v1/sequences/{SEQUENCE}/{what}", json=body, headers=gateway.key())
 

@@ -18,8 +18,9 @@ from services.enrollment.domain.planning import zone_of
 from services.enrollment.domain.sequence import Winner
 from services.enrollment.simulation.outside import OF_A_LEAD, Played, Script, of_lead
 from services.enrollment.simulation.simulator import Later, Simulator
-from services.enrollment.simulation.telling import DryRun, Telling, warn
+from services.enrollment.simulation.telling import NAMELESS, DryRun, Naming, Telling, called, warn
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
+from services.enrollment.wording import sentence_of
 from shared.events.definition import SequenceDefinition
 from shared.events.enrollment import (
     Enroll,
@@ -72,12 +73,13 @@ def dry_run(
     *,
     around: Surroundings | None = None,
     content: Content = no_content,
+    naming: Naming = NAMELESS,
 ) -> DryRun:
     """One lead through a sequence from ``start`` on. Raises DomainError when the lead's fields are no lead."""
     run = DryRun()
     world = SimulatedWorld(start, around=around)
     world.hold(subject.organization)
-    desk = Desk(content)
+    desk = Desk(content, naming)
     script = Script([played for played in signals if played.signal not in OF_A_LEAD], desk.hindrance)
     simulator = Simulator(world, subject.organization.id, script)
     if isinstance(lead, Lead) and lead.memberships(subject.sequence_id):
@@ -100,12 +102,13 @@ def dry_run(
         for kept in run.history
         if isinstance(kept.change.event, EnrollmentStarted) and kept.change.event.sequence_id == subject.sequence_id
     }
-    Telling(run, version, zone_of(version, lead, subject.organization), desk.made).tell(begun)
+    Telling(run, version, zone_of(version, lead, subject.organization), desk.made, naming).tell(begun)
     run.warnings += desk.problems
     sent = {kept.change.event.step_id for kept in run.history if isinstance(kept.change.event, StepSent)}
     for played in signals:
         if played.step is not None and played.step not in sent:
-            run.warnings.append(f"The signal {played.signal} was not played: step {played.step} was not sent.")
+            step = called(naming, played.step)
+            run.warnings.append(f"The signal {played.signal} was not played: {step} was not sent.")
     warn(run, script.refusals)
     return run
 
@@ -113,8 +116,9 @@ def dry_run(
 class Desk:
     """Makes the messages, so that one that cannot be made is answered the way the dispatchers would."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Content, naming: Naming) -> None:
         self._content = content
+        self._naming = naming
         self.made: dict[UUID, dict[str, Any] | None] = {}
         self.problems: list[str] = []
 
@@ -127,7 +131,7 @@ class Desk:
         try:
             self.made[due.dispatch_id] = self._content(enrollment_id, due, world)
         except ContentProblem as problem:
-            self.problems.append(f"Step {due.step_id}: {problem}")
+            self.problems.append(sentence_of(f"{called(self._naming, due.step_id)}: {problem}"))
             return RecordUndressed(
                 enrollment_id=enrollment_id,
                 execution=due.execution,

@@ -15,7 +15,7 @@ from services.enrollment.domain.task import Task
 from services.enrollment.simulation.dry_run import HORIZON, Subject, place
 from services.enrollment.simulation.outside import Script, done
 from services.enrollment.simulation.simulator import Later, Simulator
-from services.enrollment.simulation.telling import DryRun, Telling, warn
+from services.enrollment.simulation.telling import NAMELESS, DryRun, Naming, Telling, warn
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
 from shared.events.enrollment import Outcome, RecordSent, RecordStopped
 
@@ -29,7 +29,9 @@ class Then(NamedTuple):
     tasks: Sequence[Task] = ()
 
 
-def go_on(subject: Subject, then: Then, at: datetime, around: Surroundings | None = None) -> DryRun:
+def go_on(
+    subject: Subject, then: Then, at: datetime, around: Surroundings | None = None, naming: Naming = NAMELESS
+) -> DryRun:
     """Messages go out at once, people do what they have open when it is due, and nothing more is heard of the lead.
 
     ``subject`` is the version that the enrollment is in. One that is closed, or held without an end, does nothing.
@@ -55,7 +57,7 @@ def go_on(subject: Subject, then: Then, at: datetime, around: Surroundings | Non
             simulator.expect(Later(max(task.due_at, at), done(task.id, world)))
     simulator.run(at + HORIZON)
     run.history = script.history
-    Telling(run, version, zone_of(version, then.lead, subject.organization), {}).tell({state.id}, state.plan)
+    Telling(run, version, zone_of(version, then.lead, subject.organization), {}, naming).tell({state.id}, state.plan)
     warn(run, script.refusals)
     return run
 

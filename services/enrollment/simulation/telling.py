@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.flow import Version
 from services.enrollment.simulation.outside import Kept
-from services.enrollment.wording import in_words
+from services.enrollment.wording import NOTHING_NAMED, StepName, in_words, sentence_of
 from shared.events.enrollment import (
     EnrollmentCompleted,
     EnrollmentExited,
@@ -27,6 +27,36 @@ from shared.events.enrollment import (
 )
 from shared.events.message import Event
 from shared.events.why import Plan, Why
+
+
+class Naming(Protocol):
+    """What steps and the inputs of reasons are called, where that is known."""
+
+    def step(self, step_id: str) -> StepName | None: ...
+
+    def inputs(self, why: Why) -> Mapping[str, str]:
+        """Words for those inputs that are ids, by the input's name."""
+        ...
+
+
+class Nameless:
+    """Nothing has a name."""
+
+    def step(self, step_id: str) -> StepName | None:
+        del step_id
+        return None
+
+    def inputs(self, why: Why) -> Mapping[str, str]:
+        del why
+        return NOTHING_NAMED
+
+
+NAMELESS = Nameless()
+
+
+def called(naming: Naming, step_id: str) -> str:
+    """A step by its number and name, else by its id."""
+    return str(naming.step(step_id) or f"step {step_id}")
 
 
 @dataclass(slots=True)
@@ -54,13 +84,19 @@ class Telling:
     """Turns what was recorded into what the API shows."""
 
     def __init__(
-        self, run: DryRun, version: Version, zone: ZoneInfo, made: Mapping[UUID, dict[str, Any] | None]
+        self,
+        run: DryRun,
+        version: Version,
+        zone: ZoneInfo,
+        made: Mapping[UUID, dict[str, Any] | None],
+        naming: Naming,
     ) -> None:
         """``made`` holds the contents of messages by dispatch."""
         self._run = run
         self._version = version
         self._zone = zone
         self._made = made
+        self._naming = naming
         self._planned: dict[str, Why] = {}
 
     def tell(self, mine: Collection[UUID], plan: Plan | None = None) -> None:
@@ -75,7 +111,7 @@ class Telling:
             plan = getattr(event, "plan", None)
             if isinstance(plan, Plan) and plan.blocked_on is None:
                 self._planned[plan.step_id] = plan.why
-            _follow_the_end(self._run, event, at)
+            self._follow_the_end(event, at)
 
     def _steps(self, event: Event, at: datetime) -> Iterator[dict[str, Any]]:
         match event:
@@ -100,28 +136,32 @@ class Telling:
         content: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         reason = why or self._planned.get(step_id) or Why(rule="delay")
+        step, named = self._naming.step(step_id), self._naming.inputs(reason)
         return {
             "step_id": step_id,
+            "step_name": step.name if step is not None else None,
+            "step_number": step.number if step is not None else None,
             "kind": str(self._version.steps[step_id].kind),
             "at": at.isoformat(),
             "local_at": at.astimezone(self._zone).isoformat(),
             "outcome": outcome,
             "arm": arm,
-            "why": {**reason.model_dump(mode="json"), "text": in_words(reason)},
+            "why": {**reason.model_dump(mode="json"), "names": dict(named), "text": in_words(reason, named)},
             "content": content,
         }
 
-
-def _follow_the_end(run: DryRun, event: Event, at: datetime) -> None:
-    match event:
-        case EnrollmentCompleted():
-            run.ends_at, run.ended_by = at, "completed"
-        case EnrollmentExited() | EnrollmentPaused():
-            run.ends_at, run.ended_by = at, event.reason
-        case EnrollmentResumed():
-            run.ends_at = run.ended_by = None
-        case StepFailed():
-            run.warnings.append(f"Step {event.step_id} cannot be sent: {event.reason}.")
+    def _follow_the_end(self, event: Event, at: datetime) -> None:
+        run = self._run
+        match event:
+            case EnrollmentCompleted():
+                run.ends_at, run.ended_by = at, "completed"
+            case EnrollmentExited() | EnrollmentPaused():
+                run.ends_at, run.ended_by = at, event.reason
+            case EnrollmentResumed():
+                run.ends_at = run.ended_by = None
+            case StepFailed():
+                step = called(self._naming, event.step_id)
+                run.warnings.append(sentence_of(f"{step} cannot be sent: {event.reason}."))
 
 
 def warn(run: DryRun, refusals: Sequence[tuple[Any, DomainError]]) -> None:

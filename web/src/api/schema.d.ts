@@ -3891,8 +3891,8 @@ export interface components {
         };
         /**
          * EnrollmentThen
-         * @description ``would_do``: with ``at`` or ``version``, what it would have done from then on, had nothing more been heard of
-         *     the lead.
+         * @description With ``at`` or ``version``: names, ``executions``, and ``would_do``, what it would have done from then on, had
+         *     nothing more been heard of the lead.
          */
         EnrollmentThen: {
             /**
@@ -3908,15 +3908,22 @@ export interface components {
             current_step: string | null;
             /** Current Step Name */
             current_step_name: string | null;
+            /** Current Step Number */
+            current_step_number?: number | null;
             /** Ended At */
             ended_at: string | null;
+            /**
+             * Executions
+             * @default []
+             */
+            executions: components["schemas"]["ExecutionThen"][];
             /** Id */
             id: string;
             /** Lead Id */
             lead_id: string;
             /** Lead Name */
             lead_name: string | null;
-            next: components["schemas"]["NextStep"] | null;
+            next: components["schemas"]["NextThen"] | null;
             /** Position */
             position: string;
             /** Reason */
@@ -3943,7 +3950,7 @@ export interface components {
             updated_at: string | null;
             /** Version */
             version: number;
-            waiting_for: components["schemas"]["WaitingFor"] | null;
+            waiting_for: components["schemas"]["WaitingThen"] | null;
             would_do?: components["schemas"]["DryRun"] | null;
         };
         /**
@@ -4005,6 +4012,41 @@ export interface components {
             items: components["schemas"]["LoggedExecution"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * ExecutionThen
+         * @description One run of one step, as far as it had come. ``step_name`` and ``step_number`` as the enrollment's version then
+         *     has them.
+         */
+        ExecutionThen: {
+            /** Attempt */
+            attempt: number;
+            /** Channel */
+            channel?: string | null;
+            /** Execution */
+            execution: number;
+            /** Fate */
+            fate: string;
+            /** Sent At */
+            sent_at?: string | null;
+            /**
+             * Signals
+             * @default {}
+             */
+            signals: {
+                [key: string]: string;
+            };
+            /** Step Id */
+            step_id: string;
+            /** Step Name */
+            step_name?: string | null;
+            /** Step Number */
+            step_number?: number | null;
+            /**
+             * Tries
+             * @default []
+             */
+            tries: components["schemas"]["Attempt"][];
         };
         /** ExitConfig */
         ExitConfig: {
@@ -4527,6 +4569,34 @@ export interface components {
             /** Version */
             version: number;
         };
+        /**
+         * NamedReason
+         * @description ``text`` says the rule in plain words. ``names``: words for those inputs that are ids (of a sequence, step,
+         *     sender, member, task or funnel), by the input's name.
+         */
+        NamedReason: {
+            /**
+             * Inputs
+             * @default {}
+             */
+            inputs: {
+                [key: string]: unknown;
+            };
+            /**
+             * Names
+             * @default {}
+             */
+            names: {
+                [key: string]: string;
+            };
+            /** Rule */
+            rule: string;
+            /**
+             * Text
+             * @default
+             */
+            text: string;
+        };
         /** NewApiKey */
         NewApiKey: {
             /** Name */
@@ -4748,6 +4818,17 @@ export interface components {
             at?: string | null;
             /** Step Id */
             step_id: string;
+        };
+        /** NextThen */
+        NextThen: {
+            /** At */
+            at?: string | null;
+            /** Step Id */
+            step_id: string;
+            /** Step Name */
+            step_name?: string | null;
+            /** Step Number */
+            step_number?: number | null;
         };
         /** Note */
         Note: {
@@ -6607,28 +6688,9 @@ export interface components {
             version?: number | null;
         };
         /**
-         * TrialReason
-         * @description ``text`` says the rule in plain words.
-         */
-        TrialReason: {
-            /**
-             * Inputs
-             * @default {}
-             */
-            inputs: {
-                [key: string]: unknown;
-            };
-            /** Rule */
-            rule: string;
-            /**
-             * Text
-             * @default
-             */
-            text: string;
-        };
-        /**
          * TrialStep
-         * @description A step that a dry run came to. ``at`` is UTC, ``local_at`` the same moment where the lead is.
+         * @description A step that a dry run came to; its number counts the tried definition's steps from 1 in reading order. ``at`` is
+         *     UTC, ``local_at`` the same moment where the lead is.
          */
         TrialStep: {
             /** Arm */
@@ -6653,7 +6715,11 @@ export interface components {
             outcome: "sends" | "waits_for_person" | "takes_effect" | "skips" | "branches";
             /** Step Id */
             step_id: string;
-            why: components["schemas"]["TrialReason"];
+            /** Step Name */
+            step_name?: string | null;
+            /** Step Number */
+            step_number?: number | null;
+            why: components["schemas"]["NamedReason"];
         };
         /**
          * Trigger
@@ -6937,6 +7003,14 @@ export interface components {
             /** Until */
             until?: string | null;
             why?: components["schemas"]["Reason"] | null;
+        };
+        /** WaitingThen */
+        WaitingThen: {
+            /** Kind */
+            kind: string;
+            /** Until */
+            until?: string | null;
+            why?: components["schemas"]["NamedReason"] | null;
         };
         /**
          * WebhookConfig
