@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from services.enrollment.domain.enrollment import Enrollment, Fate, reaches
 from services.enrollment.naming import Here
-from services.enrollment.reasons import told
+from services.enrollment.reasons import pending, refused_start, told
+from shared.events.envelope import Envelope
 from shared.events.why import Why
 
 #: What a step on its way waits for: an answer, and not the moment that is told with it.
@@ -56,29 +57,31 @@ def describe_enrollment(state: Enrollment, events: int) -> dict[str, Any]:
     }
 
 
-def with_names(described: Mapping[str, Any], here: Here) -> dict[str, Any]:
-    """What ``describe_enrollment`` answers, with words for what it names by its id."""
+def with_names(described: Mapping[str, Any], events: Sequence[Envelope], here: Here) -> dict[str, Any]:
+    """What ``describe_enrollment`` answers, with words for what it names by its id. ``events``: its own, up to then."""
     current = here.step(described["current_step"])
     waits, following = described["waiting_for"], described["next"]
     return {
         **described,
         "current_step_name": current.name if current is not None else None,
         "current_step_number": current.number if current is not None else None,
-        "waiting_for": {**waits, "why": _in_words(waits, here)} if waits is not None else None,
+        "waiting_for": {**waits, "why": _in_words(waits, events, here)} if waits is not None else None,
         "next": _step_named(following, here) if following is not None else None,
         "executions": [_step_named(each, here) for each in described["executions"]],
     }
 
 
-def _in_words(waits: Mapping[str, Any], here: Here) -> dict[str, Any] | None:
+def _in_words(waits: Mapping[str, Any], events: Sequence[Envelope], here: Here) -> dict[str, Any]:
     """The reason of a wait as the why-answers tell it."""
-    if waits["why"] is None:
-        return None
-    why = Why.model_validate(waits["why"])
-    timed = waits["until"] is not None and waits["kind"] not in ANSWERS
+    until = datetime.fromisoformat(waits["until"]) if waits["until"] is not None else None
+    if waits["kind"] == "start":
+        refused = refused_start(events)
+        why, until = (refused[0], None) if refused is not None else (pending(until), until)
+    else:
+        why = Why.model_validate(waits["why"])
+        until = until if waits["kind"] not in ANSWERS else None
     named = here.inputs(why)
-    until = datetime.fromisoformat(waits["until"]) if timed else None
-    return {**waits["why"], "names": named, "text": told(why, until, named)}
+    return {**why.model_dump(mode="json"), "names": named, "text": told(why, until, named)}
 
 
 def _step_named(of: Mapping[str, Any], here: Here) -> dict[str, Any]:

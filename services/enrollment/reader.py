@@ -158,7 +158,7 @@ class Reader:
         known = fold(until)
         moment = min(at, now) if at is not None else until[-1].time if question.version is not None else now
         here = self._trials.naming(known.state)
-        described = with_names(describe_enrollment(known.state, known.version), here)
+        described = with_names(describe_enrollment(known.state, known.version), until, here)
         would_do = self._trials.would_do(known.state, moment, here)
         return Answer(ok=True, result={**described, "would_do": would_do})
 

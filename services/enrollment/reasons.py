@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -118,6 +118,14 @@ def pending(start_at: datetime | None) -> Why:
     return Why(rule="pending_by_hand") if start_at is None else Why(rule="pending", inputs={"start_at": start_at})
 
 
+def refused_start(events: Sequence[Envelope]) -> tuple[Why, datetime] | None:
+    """What kept a pending enrollment from beginning when its moment came, and when; None when nothing has."""
+    for each in reversed(events):
+        if isinstance(each.message, e.StartRefused):
+            return each.message.why, each.time
+    return None
+
+
 def paused(event: e.EnrollmentPaused) -> Why:
     return event.why or Why(rule="paused", inputs={"reason": event.reason})
 
@@ -177,7 +185,7 @@ _TELLS: dict[type[Event], Callable[[Any], tuple[str, Why]]] = {
     e.StepDoneByPerson: lambda event: ("done", Why(rule="done_by_person", inputs={"outcome": event.outcome})),
     e.StepApproved: lambda event: ("approved", Why(rule="approved", inputs={"draft": str(event.task_id)})),
     e.StepOverdue: lambda event: ("skipped", Why(rule="overdue", inputs={"then": event.then})),
-    e.GoalReached: lambda event: ("goal", Why(rule="goal", inputs={"goal": event.goal})),
+    e.GoalReached: lambda event: ("goal", Why(rule="goal", inputs={"step": event.step_id, "goal": event.goal})),
     e.EnrollmentReplanned: lambda event: ("planned_again", event.why),
     e.EnrollmentPaused: lambda event: ("paused", paused(event)),
     e.EnrollmentResumed: lambda _: ("resumed", Why(rule="resumed")),

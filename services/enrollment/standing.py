@@ -110,9 +110,9 @@ def _of_enrollment(state: Enrollment, events: Sequence[Envelope]) -> Found:
 
 
 def _pending(state: Enrollment, events: Sequence[Envelope]) -> Found:
-    for each in reversed(events):
-        if isinstance(each.message, e.StartRefused):
-            return Found("pending", each.message.why, each.time)
+    refused = reasons.refused_start(events)
+    if refused is not None:
+        return Found("pending", *refused)
     return Found("pending", reasons.pending(state.start_at), events[0].time, state.start_at)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from shared.events.kinds import GoalConfig
 from shared.events.why import Why
 
 #: No input has words of its own.
@@ -154,9 +155,17 @@ IF_MISSING: Mapping[str, str] = {
     "enrollment": "the sequence",
     "chosen": "another sequence",
     "sequence_id": "another sequence",
+    "blocked_on": "the sequence or its sender",
+    "goal": "of the sequence",
+    "owner": "whom the step names",
+    "by": "somebody",
+    "reason": "the reason was not noted",
+    "channel": "that channel",
 }
+#: A goal of this name was given none.
+_UNNAMED_GOAL = GoalConfig.model_fields["name"].default
 #: Inputs that are told by their names alone: of an id nobody knows what it is.
-_IDS = frozenset({"enrollment", "task", "chosen", "sequence_id"})
+_IDS = frozenset({"enrollment", "task", "chosen", "sequence_id", "owner"})
 #: Inputs such as ``sequence:<id>`` and ``brake:sender:<id>``.
 _KINDS_AND_IDS = frozenset({"scope", "blocked_on"})
 
@@ -174,6 +183,8 @@ class StepName(NamedTuple):
 
 class _Inputs(dict[str, str]):
     def __missing__(self, name: str) -> str:
+        if name == "goal" and "step" in self:
+            return f"at {self['step']}"
         return IF_MISSING.get(name, "unknown")
 
 
@@ -185,7 +196,8 @@ def in_words(why: Why, named: Mapping[str, str] = NOTHING_NAMED) -> str:
     sentence = SENTENCES.get(why.rule)
     if sentence is None:
         return why.rule.replace("_", " ")
-    inputs = _Inputs({name: _input(name, value) for name, value in why.inputs.items() if name not in _IDS}, **named)
+    told = {name: _input(name, value) for name, value in why.inputs.items() if _says_something(name, value)}
+    inputs = _Inputs(told, **named)
     inputs["inputs"] = ", ".join(_looked_at(why, name, named) for name in why.inputs) or "nothing"
     return sentence_of(sentence.format_map(inputs))
 
@@ -193,6 +205,18 @@ def in_words(why: Why, named: Mapping[str, str] = NOTHING_NAMED) -> str:
 def sentence_of(words: str) -> str:
     """With a capital at its beginning."""
     return words[:1].upper() + words[1:]
+
+
+def _says_something(name: str, value: Any) -> bool:
+    """By itself, without words of its own."""
+    match name:
+        case "by":
+            return not str(value).startswith(("member:", "api_key:"))
+        case "goal":
+            return bool(value != _UNNAMED_GOAL)
+        case "blocked_on":
+            return bool(value)
+    return name not in _IDS
 
 
 def _input(name: str, value: Any) -> str:

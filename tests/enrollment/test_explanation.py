@@ -257,6 +257,16 @@ def test_what_keeps_messages_from_a_lead_is_told_whatever_the_sequence() -> None
     assert story.answer("second")[0] == "ended_before"
 
 
+def test_a_goal_that_was_given_no_name_is_told_by_its_step() -> None:
+    win = {"step_id": "win", "kind": "goal", "name": "Signed up", "config": {}}
+    story = Story((win, email("after", delay=days(1))), settings={"stop_on": ["goal"]})
+    assert story.answer() == ("exited", "goal")
+    reached = "The lead reached the goal at step 1 “Signed up”."
+    told = story.ask()
+    assert told["answers"][0]["text"] == f"The enrollment has ended. {reached}"
+    assert reached in [each["text"] for each in told["items"] if each["kind"] == "goal"]
+
+
 # --- waits ------------------------------------------------------------------------------------------------------------
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from services.enrollment.description import describe_enrollment, with_names
 from services.enrollment.naming import Here, Names, Place
 from services.enrollment.simulation.dry_run import dry_run
 from services.enrollment.simulation.outside import Played
 from shared.events.definition import SequenceDefinition
-from shared.events.lead import LeadBody
+from shared.events.enrollment import Enroll
+from shared.events.lead import EditLead, LeadBody
 from shared.events.organization import SetSender
-from shared.events.sequence import DeactivateSequence
+from shared.events.sequence import ActivateSequence, DeactivateSequence
 from tests.domain.scenario import SEQUENCE, days, definition, email
 from tests.enrollment.test_explanation import Story
 from tests.simulation.making import START, subject
@@ -39,7 +41,7 @@ def here(story: Story, version: int = 1, tried: SequenceDefinition | None = None
 def shown(story: Story) -> dict[str, Any]:
     """As a look into the past shows the enrollment."""
     state = story.state
-    return with_names(describe_enrollment(state, 1), here(story, state.version))
+    return with_names(describe_enrollment(state, 1), story.load(state.id), here(story, state.version))
 
 
 # --- dry runs ---------------------------------------------------------------------------------------------------------
@@ -105,6 +107,20 @@ def test_a_sender_that_holds_it_is_called_as_it_is_called_now() -> None:
     story.when(sender).wake()
     why = shown(story)["waiting_for"]["why"]
     assert (why["rule"], why["names"]) == ("sender_not_active", {"blocked_on": "the sender “Ada's desk”"})
+
+
+def test_an_enrollment_of_then_that_had_not_begun_tells_what_kept_it_from_beginning() -> None:
+    story = Story(enrolled=False)
+    story.when(DeactivateSequence(sequence_id=SEQUENCE)).create(email="ada@example.com")
+    story.when(ActivateSequence(sequence_id=SEQUENCE))
+    story.when(Enroll(lead_id=story.lead_id, sequence_id=SEQUENCE, start_at=story.world.now + timedelta(days=1)))
+    assert story.decision is not None
+    story.enrollment_id = UUID(str(story.decision.result["enrollment_id"]))
+    assert shown(story)["waiting_for"]["why"]["text"].startswith("It begins at 2026-11-21")
+    story.when(EditLead(lead_id=story.lead_id, lead=LeadBody.model_validate({"consent": {"email": False}}))).wake()
+    waits = shown(story)["waiting_for"]
+    assert (waits["kind"], waits["why"]["text"]) == ("start", "The lead has refused email.")
+    assert story.ask()["answers"][0]["text"].endswith(waits["why"]["text"])
 
 
 def test_what_waits_for_nothing_has_no_words() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from string import Formatter
 from typing import Any, get_args
 
 import pytest
@@ -98,9 +99,44 @@ def test_every_rule_has_words(rule: str) -> None:
             Why(rule="source", inputs={"value": None, "wanted": ["A", "B"]}),
             "The lead's source empty is not among A, B.",
         ),
-        (Why(rule="retry"), "It is tried again after a passing fault: unknown."),
+        (Why(rule="retry"), "It is tried again after a passing fault: the reason was not noted."),
+        (Why(rule="goal", inputs={"step": "win", "goal": "Signed up"}), "The lead reached the goal Signed up."),
+        (Why(rule="goal", inputs={"step": "win", "goal": "goal"}), "The lead reached the goal at step win."),
+        (Why(rule="goal", inputs={"step": "win"}), "The lead reached the goal at step win."),
+        (Why(rule="goal"), "The lead reached the goal of the sequence."),
+        (Why(rule="brake"), "The brake of the sequence or its sender holds it."),
+        (Why(rule="brake", inputs={"blocked_on": "brake:sequence:7"}), "The brake of the sequence holds it."),
+        (Why(rule="brake", inputs={"blocked_on": "brake:sender:7"}), "The brake of the sender holds it."),
+        (Why(rule="sequence_not_active"), "It waits, because the sequence or its sender is not active."),
+        (
+            Why(rule="sequence_not_active", inputs={"blocked_on": ""}),
+            "It waits, because the sequence or its sender is not active.",
+        ),
+        (Why(rule="owner_not_active", inputs={"owner": "7"}), "The owner whom the step names is not active."),
+        (Why(rule="settled_sent", inputs={"by": "member:7"}), "It went out, as somebody showed."),
+        (Why(rule="settled_sent", inputs={"by": "opened"}), "It went out, as opened showed."),
+        (Why(rule="consent"), "The lead has refused that channel."),
+        (
+            Why(rule="suppression", inputs={"channel": "email"}),
+            "The address must not be sent to by email: the reason was not noted.",
+        ),
         (Why(rule="asked_for_it"), "asked for it"),
     ],
 )
 def test_words(why: Why, words: str) -> None:
     assert in_words(why) == words
+
+
+def test_a_goal_without_a_name_is_called_by_its_step() -> None:
+    why = Why(rule="goal", inputs={"step": "win", "goal": "goal"})
+    assert in_words(why, {"step": "step 3 “Signed up”"}) == "The lead reached the goal at step 3 “Signed up”."
+
+
+NEVER_UNKNOWN = {"blocked_on", "goal", "step", "task", "enrollment", "chosen", "owner", "by", "reason", "channel"}
+
+
+@pytest.mark.parametrize("rule", sorted(SENTENCES))
+def test_no_sentence_calls_unknown_what_has_plain_words(rule: str) -> None:
+    asked = {name for _, name, _, _ in Formatter().parse(SENTENCES[rule]) if name}
+    others = dict.fromkeys(asked - NEVER_UNKNOWN - {"inputs"}, "so")
+    assert "unknown" not in in_words(Why(rule=rule, inputs=others))
