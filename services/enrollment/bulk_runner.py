@@ -19,6 +19,7 @@ from uuid import UUID
 import structlog
 
 from services.enrollment.committer import Committer
+from services.enrollment.errand import Errand
 from services.enrollment.insiders import insiders
 from shared.clock import Clock
 from shared.events.bulk import (
@@ -46,9 +47,6 @@ log = structlog.get_logger()
 
 #: Targets under way at once: half a batch of the committer, so that others' orders find room in the same transaction.
 CHUNK = 256
-#: How often it looks for bulks: an indexed query of a table that is mostly empty.
-POLL_SECONDS = 0.25
-RETRY_SECONDS = 1.0
 #: The commands' place in the inbox.
 EXCHANGE = "bulk"
 SOURCE = "tendril/bulk"
@@ -88,8 +86,8 @@ class Run:
         )
 
 
-class BulkRunner:
-    """Run by the clerk alone."""
+class BulkRunner(Errand):
+    NAME = "bulks"
 
     def __init__(self, store: EventStore, committer: Committer, clock: Clock) -> None:
         self._store = store
@@ -97,24 +95,20 @@ class BulkRunner:
         self._clock = clock
         self._runs: dict[UUID, Run] = {}
 
-    async def run(self) -> None:
-        """Until cancelled. A store that is away is waited for."""
-        while True:
-            try:
-                running = await asyncio.to_thread(self._store.running_bulks)
-                self._runs = {bulk_id: self._runs[bulk_id] for _, bulk_id in running if bulk_id in self._runs}
-                for organization_id, bulk_id in running:
-                    if bulk_id not in self._runs:
-                        self._runs[bulk_id] = await asyncio.to_thread(self._read, organization_id, bulk_id)
-                for run in [run for run in self._runs.values() if not self._waits(run)]:
-                    await (self._advance(run) if run.gathers is None else self._gather(run, run.gathers))
-            except StoreUnavailable as error:
-                log.warning("bulk_waits", error=str(error))
-                self._runs.clear()
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if not running:
-                await asyncio.sleep(POLL_SECONDS)
+    async def turn(self) -> bool:
+        """A chunk of each bulk. After a fault of the store it is read anew how far they are."""
+        try:
+            running = await asyncio.to_thread(self._store.running_bulks)
+            self._runs = {bulk_id: self._runs[bulk_id] for _, bulk_id in running if bulk_id in self._runs}
+            for organization_id, bulk_id in running:
+                if bulk_id not in self._runs:
+                    self._runs[bulk_id] = await asyncio.to_thread(self._read, organization_id, bulk_id)
+            for run in [run for run in self._runs.values() if not self._waits(run)]:
+                await (self._advance(run) if run.gathers is None else self._gather(run, run.gathers))
+        except StoreUnavailable:
+            self._runs.clear()
+            raise
+        return bool(running)
 
     def _waits(self, run: Run) -> bool:
         """Does it move those that another, ordered before, is still to move?"""

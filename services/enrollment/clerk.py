@@ -1,19 +1,18 @@
-"""The clerk: the one process per store that runs scheduler, relay, bulks and stops of
-companies. Others stand by until its lock is free."""
+"""The clerk: the one process per store that runs scheduler, relay and errands (bulks, stops of companies, wakes).
+Others stand by until its lock is free."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import structlog
 
-from services.enrollment.bulk_runner import BulkRunner
-from services.enrollment.company_stops import CompanyStops
+from services.enrollment.errand import Errand
 from services.enrollment.relay import Relay
 from services.enrollment.scheduler import Scheduler
 from services.enrollment.telemetry import CLERK_ACTIVE
-from services.enrollment.timer_wakes import TimerWakes
 from shared.persistence.eventstore import ClerkLock, EventStore, StoreUnavailable
 
 log = structlog.get_logger()
@@ -25,24 +24,13 @@ PRUNE_SECONDS = 3_600.0
 
 
 class Clerk:
-    """Holds the store's clerk lock while scheduler, relay, bulks, stops of companies and wakes run; lets all go the
-    moment it is lost."""
+    """Holds the store's clerk lock while scheduler, relay and errands run; lets all go the moment it is lost."""
 
-    def __init__(
-        self,
-        store: EventStore,
-        scheduler: Scheduler,
-        relay: Relay,
-        bulks: BulkRunner,
-        companies: CompanyStops,
-        wakes: TimerWakes,
-    ) -> None:
+    def __init__(self, store: EventStore, scheduler: Scheduler, relay: Relay, errands: Sequence[Errand]) -> None:
         self._store = store
         self._scheduler = scheduler
         self._relay = relay
-        self._bulks = bulks
-        self._companies = companies
-        self._wakes = wakes
+        self._errands = errands
         self._task: asyncio.Task[None] | None = None
         self.active = False
 
@@ -79,9 +67,7 @@ class Clerk:
         works = [
             asyncio.create_task(self._scheduler.run(), name="scheduler"),
             asyncio.create_task(self._relay.run(), name="relay"),
-            asyncio.create_task(self._bulks.run(), name="bulks"),
-            asyncio.create_task(self._companies.run(), name="companies"),
-            asyncio.create_task(self._wakes.run(), name="wakes"),
+            *(asyncio.create_task(each.run(), name=each.NAME) for each in self._errands),
             asyncio.create_task(self._prune(), name="prune"),
         ]
         try:

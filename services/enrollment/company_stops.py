@@ -11,6 +11,7 @@ import asyncio
 import structlog
 
 from services.enrollment.committer import Committer
+from services.enrollment.errand import Errand
 from shared.clock import Clock
 from shared.events.enrollment import StopForCompany
 from shared.events.envelope import Envelope
@@ -24,34 +25,24 @@ log = structlog.get_logger()
 PAGE = 256
 #: Stops looked at in one turn, a page of each.
 TURN = 16
-#: How often it looks: an indexed query of a table that is mostly empty.
-POLL_SECONDS = 0.25
-RETRY_SECONDS = 1.0
 #: The orders' place in the inbox.
 EXCHANGE = "company"
 
 
-class CompanyStops:
-    """Run by the clerk alone."""
+class CompanyStops(Errand):
+    NAME = "companies"
 
     def __init__(self, store: EventStore, committer: Committer, clock: Clock) -> None:
         self._store = store
         self._committer = committer
         self._clock = clock
 
-    async def run(self) -> None:
-        """Until cancelled. A store that is away is waited for."""
-        while True:
-            try:
-                stops = await asyncio.to_thread(self._store.company_stops, TURN)
-                for stop in stops:
-                    await self._give(stop)
-            except StoreUnavailable as error:
-                log.warning("company_stops_wait", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if not stops:
-                await asyncio.sleep(POLL_SECONDS)
+    async def turn(self) -> bool:
+        """A page of each stop."""
+        stops = await asyncio.to_thread(self._store.company_stops, TURN)
+        for stop in stops:
+            await self._give(stop)
+        return bool(stops)
 
     async def _give(self, stop: CompanyStop) -> None:
         """One page of orders, and the note of it."""

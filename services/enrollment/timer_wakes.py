@@ -6,37 +6,21 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
+from services.enrollment.errand import Errand
 from shared.clock import Clock
 from shared.faults import crash_point
-from shared.persistence.eventstore import EventStore, StoreUnavailable
+from shared.persistence.eventstore import EventStore
 
-log = structlog.get_logger()
-
-#: How often it looks: a query of a table that is mostly empty.
-POLL_SECONDS = 0.25
-RETRY_SECONDS = 1.0
 #: Orders that advance together, so that a large organization's does not hold up a small one's.
 TURN = 16
 
 
-class TimerWakes:
-    """Run by the clerk alone."""
+class TimerWakes(Errand):
+    NAME = "wakes"
 
     def __init__(self, store: EventStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-
-    async def run(self) -> None:
-        """Until cancelled. A store that is away is waited for."""
-        while True:
-            try:
-                if not await self.turn():
-                    await asyncio.sleep(POLL_SECONDS)
-            except StoreUnavailable as error:
-                log.warning("timer_wakes_wait", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
 
     async def turn(self) -> bool:
         """A page of each order; False when there is none. After a page it rests as long as the page took, so that

@@ -100,14 +100,8 @@ async def build(
     if "clerk" in chosen:
         scheduler = Scheduler(store, committer, clock)
         relay = Relay(store, publisher, committer, Dresser(store, states, committer.versions), clock)
-        clerk = Clerk(
-            store,
-            scheduler,
-            relay,
-            BulkRunner(store, committer, clock),
-            CompanyStops(store, committer, clock),
-            TimerWakes(store, clock),
-        )
+        errands = BulkRunner(store, committer, clock), CompanyStops(store, committer, clock), TimerWakes(store, clock)
+        clerk = Clerk(store, scheduler, relay, errands)
 
         def wake() -> None:
             scheduler.wake()

@@ -1,5 +1,5 @@
 """What programs need that play the clerk in a process of their own, so that a test can kill it: store, committer and
-one runner beside them."""
+one errand beside them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from services.enrollment.committer import Committer
+from services.enrollment.errand import Errand
 from services.enrollment.states import States
 from shared.clock import Clock, SystemClock
 from shared.events.definition import SequenceDefinition
@@ -26,26 +26,20 @@ SEQUENCE = derived_id("sequence", 1)
 STEP = {"step_id": "a", "kind": "email", "config": {"subject": "Hi", "text": "Hi"}}
 
 
-class Runner(Protocol):
-    """Carries out what the store says is still to be done, until it is cancelled."""
-
-    async def run(self) -> None: ...
-
-
 class Writer:
-    """Store, committer and runner, as the clerk has them. ``runner`` makes the one and ``left`` asks whether it still
+    """Store, committer and errand, as the clerk has them. ``errand`` makes the one and ``left`` asks whether it still
     has something to do."""
 
     def __init__(
         self,
         home: Path,
-        runner: Callable[[EventStore, Committer, Clock], Runner],
+        errand: Callable[[EventStore, Committer, Clock], Errand],
         left: Callable[[EventStore], object],
     ) -> None:
         self.store: EventStore = open_url(f"sqlite:///{home / 'tendril.db'}", master_key=b"k" * 32)
         self.clock = SystemClock()
         self.committer = Committer(self.store, States(self.store, shared=False), self.clock, partitions=16)
-        self._runner = runner(self.store, self.committer, self.clock)
+        self._errand = errand(self.store, self.committer, self.clock)
         self._left = left
 
     def enqueue(self, message: Message, message_id: str) -> asyncio.Future[Answer]:
@@ -73,7 +67,7 @@ class Writer:
 
     async def carry_out(self) -> None:
         """Until nothing is left."""
-        running = asyncio.create_task(self._runner.run())
+        running = asyncio.create_task(self._errand.run())
         while await asyncio.to_thread(self._left, self.store):
             if running.done():
                 running.result()
