@@ -7,9 +7,12 @@ import os
 import threading
 import time
 from functools import cache
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 _VARIANT = 0b10 << 62
+#: What an id of version 8 keeps of a hash, and what it adds: its version and its variant.
+_KEPT = ~(0xF << 76 | 0b11 << 62)
+_VERSION_8 = 0x8 << 76 | _VARIANT
 _lock = threading.Lock()
 _last = 0  # milliseconds and sequence of the newest id of this process, as one 60-bit number
 
@@ -27,6 +30,14 @@ def new_id() -> UUID:
     return UUID(int=(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | _VARIANT | random)
 
 
+def _uuid(number: int) -> UUID:
+    """``UUID(int=number)`` for a number known to fit, without looking at it again: ids are made at every decision."""
+    made = object.__new__(UUID)
+    object.__setattr__(made, "int", number)
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    return made
+
+
 @cache
 def _length(length: int) -> bytes:
     return length.to_bytes(8, "big")
@@ -40,11 +51,12 @@ def derived_id(*parts: object) -> UUID:
     """
     if not parts:
         raise ValueError("derived_id needs at least one part")
-    texts = [str(part).encode() for part in parts]
-    framed = b"".join([_length(len(text)) + text for text in texts])
-    number = int.from_bytes(hashlib.blake2b(framed, digest_size=16).digest(), "big")
-    number = number & ~(0xF << 76) | 0x8 << 76
-    return UUID(int=number & ~(0b11 << 62) | _VARIANT)
+    framed: list[bytes] = []
+    for part in parts:
+        text = str(part).encode()
+        framed += (_length(len(text)), text)
+    number = int.from_bytes(hashlib.blake2b(b"".join(framed), digest_size=16).digest(), "big")
+    return _uuid(number & _KEPT | _VERSION_8)
 
 
 def partition_of(key: UUID, partitions: int = 16) -> int:

@@ -150,7 +150,7 @@ class Trials:
             if starts_at is None:
                 field = node.step.config.start.field or ""
                 raise ContentProblem(f"the appointment counts from {field}, in which the lead has no date", [field])
-            execution = replace(execution, starts_at=starts_at)
+            execution = execution._replace(starts_at=starts_at)
         world.hold(replace(state, executions={1: execution}))
         return TrialContent(self._store).made(enrollment_id, due, world)
 

@@ -25,6 +25,8 @@ MOST = 2**53 - 1
 
 def utc(moment: datetime) -> datetime:
     """An aware moment in UTC. Raises ValueError for a naive one, and for one that lies beyond the calendar in UTC."""
+    if moment.tzinfo is UTC:
+        return moment
     if moment.tzinfo is None:
         raise ValueError("a moment must carry its time zone")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Literal
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from services.enrollment.domain.content_check import ContentFacts, Finding, find
 from services.enrollment.domain.due import go_on, run_on
 from services.enrollment.domain.enrollment import Approved, Enrollment, Status
 from services.enrollment.domain.errors import InvalidDraft, NotADraft
+from services.enrollment.domain.frozen import replace
 from services.enrollment.domain.leaving import leave
 from services.enrollment.domain.planning import plan_after, plan_at, scene_of
 from services.enrollment.domain.snippets import Snippet, faults

@@ -55,8 +55,11 @@ class Credit(TypedDict):
     content: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+#: Nothing was heard.
+SILENCE: Mapping[str, datetime] = {}
+
+
+class Execution(NamedTuple):
     """One run of a message step. ``attempt`` is the newest decided; ``signals`` holds the first moment of each kind
     that counts; ``intent`` is that of the first reply. ``draft_id`` is the approved draft whose content goes out;
     ``starts_at`` when the appointment begins that it invites to. ``sender``, ``variant``
@@ -70,7 +73,7 @@ class Execution:
     attempt: int
     fate: Fate
     sent_at: datetime | None = None
-    signals: Mapping[str, datetime] = field(default_factory=dict)
+    signals: Mapping[str, datetime] = SILENCE
     intent: str | None = None
     draft_id: UUID | None = None
     starts_at: datetime | None = None
@@ -101,8 +104,7 @@ class Approved(NamedTuple):
     draft_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
+class InFlight(NamedTuple):
     """An attempt whose answer is outstanding. ``stopping`` is the reason of the stop that was asked for.
 
     ``deferred`` tells that the attempt itself has ended without a send and only the answer to the stop is awaited.
@@ -126,7 +128,7 @@ class InFlight:
     deferred: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Enrollment:
     """``plan`` is the step that comes next; while one is in flight there is none.
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from services.enrollment.domain.enrollment import (
     NEVER_REPEATED,
+    SILENCE,
     Approved,
     Enrollment,
     Execution,
@@ -66,7 +67,7 @@ def _with(state: Enrollment, number: int, **changes: Any) -> dict[int, Execution
     """The executions, one of them changed."""
     executions = dict(state.executions)
     if number in executions:
-        executions[number] = replace(executions[number], **changes)
+        executions[number] = executions[number]._replace(**changes)
     return executions
 
 
@@ -114,7 +115,7 @@ def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
         event.dispatch_id,
         event.attempt,
         Fate.IN_FLIGHT,
-        signals=known.signals if known is not None else {},
+        signals=known.signals if known is not None else SILENCE,
         intent=known.intent if known is not None else None,
         draft_id=event.draft_id,
         starts_at=event.starts_at,
@@ -189,7 +190,7 @@ def _deferred(state: Enrollment, event: StepDeferred, at: datetime) -> Enrollmen
     flight = state.in_flight
     if flight is not None and flight.stopping is not None:
         executions = _with(state, event.execution, tries=tries)
-        return replace(state, faults=faults, executions=executions, in_flight=replace(flight, deferred=True))
+        return replace(state, faults=faults, executions=executions, in_flight=flight._replace(deferred=True))
     return replace(
         state,
         faults=faults,
@@ -213,7 +214,7 @@ def _stop_requested(state: Enrollment, event: StepStopRequested, _at: datetime) 
     flight = state.in_flight
     if flight is None or flight.execution != event.execution:
         return state
-    return replace(state, in_flight=replace(flight, stopping=event.reason, rounds=0, unanswered=0, next_ring=None))
+    return replace(state, in_flight=flight._replace(stopping=event.reason, rounds=0, unanswered=0, next_ring=None))
 
 
 def _stopped(state: Enrollment, event: StepStopped, _at: datetime) -> Enrollment:
@@ -252,7 +253,7 @@ def _rang(state: Enrollment, event: WatchdogRang, _at: datetime) -> Enrollment:
     if flight is None or flight.execution != event.execution:
         return state
     unanswered = flight.unanswered + (1 if event.consumed else 0)
-    return replace(state, in_flight=replace(flight, rounds=event.round, unanswered=unanswered, next_ring=event.next_at))
+    return replace(state, in_flight=flight._replace(rounds=event.round, unanswered=unanswered, next_ring=event.next_at))
 
 
 def _skipped(state: Enrollment, event: StepSkipped, at: datetime) -> Enrollment:

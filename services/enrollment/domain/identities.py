@@ -60,6 +60,7 @@ def normalise(kind: IdentityKind, text: str) -> str | None:
     return unicodedata.normalize("NFC", text).strip() or None
 
 
+@lru_cache(maxsize=16_384)
 def normalise_address(channel: str, text: str) -> str:
     """The comparable form of an address of a channel. ``@domain`` stands for a whole domain and becomes the bare
     domain.

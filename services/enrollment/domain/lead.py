@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.enrollment.domain.frozen import replace
@@ -44,8 +44,7 @@ def contact_channel(channel: str) -> str:
     return "email" if channel == "null" else channel
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """An enrollment of the lead. ``ended_at`` is None while it is open."""
 
     sequence_id: UUID
@@ -53,7 +52,7 @@ class Membership:
     ended_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lead:
     """A person being nurtured. ``stamps`` holds, per field, since when its value is known to be true
     (``custom.<name>`` and ``consent.<channel>`` too).
@@ -199,7 +198,7 @@ def _joined(state: Lead, event: LeadJoinedSequence, _at: datetime) -> Lead:
 
 def _left(state: Lead, event: LeadLeftSequence, at: datetime) -> Lead:
     membership = state.enrollments.get(event.enrollment_id) or Membership(event.sequence_id, 0)
-    return replace(state, enrollments={**state.enrollments, event.enrollment_id: replace(membership, ended_at=at)})
+    return replace(state, enrollments={**state.enrollments, event.enrollment_id: membership._replace(ended_at=at)})
 
 
 def _won(state: Lead, event: LeadWon, _at: datetime) -> Lead:

@@ -5,10 +5,9 @@ What was done is never done again by a move, unless the move says so.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from services.enrollment.domain.enrollment import Enrollment, Fate, Status
 from services.enrollment.domain.flow import Node, Version
+from services.enrollment.domain.frozen import replace
 from services.enrollment.domain.places import NoPlace, Place, Standing, place
 from services.enrollment.domain.planning import Scene, plan_at, plan_step
 from services.enrollment.domain.work import Work

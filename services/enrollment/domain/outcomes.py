@@ -4,13 +4,13 @@ nothing, but for a late send.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
 from services.enrollment.domain.due import go_on
 from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, InFlight, Status, reaches, stands_at
 from services.enrollment.domain.errors import UnknownTarget
+from services.enrollment.domain.frozen import replace
 from services.enrollment.domain.lead_facts import suppress_address
 from services.enrollment.domain.leaving import apply_stop_rule, hold, leave
 from services.enrollment.domain.planning import LONGEST_WISH, Scene, plan_after, plan_at, scene_of

@@ -99,8 +99,11 @@ def limits_of(version: Version, organization: Organization | None, node: Node) -
     minutes.
     """
     sender = organization.sender_for(node.sender) if organization is not None else None
-    everything = (version.settings, organization, sender)
-    if not any(each is not None and limits_something(each.limits) for each in everything):
+    if not (
+        limits_something(version.settings.limits)
+        or (organization is not None and limits_something(organization.limits))
+        or (sender is not None and limits_something(sender.limits))
+    ):
         return []
     found: list[Limit] = []
     zone = first_zone(organization.timezone if organization is not None else None)

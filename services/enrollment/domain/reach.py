@@ -19,7 +19,9 @@ def barrier(work: Work, lead: Lead | None, channel: str, sequence_id: UUID) -> W
     if lead is None or lead.erased:
         return Why(rule="erased")
     contact = contact_channel(channel)
-    if contact in lead.unsubscribed or (contact, sequence_id) in lead.unsubscribed_sequences:
+    if contact in lead.unsubscribed or (
+        lead.unsubscribed_sequences and (contact, sequence_id) in lead.unsubscribed_sequences
+    ):
         return Why(rule=UNSUBSCRIBED, inputs={"channel": contact})
     if lead.consent.get(contact) is False:
         return Why(rule="consent", inputs={"channel": contact})

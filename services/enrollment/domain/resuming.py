@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from services.enrollment.domain.due import run_on
 from services.enrollment.domain.enrollment import Enrollment, Fate, Status
+from services.enrollment.domain.frozen import replace
 from services.enrollment.domain.leaving import complete
 from services.enrollment.domain.planning import Scene, next_plan, scene_of
 from services.enrollment.domain.work import Work

@@ -207,6 +207,11 @@ class Work:
         current = self.states.get(aggregate_id)
         if current is None:
             current = self.before[aggregate_id] = self._stored(aggregate, aggregate_id)
+        return self._record(aggregate, aggregate_id, current, event, lead_id)
+
+    def _record(
+        self, aggregate: Aggregate, aggregate_id: UUID, current: State | None, event: Event, lead_id: UUID | None
+    ) -> State:
         state = evolve_any(
             aggregate,
             current,
@@ -221,8 +226,12 @@ class Work:
         return state
 
     def on_enrollment(self, state: Enrollment, event: Event) -> Enrollment:
-        """Records an event of an enrollment that exists."""
-        return cast("Enrollment", self.record("enrollment", state.id, event, state.lead_id))
+        """Records an event of an enrollment that exists, ``state`` being what was read of it here last."""
+        aggregate_id = state.id
+        current = self.states.get(aggregate_id)
+        if current is None:
+            current = self.before[aggregate_id] = state
+        return cast("Enrollment", self._record("enrollment", aggregate_id, current, event, state.lead_id))
 
     def on_lead(self, lead_id: UUID, event: Event) -> Lead:
         return cast("Lead", self.record("lead", lead_id, event, lead_id))

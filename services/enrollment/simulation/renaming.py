@@ -116,7 +116,7 @@ def _model_way(names: tuple[str, ...]) -> _Way:
 def _dataclass_way(cls: type[Any]) -> _Way:
     names = tuple(each.name for each in dataclasses.fields(cls))
     read = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),) if names else ()
-    is_plain = "__slots__" in cls.__dict__ and not hasattr(cls, "__post_init__")
+    is_plain = "__slots__" not in cls.__dict__ and not hasattr(cls, "__post_init__")
     replace: Callable[..., Any] = frozen.replace if is_plain else dataclasses.replace
 
     def renamed(renaming: Renaming, value: Any) -> Any:
