@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from services.enrollment.domain.lead import Lead
 from services.enrollment.simulation.crowd import CrowdWorld
-from services.enrollment.simulation.forecast import Rates, forecast, mentioned, situation
+from services.enrollment.simulation.forecast import Rates, forecast
+from services.enrollment.simulation.likeness import Likeness, mentioned, situation
 from services.enrollment.simulation.renaming import Renaming
 from services.enrollment.simulation.world import Surroundings
 from tests.domain.scenario import days, definition, email
@@ -157,6 +158,67 @@ def test_a_forecast_can_be_stopped() -> None:
 
     with pytest.raises(Enough):
         forecast(subject(WAYS, settings={"limits": {"per_minute": 1}}), 2_000, START, NOBODY, progress=stop)
+
+
+def branch(when: dict[str, Any]) -> list[dict[str, Any]]:
+    """A message, and a day later one that depends on what came back."""
+    way = {"step_id": "way", "kind": "condition", "delay": days(1), "config": {"when": when}}
+    sms = {"kind": "sms", "config": {"text": "Hi"}}
+    arms = {"then": [{**sms, "step_id": "warm"}], "else": [{**sms, "step_id": "cold"}]}
+    return [email("first"), {**way, **arms}, email("last", delay=days(1))]
+
+
+def with_phones(number: int) -> dict[UUID, Lead]:
+    """So many leads in equal situations."""
+    made = [Lead(UUID(int=each), "demo", email="ada@example.com", phone="+4915112345678") for each in range(1, number)]
+    return {lead.id: lead for lead in made}
+
+
+def test_crowds_that_nothing_asked_can_tell_apart_become_one_again() -> None:
+    steps = [email("first"), *(email(f"mail-{number}", delay=days(1)) for number in range(6))]
+    result = forecast(subject(steps), 4_000, START, Rates(open=0.5, click=0.2, reply=0.0))
+    assert result["totals"]["sent"] == {"email": 28_000}
+    assert result["ways"] == 1 + 7 * 2  # who opened and who clicked part from the others after each message
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"engagement": {"signal": "opened", "step": "first"}},
+        {"engagement": {"signal": "opened"}},
+        {"field": "lead.score", "op": "gt", "value": 0},
+    ],
+    ids=["asked of the step", "asked of any step", "counted in the score"],
+)
+def test_crowds_stay_apart_by_what_a_condition_asks(when: dict[str, Any]) -> None:
+    result = forecast(subject(branch(when)), with_phones(2_001), START, Rates(open=0.4, click=0.1, reply=0.0))
+    steps, opened = result["totals"]["by_step"], result["totals"]["signals"]["opened"]
+    assert steps["warm"]["sent"] + steps["cold"]["sent"] == 2_000
+    assert steps["warm"]["sent"] / 2_000 == pytest.approx(0.4, abs=0.05)
+    assert steps["warm"]["sent"] < opened  # of both mails
+
+
+@pytest.mark.parametrize(
+    ("when", "settings"),
+    [
+        ({"engagement": {"signal": "clicked", "step": "first", "link": "https://example.com/a"}}, {}),
+        ({"engagement": {"signal": "clicked", "step": "first"}}, {"send_time": "optimised"}),
+    ],
+    ids=["a single link", "the hour somebody reads at"],
+)
+def test_nobody_is_alike_where_more_is_read_than_a_state_tells(when: dict[str, Any], settings: dict[str, Any]) -> None:
+    tried = subject(branch(when), settings=settings)
+    assert not Likeness(tried.definition).blind
+    result = forecast(tried, with_phones(101), START, Rates(open=0.5, click=0.2, reply=0.0))
+    assert result["totals"]["by_step"]["last"]["sent"] == 100
+
+
+def test_those_whose_turn_comes_at_another_moment_stay_apart() -> None:
+    tried = subject([email("first"), email("last", delay=days(1))], settings={"limits": {"per_minute": 10}})
+    result = forecast(tried, 40, START, Rates(open=0.5, click=0.0, reply=0.0))
+    assert result["totals"]["sent"] == {"email": 80}
+    [hit] = result["limits_hit"]
+    assert hit["used_up"] == 8  # four minutes on each day
 
 
 def test_a_situation_keeps_what_the_definition_names() -> None:

@@ -7,6 +7,9 @@ but for three things, and at each of them a crowd parts:
   before them have moved the counts too. That number is found by deciding again, on counts as they would be.
 - **Draws.** A decision that draws a number is made for many drawn numbers; members go with the decision they drew.
 - **What leads do.** After a send the outside says how many do what; each group goes its own way.
+
+Crowds whose steps are due at the same moment become one again where nothing still to come can tell them apart
+(``likeness``): who opened, say, and who did not, as long as no condition asks.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
+from heapq import heappop, heappush
 from random import Random
 from typing import NamedTuple, Protocol, cast
 from uuid import UUID
@@ -22,10 +26,12 @@ from uuid import UUID
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import Decision, handle
-from services.enrollment.domain.row_types import Rows
+from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.row_types import Rows, Timer
 from services.enrollment.domain.rows import rows_of
 from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import Change, engagement_id
+from services.enrollment.simulation.likeness import Likeness
 from services.enrollment.simulation.outside import Played, signal
 from services.enrollment.simulation.renaming import Renaming
 from services.enrollment.simulation.simulator import Later, Outside, Simulator
@@ -81,9 +87,20 @@ class CrowdSimulator(Simulator):
     world: CrowdWorld
     outside: CrowdOutside
 
-    def __init__(self, world: CrowdWorld, organization_id: str, outside: CrowdOutside, *, seed: object = 0) -> None:
+    def __init__(
+        self,
+        world: CrowdWorld,
+        organization_id: str,
+        outside: CrowdOutside,
+        likeness: Likeness | None = None,
+        *,
+        seed: object = 0,
+    ) -> None:
         super().__init__(world, organization_id, outside)
         self.sizes: dict[UUID, int] = {}
+        self.ways = 0  #: how many crowds there have been
+        self._likeness = likeness
+        self._gathered_at: datetime | None = None
         self.decisions = 0
         self._random = Random(f"{seed}")  # noqa: S311  figures, not secrets
         self._of_lead: defaultdict[UUID, set[UUID]] = defaultdict(set)
@@ -93,6 +110,7 @@ class CrowdSimulator(Simulator):
 
     def enter(self, lead_id: UUID, size: int) -> None:
         """A lead that is in the world stands for ``size`` equal ones."""
+        self.ways += 1
         self.sizes[lead_id] = size
         self._of_lead[lead_id].add(lead_id)
 
@@ -101,6 +119,12 @@ class CrowdSimulator(Simulator):
         if lead_id is not None:
             self._pend(lead_id, later)
         super().expect(later)
+
+    def ring(self, timer: Timer) -> None:
+        if self._likeness is not None and timer.due_at != self._gathered_at:
+            self._gathered_at = timer.due_at
+            self._gather(timer, self._likeness)
+        super().ring(timer)
 
     def take(self, later: Later) -> Decision | None:
         lead_id = self._lead_of(later)
@@ -232,6 +256,7 @@ class CrowdSimulator(Simulator):
         """Takes ``size`` members out of a crowd: a twin in the same states, with the same timers and messages."""
         world = self.world
         self._twins += 1
+        self.ways += 1
         twin = UUID(int=(0x7 << 124) + self._twins)
         renaming = self._renaming(lead_id, twin)
         self.sizes[lead_id] = self.sizes.get(lead_id, 1) - size
@@ -268,6 +293,50 @@ class CrowdSimulator(Simulator):
             if aggregate_id not in renaming:
                 renaming.add(aggregate_id, derived_id("twin", twin, aggregate_id))
         return renaming
+
+    # --- becoming one again -------------------------------------------------------------------------------------------
+
+    def _gather(self, first: Timer, likeness: Likeness) -> None:
+        """Those whose steps are due at the same moment as ``first`` go into the first crowd that is like them."""
+        entries = []
+        while self._agenda and self._agenda[0][0] == first.due_at:
+            entries.append(heappop(self._agenda))
+        crowds: defaultdict[tuple[int, str | None], list[tuple[UUID, tuple[Lead, Enrollment]]]] = defaultdict(list)
+        seen: set[UUID] = set()
+        timers = [first, *(what for _, _, what in entries if isinstance(what, Timer))]
+        for timer in timers:
+            if timer.aggregate_id in seen or self.world.timers.get((timer.aggregate_id, timer.name)) != timer:
+                continue
+            seen.add(timer.aggregate_id)
+            state = self.world.enrollment(timer.aggregate_id)
+            standing = self._standing(state, likeness) if state is not None else None
+            if state is None or standing is None:
+                continue
+            like = crowds[state.version, state.plan.step_id if state.plan is not None else None]
+            into = next((lead_id for lead_id, known in like if known == standing), None)
+            if into is None:
+                like.append((state.lead_id, standing))
+            else:
+                self._merge(state.lead_id, into)
+        for entry in entries:
+            heappush(self._agenda, entry)
+
+    def _standing(self, state: Enrollment, likeness: Likeness) -> tuple[Lead, Enrollment] | None:
+        """None for one for whom something is still to come, be it a message or a person's work."""
+        lead = self.world.lead(state.lead_id)
+        if lead is None or lead.id not in self.sizes or self._pending[lead.id]:
+            return None
+        tasks = (self.world.task(each) for each in self._of_lead[lead.id])
+        if any(task is not None and task.status == "open" for task in tasks):
+            return None
+        return likeness.of(lead, state)
+
+    def _merge(self, lead_id: UUID, into: UUID) -> None:
+        self.sizes[into] += self.sizes.pop(lead_id)
+        for aggregate_id in self._of_lead.pop(lead_id):
+            self.world.states.pop(aggregate_id, None)
+            self.world.timers.pop((aggregate_id, "step"), None)
+        self._pending.pop(lead_id, None)
 
     def _lead_of(self, later: Later) -> UUID | None:
         for name in _ids_in(type(later.message)):

@@ -6,9 +6,8 @@ can take.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -16,16 +15,16 @@ from typing import Any
 from uuid import UUID
 
 from services.enrollment.domain.errors import DomainError
-from services.enrollment.domain.lead import FIELDS, Lead
+from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.quotas import limits_of, parsed
 from services.enrollment.domain.windows import first_zone
 from services.enrollment.domain.work import Change
 from services.enrollment.simulation.crowd import CrowdSimulator, CrowdWorld, Group
 from services.enrollment.simulation.dry_run import Subject
+from services.enrollment.simulation.likeness import Likeness, mentioned, situation
 from services.enrollment.simulation.outside import Played, Script
 from services.enrollment.simulation.simulator import Later
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
-from shared.events.definition import SequenceDefinition
 from shared.events.enrollment import (
     EngagementNoted,
     Enroll,
@@ -47,13 +46,6 @@ CLICK_AFTER = timedelta(hours=2, minutes=5)
 REPLY_AFTER = timedelta(hours=6)
 #: Nothing is looked at beyond this.
 HORIZON = timedelta(days=3 * 366)
-#: Texts that leads read: what they name is for filling in and decides nothing.
-_CONTENT = frozenset(
-    {"subject", "html", "text", "preheader", "title", "notes", "body", "name", "description", "script"}
-)
-#: What names a channel names no field of a lead.
-_CHANNELS = frozenset({"kind", "channel", "consent"})
-_WORD = re.compile(r"[A-Za-z0-9_]+")
 #: Told so often while it runs.
 STEPS_PER_REPORT = 500
 
@@ -171,7 +163,8 @@ def forecast(
     world.hold(subject.organization)
     world.publish(subject.organization.id, subject.sequence_id, subject.version, subject.definition)
     figures = Figures(rates, subject.organization.timezone, start)
-    simulator = CrowdSimulator(world, subject.organization.id, figures, seed=seed)
+    likeness = Likeness(subject.definition) if together else None
+    simulator = CrowdSimulator(world, subject.organization.id, figures, likeness, seed=seed)
     crowds = _crowds(subject, cohort, world, together=together)
     total = sum(size for _, size in crowds)
     for lead, size in crowds:
@@ -218,51 +211,6 @@ def _crowds(
     return [(situation(leads[0], words, world), len(leads)) for leads in alike.values()]
 
 
-def mentioned(definition: SequenceDefinition) -> frozenset[str]:
-    """Every word of a definition but those in texts for leads: no other field of a lead can decide anything."""
-    return frozenset(_words(definition.model_dump(mode="json", exclude_defaults=True)))
-
-
-def _words(value: Any) -> Iterable[str]:
-    match value:
-        case str():
-            yield from _WORD.findall(value)
-            yield value
-        case dict():
-            for key, each in value.items():
-                if key not in _CONTENT:
-                    yield key
-                if key not in _CONTENT | _CHANNELS:
-                    yield from _words(each)
-        case list():
-            for each in value:
-                yield from _words(each)
-
-
-def situation(lead: Lead, words: frozenset[str], world: SimulatedWorld) -> Lead:
-    """The lead without what this definition cannot read. An address that must not be sent to stays as it is."""
-    blank: dict[str, Any] = {name: None for name in FIELDS if name not in words and name != "timezone"}
-    for channel, name, stand_in in (("email", "email", "lead@example.com"), ("sms", "phone", "+15550000000")):
-        address = getattr(lead, name)
-        if address and world.suppression(lead.organization_id, channel, address) is None:
-            blank[name] = stand_in if name not in words else address
-        else:
-            blank[name] = address
-    if "score" not in words:
-        blank["score"] = 0
-    return replace(
-        lead,
-        **blank,
-        tags=frozenset(tag for tag in lead.tags if tag in words),
-        custom_fields={name: value for name, value in sorted(lead.custom_fields.items()) if name in words},
-        consent=dict(sorted(lead.consent.items())),
-        stamps={},
-        funnels=frozenset(),
-        unmatched=None,
-        judged=False,
-    )
-
-
 # --- the answer -------------------------------------------------------------------------------------------------------
 
 
@@ -292,7 +240,7 @@ def _result(
         "still_inside": figures.entered - sum(figures.ends.values()),
         "days_until_the_end": {f"p{share}": _percentile(figures.lasted, share) for share in (50, 90, 100)},
         "last_end": figures.last_end.isoformat() if figures.last_end is not None else None,
-        "ways": len(simulator.sizes),
+        "ways": simulator.ways,
         "decisions": simulator.decisions,
     }
 

@@ -80,8 +80,12 @@ class Simulator:
                 self.take(what)
             elif self.world.timers.get((what.aggregate_id, what.name)) == what:
                 self.world.move_to(at)
-                self.take(Later(at, wake_order(what)))
+                self.ring(what)
         return True
+
+    def ring(self, timer: Timer) -> None:
+        """A timer is due now."""
+        self.take(Later(self.world.now, wake_order(timer)))
 
     def take(self, later: Later) -> Decision | None:
         """Decides one message now; None when it is refused."""
