@@ -247,8 +247,9 @@ class Projector:
             except BaseException:
                 self._give_back(done)
                 raise
-        await self._fed.ack(done)
-        crash_point("projector.after_ack")
+        if done:
+            await self._fed.ack(done)
+            crash_point("projector.after_ack")
         if any(self._fed.frames.get(partition) for partition in self.owned if partition not in self._gaps):
             self._wake.set()
 

@@ -354,7 +354,7 @@ CRASHES = [
     "projector.after_checkpoint",
     "projector.before_commit",
     "projector.after_commit",
-    "projector.after_ack:2",
+    "projector.after_ack",
 ]
 
 
