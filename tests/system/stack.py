@@ -198,8 +198,10 @@ class Stack:
         name: str | None = None,
         env: Mapping[str, str] | None = None,
         options: tuple[str, ...] = (),
+        program: str = "tendril",
     ) -> ServiceProcess:
-        """Starts a process without waiting for it. A known name is started again with its own options."""
+        """Starts a process without waiting for it. A known name is started again with its own options. ``program``:
+        the module that takes ``tendril``'s words."""
         name = name or service
         process = self.services.get(name)
         if process is None:
@@ -212,7 +214,7 @@ class Stack:
             process.child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "tendril",
+                program,
                 "run",
                 service,
                 *process.options,
@@ -277,9 +279,11 @@ class Stack:
         assert child is not None
         return await asyncio.wait_for(child.wait(), seconds)
 
-    async def restart(self, name: str, env: Mapping[str, str] | None = None) -> None:
-        """Starts an ended process again and waits until it is ready."""
-        await self.start_service(self.services[name].service, name=name, env=env)
+    async def restart(self, name: str, env: Mapping[str, str] | None = None, *, doomed: bool = False) -> None:
+        """Starts an ended process again and waits until it is ready. What a ``doomed`` one claims is free a few seconds
+        after it was killed."""
+        program = "tests.system.short_leases" if doomed else "tendril"
+        await self.start_service(self.services[name].service, name=name, env=env, program=program)
         await self.ready(name)
 
     async def jump_to(self, moment: datetime, *services: str) -> None:

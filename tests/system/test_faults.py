@@ -48,6 +48,8 @@ CRASH_POINTS = [
     ("projector", "projector.after_commit:3"),
     ("projector", "projector.after_ack:2"),
 ]
+#: Services whose steps or partitions stay theirs for a while after they died.
+HOLDERS = ("dispatcher", "projector")
 #: The leads of a test that strikes three times, as they come before each blow.
 PARTS = (300, 100, 100)
 #: Machine time: longer than a claim lives, than a driver waits for an answer, and than a connection goes without a
@@ -97,7 +99,7 @@ async def test_a_kill_at_a_named_point_loses_nothing_and_repeats_nothing(
     stack: Stack, service: str, point: str
 ) -> None:
     await stack.kill(service)
-    await stack.restart(service, env={"TENDRIL_CRASH_AT": point})
+    await stack.restart(service, env={"TENDRIL_CRASH_AT": point}, doomed=True)
     run = await Run.begin(stack, LEADS)
     assert await stack.died(service) == -signal.SIGKILL, f"{point} was not passed"
     if service != "projector":  # a projector at its crash point has a batch in hand, whatever the mails do
@@ -113,6 +115,8 @@ async def test_a_kill_at_a_named_point_loses_nothing_and_repeats_nothing(
 
 
 async def test_a_kill_after_the_final_dot_is_in_doubt_and_only_that(stack: Stack) -> None:
+    await stack.kill("dispatcher")
+    await stack.restart("dispatcher", doomed=True)
     stack.sink.hold = asyncio.Event()  # the dot is out, the answer is not
     run = await Run.begin(stack, LEADS)
     await run.sent(1)
@@ -132,14 +136,17 @@ async def test_kills_at_random_moments(stack: Stack, victim: str) -> None:
     chance = random.Random(f"{SEED}-{victim}")
     print(f"TENDRIL_FAULT_SEED={SEED}")  # noqa: T201
     runs: list[Run] = []
+    if victim in HOLDERS:
+        await stack.kill(victim)
+        await stack.restart(victim, doomed=True)
     async with people(stack) as at_work:
-        for leads in PARTS:
+        for number, leads in enumerate(PARTS, 1):
             run = await Run.begin(stack, leads)
             runs.append(run)
             await run.sent(chance.randrange(10, 150))
             await stack.kill(victim)
             assert len(run.mails) < leads * run.steps, "the kill came too late to count"
-            await stack.restart(victim)
+            await stack.restart(victim, doomed=number < len(PARTS))
         for run in runs:
             await run.ends_as_calm(in_doubt_at_most=len(PARTS) * IN_FLIGHT if victim == "dispatcher" else 0)
         await at_work.ends_as_calm(runs)
