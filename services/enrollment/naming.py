@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
@@ -102,7 +102,7 @@ class Names:
         step = self.step(place, step_id) if signal in _SIGNALS else None
         return f"{signal} {step} {more}".rstrip() if step is not None else None
 
-    def _of(self, named: str) -> str | None:
+    def scope(self, named: str) -> str | None:
         """``sequence:<id>``, ``sender:<id>``, ``task:<id>``; of what a brake holds too."""
         kind, _, name = named.removeprefix("brake:").partition(":")
         match kind:
@@ -162,6 +162,11 @@ class Here(NamedTuple):
     def inputs(self, why: Why) -> dict[str, str]:
         return self.names.inputs(why, self.place)
 
+    def words(self, ids: Iterable[str]) -> dict[str, str]:
+        """Of steps, and of limits' scopes (``sequence:<id>``, ``sender:<id>``); by id, where there is a name."""
+        found = {each: _text(self.step(each)) or self.names.scope(each) for each in ids}
+        return {each: words for each, words in found.items() if words is not None}
+
 
 def _readable(read: Read, aggregate_id: UUID) -> Sequence[Envelope]:
     """None where one of them cannot be read: an answer does not fail for want of a name."""
@@ -182,8 +187,8 @@ _NAMED: Mapping[str, Callable[[Names, str, Place], str | None]] = {
     "draft": lambda names, value, _: names._task(value),
     "owner": lambda names, value, _: names.actor(f"member:{value}"),
     "by": lambda names, value, _: names.actor(value),
-    "blocked_on": lambda names, value, _: names._of(value),
-    "scope": lambda names, value, _: names._of(value),
+    "blocked_on": lambda names, value, _: names.scope(value),
+    "scope": lambda names, value, _: names.scope(value),
     "funnel": lambda names, value, _: names._funnel(value),
 }
 

@@ -56,7 +56,12 @@ def run(
     try:
         report = _Report(parent)
         try:
-            result = _answer(settings, store, question, targets, now, report, partner)
+            trials = Trials(store, States(store, shared=False), load_clock(settings.home))
+            subject = trials.subject(
+                question.organization_id, question.sequence_id, question.version, question.definition
+            )
+            result = _answer(store, trials, subject, question, targets, now, report, partner)
+            result["names"] = trials.naming_tried(subject).words(_spoken_of(result))
             report.rows_out()
             parent.send(("result", result))
         except DomainError as error:
@@ -217,17 +222,22 @@ class _Report:
         self._rows = []
 
 
+def _spoken_of(result: dict[str, Any]) -> list[str]:
+    """Steps and scopes of limits, by id."""
+    steps = result["by_step"] if "by_step" in result else result["totals"]["by_step"]
+    return [*steps, *(each["scope"] for each in result.get("limits_hit", ()))]
+
+
 def _answer(
-    settings: Settings,
     store: EventStore,
+    trials: Trials,
+    subject: Subject,
     question: QueryStartForecast | QueryStartBacktest,
     targets: list[str],
     now: datetime,
     report: _Report,
     partner: Connection | None,
 ) -> dict[str, Any]:
-    trials = Trials(store, States(store, shared=False), load_clock(settings.home))
-    subject = trials.subject(question.organization_id, question.sequence_id, question.version, question.definition)
     ids = [UUID(each) for each in targets]
     if isinstance(question, QueryStartBacktest):
         second = Partner(partner) if partner is not None else None

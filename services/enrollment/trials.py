@@ -60,9 +60,6 @@ class Trials:
             Played(each.signal, timedelta(minutes=each.after_minutes), each.step, each.link)
             for each in question.signals
         ]
-        names = Names(self._store.load, question.organization_id)
-        names.learn(subject.sequence_id, subject.version, subject.definition)
-        here = Here(names, Place(subject.sequence_id, subject.version))
         run = dry_run(
             subject,
             self._lead(question.organization_id, question.lead_id, question.lead),
@@ -70,7 +67,7 @@ class Trials:
             signals,
             around=surroundings(self._store, question.organization_id),
             content=TrialContent(self._store),
-            naming=here,
+            naming=self.naming_tried(subject),
         )
         return run.as_answer()
 
@@ -153,6 +150,12 @@ class Trials:
             execution = execution._replace(starts_at=starts_at)
         world.hold(replace(state, executions={1: execution}))
         return TrialContent(self._store).made(enrollment_id, due, world)
+
+    def naming_tried(self, subject: Subject) -> Here:
+        """Steps are called as in the definition that is tried, else as in the newest version that has them."""
+        names = Names(self._store.load, subject.organization.id)
+        names.learn(subject.sequence_id, subject.version, subject.definition)
+        return Here(names, Place(subject.sequence_id, subject.version))
 
     def naming(self, state: Enrollment) -> Here:
         """Steps are called as in the version that the enrollment is in, everything else as it is called now."""

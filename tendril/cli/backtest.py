@@ -76,10 +76,11 @@ def _show(result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         f" {result['as_recorded']:,} play as they were recorded."
     )
     most = max((sum(counts.values()) for counts in result["by_step"].values()), default=0)
+    names = result["names"]
     show_table(
         ("step", *FATES, "same █, other ░"),
         [
-            (step_id, *(counts.get(fate, 0) for fate in FATES), _plot(counts, most))
+            (names.get(step_id, step_id), *(counts.get(fate, 0) for fate in FATES), _plot(counts, most))
             for step_id, counts in result["by_step"].items()
         ],
         empty="Nothing was or would have been sent.",
@@ -92,7 +93,10 @@ def _show(result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         out.print()
         show_table(
             ("lead", "entered", "was sent", "would have been sent"),
-            [(row["lead_id"], at(row["entered_at"]), _course(row["was"]), _course(row["would"])) for row in rows],
+            [
+                (row["lead_id"], at(row["entered_at"]), _course(row["was"], names), _course(row["would"], names))
+                for row in rows
+            ],
             empty="",
         )
 
@@ -102,7 +106,9 @@ def _plot(counts: dict[str, int], most: int) -> str:
     return plotted(same, most) + plotted(sum(counts.values()) - same, most).replace("█", "░")
 
 
-def _course(course: dict[str, Any]) -> str:
-    """``welcome 11-20 09:00, …; completed``."""
-    sends = ", ".join(f"{each['step_id']} {at(each['at'])[5:16]}" for each in course["sends"])
+def _course(course: dict[str, Any], names: dict[str, str]) -> str:
+    """``step 1 “Welcome” 11-20 09:00, …; completed``."""
+    sends = ", ".join(
+        f"{names.get(each['step_id'], each['step_id'])} {at(each['at'])[5:16]}" for each in course["sends"]
+    )
     return f"{sends or 'nothing'}; {course['ended_by'] or 'still inside'}"

@@ -116,7 +116,12 @@ def _show(result: dict[str, Any]) -> None:
     show_table(
         ("step", "sent", "skipped", "for people"),
         [
-            (step_id, counts.get("sent", 0), counts.get("skipped", 0), counts.get("for_people", 0))
+            (
+                result["names"].get(step_id, step_id),
+                counts.get("sent", 0),
+                counts.get("skipped", 0),
+                counts.get("for_people", 0),
+            )
             for step_id, counts in totals["by_step"].items()
         ],
         empty="",
@@ -124,8 +129,9 @@ def _show(result: dict[str, Any]) -> None:
     if totals["signals"]:
         out.print(f"Signals: {in_short(totals['signals'])}.", markup=False)
     for hit in result["limits_hit"]:
+        scope = result["names"].get(hit["scope"], hit["scope"])
         out.print(
-            f"Limit {hit['limit']} per {hit['unit']} of {hit['scope']} is used up {hit['used_up']:,} times,"
+            f"Limit {hit['limit']} per {hit['unit']} of {scope} is used up {hit['used_up']:,} times,"
             f" from {hit['first']} to {hit['last']}.",
             markup=False,
         )

@@ -80,6 +80,10 @@ async def test_a_forecast_runs_in_a_child_and_a_second_one_after_it(bench: Bench
         assert found["state"] == "done", found
         assert (found["done"], found["total"]) == (100, 100)
         assert [day["sent"] for day in found["result"]["days"]] == [{"email": 30}] * 3 + [{"email": 10}]
+        assert found["result"]["names"] == {
+            "hello": "step 1 “Hi”",
+            f"sequence:{sequence_id}": "the sequence “Test”",
+        }
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -105,6 +109,8 @@ async def test_a_backtest_reads_the_past_and_tells_lead_by_lead(
     await begun(bench, mongo, "backtest", other, enrollments)
     found = await over(jobs, "other")
     assert found["result"]["by_step"] == {"hello": {"gone": 3}}
+    # The changed definition has no such step: it is called as in the version that has it.
+    assert found["result"]["names"] == {"hello": "step 1 “Hi”"}
     rows = [each["row"] for each in await jobs.rows("other", -1, 10)]
     assert [row["enrollment_id"] for row in rows] == enrollments
     assert all(row["would"]["sends"] == [] for row in rows)
