@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from services.gateway.shapes import Attempt, Enrollment, NextStep, Reason, Shape, WaitingFor
+from services.gateway.shapes import Attempt, EnrollmentStatus, NextStep, Reason, Shape, WaitingFor
 
 
 class NamedReason(Reason):
@@ -69,15 +69,29 @@ class ExecutionThen(Shape):
     signals: dict[str, datetime] = Field(default={})
 
 
-class EnrollmentThen(Enrollment):
-    """With ``at`` or ``version``: names, ``executions``, and ``would_do``, what it would have done from then on, had
-    nothing more been heard of the lead."""
+class EnrollmentThen(Shape):
+    """An enrollment as it was, from its own log. ``events``: how many of its own had been recorded by then;
+    ``would_do``: what it would have done from then on, had nothing more been heard of the lead.
+    """
 
-    current_step_number: int | None = None
+    id: str
+    lead_id: str
+    lead_name: str | None
+    sequence_id: str
+    sequence_name: str | None
+    version: int
+    status: EnrollmentStatus
+    reason: str | None
+    current_step: str | None
+    current_step_name: str | None
+    current_step_number: int | None
     waiting_for: WaitingThen | None
     next: NextThen | None
-    executions: list[ExecutionThen] = Field(default=[])
-    would_do: DryRun | None = None
+    counts: dict[str, int]
+    started_at: datetime
+    events: int
+    executions: list[ExecutionThen]
+    would_do: DryRun
 
 
 class Preview(Shape):

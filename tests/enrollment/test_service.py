@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from services.gateway.trial_shapes import EnrollmentThen
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import PauseEnrollment, ResumeEnrollment
 from shared.events.envelope import Envelope
@@ -121,6 +122,8 @@ async def test_the_reader_answers_pages_an_aggregate_and_the_past(bench: Bench) 
     assert (now["current_step_number"], now["next"]["step_number"], later["step_number"]) == (2, 2, 2)
     assert now["waiting_for"]["why"]["text"].startswith("It waits out its delay. Planned for ")
     assert [each["step_number"] for each in now["executions"]] == [1]
+    for answer in (before, now):  # what the API says of it
+        EnrollmentThen.model_validate({**answer, "lead_name": "Ada", "sequence_name": "Welcome"})
 
 
 async def test_a_restart_goes_on_where_it_was_and_publishes_the_same_chain(tmp_path: Path, amqp_url: str) -> None:

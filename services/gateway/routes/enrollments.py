@@ -15,7 +15,7 @@ from services.gateway.bulk_orders import MOST_NAMED, Targets, order_bulk
 from services.gateway.context import Context, may
 from services.gateway.filters import LeadFilter
 from services.gateway.lists import Listing, Paging, leads_called, listed
-from services.gateway.shapes import Created, EnrollmentPage, EnrollmentStatus, Items
+from services.gateway.shapes import Created, Enrollment, EnrollmentPage, EnrollmentStatus, Items
 from services.gateway.times import moment
 from services.gateway.trial_shapes import EnrollmentThen
 from shared.events import enrollment as orders
@@ -129,7 +129,7 @@ async def enroll_many(body: BulkEnrollment, context: Context = may("enrollments:
     return await order_bulk(context, "enroll", order, targets, place="filter")
 
 
-@router.get("/{enrollment_id}", response_model=Created, responses={200: {"model": EnrollmentThen}})
+@router.get("/{enrollment_id}", response_model=Created, responses={200: {"model": Enrollment | EnrollmentThen}})
 async def enrollment(
     enrollment_id: UUID,
     at: datetime | None = Query(default=None, description="As it was at this time."),

@@ -3842,6 +3842,58 @@ export interface components {
             step?: string | null;
             within?: components["schemas"]["WithinTime"] | null;
         };
+        /** Enrollment */
+        Enrollment: {
+            /**
+             * Changes
+             * @default []
+             */
+            changes: components["schemas"]["StatusChange"][];
+            /** Counts */
+            counts: {
+                [key: string]: number;
+            };
+            /** Current Step */
+            current_step: string | null;
+            /** Current Step Name */
+            current_step_name: string | null;
+            /** Ended At */
+            ended_at: string | null;
+            /** Id */
+            id: string;
+            /** Lead Id */
+            lead_id: string;
+            /** Lead Name */
+            lead_name: string | null;
+            next: components["schemas"]["NextStep"] | null;
+            /** Position */
+            position: string;
+            /** Reason */
+            reason: string | null;
+            /**
+             * Restarts
+             * @description The enrollment that this one begins again.
+             */
+            restarts?: string | null;
+            /** Sequence Id */
+            sequence_id: string;
+            /** Sequence Name */
+            sequence_name: string | null;
+            /** Started At */
+            started_at: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "pending" | "active" | "paused" | "completed" | "exited";
+            /** Steps */
+            steps: components["schemas"]["Execution"][];
+            /** Updated At */
+            updated_at: string | null;
+            /** Version */
+            version: number;
+            waiting_for: components["schemas"]["WaitingFor"] | null;
+        };
         /** EnrollmentPage */
         EnrollmentPage: {
             /** Items */
@@ -3891,15 +3943,10 @@ export interface components {
         };
         /**
          * EnrollmentThen
-         * @description With ``at`` or ``version``: names, ``executions``, and ``would_do``, what it would have done from then on, had
-         *     nothing more been heard of the lead.
+         * @description An enrollment as it was, from its own log. ``events``: how many of its own had been recorded by then;
+         *     ``would_do``: what it would have done from then on, had nothing more been heard of the lead.
          */
         EnrollmentThen: {
-            /**
-             * Changes
-             * @default []
-             */
-            changes: components["schemas"]["StatusChange"][];
             /** Counts */
             counts: {
                 [key: string]: number;
@@ -3909,13 +3956,10 @@ export interface components {
             /** Current Step Name */
             current_step_name: string | null;
             /** Current Step Number */
-            current_step_number?: number | null;
-            /** Ended At */
-            ended_at: string | null;
-            /**
-             * Executions
-             * @default []
-             */
+            current_step_number: number | null;
+            /** Events */
+            events: number;
+            /** Executions */
             executions: components["schemas"]["ExecutionThen"][];
             /** Id */
             id: string;
@@ -3924,34 +3968,26 @@ export interface components {
             /** Lead Name */
             lead_name: string | null;
             next: components["schemas"]["NextThen"] | null;
-            /** Position */
-            position: string;
             /** Reason */
             reason: string | null;
-            /**
-             * Restarts
-             * @description The enrollment that this one begins again.
-             */
-            restarts?: string | null;
             /** Sequence Id */
             sequence_id: string;
             /** Sequence Name */
             sequence_name: string | null;
-            /** Started At */
-            started_at: string | null;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
             /**
              * Status
              * @enum {string}
              */
             status: "pending" | "active" | "paused" | "completed" | "exited";
-            /** Steps */
-            steps: components["schemas"]["Execution"][];
-            /** Updated At */
-            updated_at: string | null;
             /** Version */
             version: number;
             waiting_for: components["schemas"]["WaitingThen"] | null;
-            would_do?: components["schemas"]["DryRun"] | null;
+            would_do: components["schemas"]["DryRun"];
         };
         /**
          * ErasurePlace
@@ -8911,7 +8947,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EnrollmentThen"];
+                    "application/json": components["schemas"]["Created"];
                 };
             };
             400: components["responses"]["Refusal400"];
