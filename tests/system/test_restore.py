@@ -117,16 +117,19 @@ async def restored(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Re
         old.sink.hold = hold = asyncio.Event()
         at_the_dot = await Run.begin(old, AT_THE_DOT, STEPS)
         await at_the_dot.sent(AT_THE_DOT)
-        await at_the_dot.by_number()
         old.sink.hold_data = hold_data = asyncio.Event()
         claimed = await Run.begin(old, CLAIMED, STEPS)
         await eventually(lambda: old.sink.asked >= CLAIMED, timeout_seconds=60, message="not every step is claimed")
         old.services["dispatcher"].signal(signal.SIGSTOP)  # so that it stays as it is until the backup is made
         queued = await Run.begin(old, QUEUED, STEPS)
         await eventually(partial(is_due, queued), timeout_seconds=60, message="not every step is queued")
+        for run in (at_the_dot, claimed, queued):
+            await run.by_number()  # all of them are in the views
         before = await known(old, waiting)
         await old.command("backup", str(folder))
-        assert ledger_of(folder) == {"sent": len(STANDS), "handing_over": AT_THE_DOT, "claimed": CLAIMED}
+        kept = ledger_of(folder)
+        assert (kept["sent"], kept["claimed"]) == (len(STANDS), CLAIMED)
+        assert kept["handing_over"] + kept["in_doubt"] == AT_THE_DOT  # the mail server's answer may have taken too long
         for event in (hold, hold_data):
             event.set()
         old.sink.hold = old.sink.hold_data = None
