@@ -14,14 +14,17 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aio_pika
+from aio_pika.exceptions import ChannelNotFoundEntity
 from bson import decode_file_iter, encode
 
 from shared.clock import load_clock
+from shared.messaging.topology import queues
 from shared.persistence.mongo import CODEC, Collection, Database, Document, MongoClient, connect
 from shared.settings import Settings, SqliteStore
 from tendril.embedded.mongod import MongoServer
@@ -33,6 +36,7 @@ EVENTS = "events.db"
 DATABASES = ("ledger", "files", "gateway")
 #: Written at once on the way back: so many documents, or so many bytes.
 MOST_DOCUMENTS, MOST_BYTES = 500, 8 << 20
+CONNECT_SECONDS = 10.0
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,7 +94,7 @@ async def restore(settings: Settings, folder: Path) -> Manifest:
     stands, all of it has been brought back.
 
     Every step that was on its way, whether the ledger knows it or not, is in doubt from then on, and none of them is
-    repeated. Raises BackupProblem, and the driver's error when MongoDB does not answer.
+    repeated. Raises BackupProblem, and the driver's error when MongoDB or RabbitMQ does not answer.
     """
     manifest = read_manifest(folder)
     target = _sqlite(settings) if EVENTS in manifest.files else None
@@ -99,6 +103,7 @@ async def restore(settings: Settings, folder: Path) -> Manifest:
             raise BackupProblem(f"{path} is there already: restore into a new place")
     if manifest.partitions != settings.partitions:
         raise BackupProblem(f"the backup has {manifest.partitions} partitions: set TENDRIL_PARTITIONS to that")
+    await _refuse_a_used_broker(settings)
     async with _mongo(settings) as client:
         databases = {each: client.database(f"{settings.database_prefix}_{each}") for each in DATABASES}
         for found in databases.values():
@@ -177,6 +182,22 @@ async def _mongo(settings: Settings) -> AsyncIterator[MongoClient]:
         finally:
             await client.close()
             await server.stop()
+
+
+async def _refuse_a_used_broker(settings: Settings) -> None:
+    """What its queues hold was numbered by a log that is gone: a projector or dispatcher would take it for what comes
+    next. Without an address it is the home's own."""
+    own = settings.home / "rabbitmq"
+    if settings.amqp_url is None:
+        if own.exists():
+            raise BackupProblem(f"{own} is there already: restore into a new place")
+        return
+    async with await aio_pika.connect(settings.amqp_url, timeout=CONNECT_SECONDS) as connection:
+        for each in queues(partitions=settings.partitions):
+            channel = await connection.channel()  # one that asks for what there is not is closed by the broker
+            with suppress(ChannelNotFoundEntity):
+                await channel.get_queue(each.name)
+                raise BackupProblem(f"RabbitMQ has a queue {each.name} already: restore with an empty virtual host")
 
 
 async def _write(collection: Collection, path: Path) -> int:

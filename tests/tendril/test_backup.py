@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aio_pika
 import pytest
 
 from services.dispatcher.ledger import Answered
@@ -167,6 +168,26 @@ async def test_nothing_is_ever_overwritten(mongo_url: str, client: MongoClient, 
     journal.write_bytes(b"of a log that is gone")
     with pytest.raises(BackupProblem, match="-wal is there already"):
         await restore(new, folder)
+
+
+async def test_a_broker_that_was_used_is_refused_before_anything_is_written(
+    mongo_url: str, client: MongoClient, amqp_url: str, tmp_path: Path
+) -> None:
+    old = place(mongo_url, tmp_path / "old")
+    await filled(old, client)
+    await back_up(old, tmp_path / "backup")
+    await drop(client, old)
+    new = load_settings({"TENDRIL_HOME": str(tmp_path / "new")}, mongo_url=mongo_url, amqp_url=amqp_url)
+    async with await aio_pika.connect(amqp_url) as connection, await connection.channel() as channel:
+        await channel.declare_queue("projector.07", durable=True, arguments={"x-queue-type": "quorum"})
+        with pytest.raises(BackupProblem, match=r"a queue projector\.07 already"):
+            await restore(new, tmp_path / "backup")
+        await channel.queue_delete("projector.07")
+    (tmp_path / "used" / "rabbitmq").mkdir(parents=True)
+    with pytest.raises(BackupProblem, match="rabbitmq is there already"):
+        await restore(place(mongo_url, tmp_path / "used"), tmp_path / "backup")
+    assert await contents(client, new) == {}
+    await restore(new, tmp_path / "backup")
 
 
 async def test_what_is_not_whole_is_not_brought_back(mongo_url: str, client: MongoClient, tmp_path: Path) -> None:
