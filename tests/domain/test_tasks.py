@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from services.enrollment.domain.errors import (
     DomainError,
+    InvalidAssignee,
     InvalidDraft,
     InvalidOutcome,
     NotADraft,
@@ -40,6 +41,7 @@ from shared.events.enrollment import (
 from shared.events.kinds import CALL_OUTCOMES
 from shared.events.lead import LeadAddressSuppressed
 from shared.events.message import Message
+from shared.events.organization import AddMember, SetMember
 from shared.events.task import (
     ApproveDraft,
     AssignTask,
@@ -64,6 +66,7 @@ from tests.domain.scenario import Scenario, T, days, email, in_flight, pause, re
 from tests.domain.test_step_kinds import step
 
 RETRY = {"on": ["no_answer"], "after_hours": 2, "at_most": 2}
+OLGA = UUID(int=7)
 PHONE = {"email": "ada@example.com", "phone": "+4915112345678"}
 
 
@@ -107,8 +110,9 @@ def test_a_task_is_snoozed_assigned_and_skipped() -> None:
     later = T + timedelta(days=2)
     scenario.when(SnoozeTask(task_id=task, until=later)).then(TaskSnoozed(until=later))
     scenario.when(SnoozeTask(task_id=task, until=later)).nothing()
-    scenario.when(AssignTask(task_id=task, assignee="m2")).then(TaskAssigned(assignee="m2"))
-    scenario.when(AssignTask(task_id=task, assignee="m2")).nothing()
+    scenario.when(AddMember(member_id=OLGA, email="olga@example.com", role="coach"))
+    scenario.when(AssignTask(task_id=task, assignee=str(OLGA))).then(TaskAssigned(assignee=str(OLGA)))
+    scenario.when(AssignTask(task_id=task, assignee="Olga@example.com")).nothing()
     scenario.when(SkipTask(task_id=task, note="moot")).then(TaskSkipped(note="moot"), "StepDoneByPerson")
     for order in (
         CompleteTask(task_id=task),
@@ -118,6 +122,22 @@ def test_a_task_is_snoozed_assigned_and_skipped() -> None:
         scenario.when(order).refused(TaskClosed)
     scenario.when(SkipTask(task_id=task)).nothing()
     scenario.when(CompleteTask(task_id=derived_id("no", "task"))).refused(UnknownTarget)
+
+
+@pytest.mark.parametrize("named", ["olga", str(UUID(int=9)), "nobody@example.com"])
+def test_a_task_goes_to_nobody_whom_the_organization_does_not_know(named: str) -> None:
+    scenario = Scenario([step("task")])
+    order = AssignTask(task_id=task_of(scenario).id, assignee=named)
+    scenario.when(order).refused(InvalidAssignee)
+    by_hand = OpenTask(task_id=UUID(int=5), lead_id=scenario.lead_id, title="Call", due_at=T, assignee=named)
+    scenario.when(by_hand).refused(InvalidAssignee)
+
+
+def test_a_task_is_not_given_to_a_member_who_has_left() -> None:
+    scenario = Scenario([step("task")])
+    scenario.when(AddMember(member_id=OLGA, email="olga@example.com", role="coach"))
+    scenario.when(SetMember(member_id=OLGA, active=False))
+    scenario.when(AssignTask(task_id=task_of(scenario).id, assignee=str(OLGA))).refused(InvalidAssignee)
 
 
 def test_another_organization_knows_no_such_task() -> None:

@@ -320,6 +320,13 @@ class InvalidLead(Invalid):
     title = "The lead has errors"
 
 
+class InvalidAssignee(Invalid):
+    """The task would be nobody's: no active member is named so."""
+
+    code = "invalid_assignee"
+    title = "There is no such member"
+
+
 class InvalidOutcome(Invalid):
     """The outcome is none that this kind of task can have."""
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from services.enrollment.domain.due import go_on
 from services.enrollment.domain.enrollment import Enrollment, Status
-from services.enrollment.domain.errors import InvalidOutcome, LeadErasedAlready, NotATask, TaskClosed
+from services.enrollment.domain.errors import InvalidAssignee, InvalidOutcome, LeadErasedAlready, NotATask, TaskClosed
 from services.enrollment.domain.lead_facts import suppress_address
 from services.enrollment.domain.person_steps import again, move_overdue
 from services.enrollment.domain.planning import plan_after, scene_of
@@ -33,7 +33,7 @@ PHONE_CHANNELS = ("sms", "whatsapp")
 
 
 def open_by_hand(work: Work, command: OpenTask) -> None:
-    """Raises UnknownTarget or LeadErasedAlready."""
+    """Raises UnknownTarget, LeadErasedAlready or InvalidAssignee."""
     if work.find_task(command.task_id) is not None:
         return
     lead = work.lead(command.lead_id)
@@ -44,7 +44,7 @@ def open_by_hand(work: Work, command: OpenTask) -> None:
         title=command.title,
         notes=command.notes,
         due_at=command.due_at,
-        assignee=command.assignee,
+        assignee=_member(work, command.assignee),
     )
     work.record("task", command.task_id, event, lead.id)
 
@@ -89,11 +89,25 @@ def snooze_task(work: Work, command: SnoozeTask) -> None:
 
 
 def assign_task(work: Work, command: AssignTask) -> None:
-    """Raises UnknownTarget or TaskClosed."""
+    """Raises UnknownTarget, TaskClosed or InvalidAssignee."""
     task = work.task(command.task_id)
     still_open(task)
-    if task.assignee != command.assignee:
-        work.record("task", task.id, TaskAssigned(assignee=command.assignee), task.lead_id)
+    assignee = _member(work, command.assignee)
+    if task.assignee != assignee:
+        work.record("task", task.id, TaskAssigned(assignee=assignee), task.lead_id)
+
+
+def _member(work: Work, named: str | None) -> str | None:
+    """The id of an active member who is named by id or e-mail: with any other word the task would be on nobody's list.
+    None for nobody. Raises InvalidAssignee.
+    """
+    if named is None:
+        return None
+    for member_id, member in work.organization().members.items():
+        if member.active and named.casefold() in {str(member_id), member.email.casefold()}:
+            return str(member_id)
+    problem = "is no active member, by id or by e-mail"
+    raise InvalidAssignee(f"assignee {problem}", errors=[{"field": "assignee", "problem": problem}])
 
 
 def still_open(task: Task) -> None:
