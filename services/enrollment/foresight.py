@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from services.enrollment.batch_world import BatchWorld, Versions
 from services.enrollment.content_facts import in_new_form, read_content
-from services.enrollment.domain.definition_check import validate, without_sender
+from services.enrollment.domain import definition_check
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.flow import Version, compile_version
 from services.enrollment.domain.full_slots import FullSlots
 from services.enrollment.domain.handling import handle
+from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.places import NoPlace, Standing, place, wrong_moves
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.work import organization_aggregate
@@ -26,6 +27,7 @@ from shared.events.enrollment import EnrollmentMigrated, MigrationAwaited
 from shared.events.envelope import Envelope
 from shared.events.places import reasons_of
 from shared.events.query import GroupInside, QueryDefinitionCheck, QueryMigration, QueryMigrationPlan
+from shared.messaging.topology import SERVED_CHANNELS
 from shared.persistence.eventstore import EventStore
 
 
@@ -44,9 +46,11 @@ class Foresight:
             definition = in_new_form(SequenceDefinition.model_validate(question.definition))
         except ValidationError as error:
             return {"errors": reasons_of(error, question.definition), "warnings": []}
-        errors, warnings = validate(definition, read_content(definition))
-        organization = self._states.get(organization_aggregate(question.organization_id)).state
-        return {"errors": errors, "warnings": [*warnings, *without_sender(definition, organization)]}
+        found = self._states.get(organization_aggregate(question.organization_id)).state
+        known = found if isinstance(found, Organization) else None
+        facts = read_content(definition)
+        errors, warnings, unready = definition_check.judge(definition, facts, known, SERVED_CHANNELS.__contains__)
+        return {"errors": errors, "warnings": [*warnings, *unready]}
 
     def migration_plan(self, question: QueryMigrationPlan) -> dict[str, Any]:
         """Raises UnknownTarget."""

@@ -45,6 +45,7 @@ from shared.events.sequence import (
 )
 from shared.events.template import RemoveTemplate, SaveTemplate, TemplateSaved
 from tests.domain.scenario import Scenario, definition, email
+from tests.domain.test_step_kinds import step
 
 NEW = UUID(int=77)
 COPY = UUID(int=78)
@@ -161,7 +162,10 @@ def test_a_copy_is_a_draft_of_what_the_source_says_now() -> None:
 
 def test_without_a_sender_a_draft_is_saved_with_a_warning_and_not_published() -> None:
     scenario = at("approved").when(SetSender(sender_id="default", name="Demo", email="demo@example.com", active=False))
-    missing = {"field": "steps.a.config.sender", "problem": "the organization has no active sender default"}
+    missing = {
+        "field": "steps.a.config.sender",
+        "problem": "the organization has no active sender default: add it under senders",
+    }
     scenario.when(ACTIVATE).refused(InvalidDefinition)
     assert scenario.error is not None
     assert scenario.error.errors == [missing]
@@ -258,3 +262,22 @@ TestSequenceMachine = SequenceMachine.TestCase
 TestSequenceMachine.settings = settings(
     max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_a_step_whose_task_is_for_nobody_known_is_saved_with_a_warning() -> None:
+    scenario = Scenario()
+    for_nobody = definition([step("task", assignee="olga@example.com")])
+    scenario.when(DraftSequence(sequence_id=COPY, definition=for_nobody))
+    assert scenario.decision is not None
+    assert scenario.decision.result["warnings"] == [
+        {"field": "steps.task.config.assignee", "problem": "is no active member's id"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("draft", "submit it"), ("pending", "waits for approval"), ("rejected", "edit it, submit it again")],
+)
+def test_a_draft_that_cannot_be_published_says_what_comes_first(state: str, said: str) -> None:
+    scenario = at(state).when(ACTIVATE).refused(SequenceNotApproved)
+    assert said in str(scenario.error)

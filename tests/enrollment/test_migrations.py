@@ -88,6 +88,15 @@ async def test_a_definition_is_checked_without_being_saved(bench: Bench) -> None
     assert found["errors"][0]["field"] == "steps.a.config"
 
 
+async def test_a_check_says_what_saving_would_say_of_snippets_files_and_channels(bench: Bench) -> None:
+    content = {"subject": "x", "text": "{{ snippets.gone }}", "attachments": [str(UUID(int=5))]}
+    steps = [{**mail("a"), "config": content}, {"step_id": "b", "kind": "sms", "config": {"text": "Hello"}}]
+    definition = {"name": "N", "steps": steps}
+    checked = (await bench.done(QueryDefinitionCheck(organization_id="demo", definition=definition))).result
+    assert [each["field"] for each in checked["errors"]] == ["steps.a.config.text", "steps.a.config.attachments"]
+    assert {"field": "steps.b.config.channel", "problem": "channel sms is not set up"} in checked["warnings"]
+
+
 async def test_a_publishing_moves_those_inside_and_a_deletion_lets_them_leave(bench: Bench) -> None:
     await bench.play_dispatcher()
     sequence_id = await bench.sequence([mail("first"), mail("second", 3)])

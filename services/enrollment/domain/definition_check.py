@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from services.enrollment.domain import content_check
+from services.enrollment.domain.attachments import wrong_attachments
 from services.enrollment.domain.condition_check import check_condition
 from services.enrollment.domain.content_check import ContentFacts, Finding, finding
 from services.enrollment.domain.flow import compile_version
@@ -33,7 +35,16 @@ from shared.events.kinds import Channel, StepKind
 from shared.events.outline import delay_minutes
 from shared.ids import derived_id
 
-__all__ = ["ContentFacts", "Finding", "not_set_up", "validate", "without_sender", "wrong_snippets"]
+__all__ = [
+    "ContentFacts",
+    "Finding",
+    "Judgement",
+    "judge",
+    "not_set_up",
+    "validate",
+    "without_sender",
+    "wrong_snippets",
+]
 
 #: Where the search for an hour in which all windows are open begins.
 SOME_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -67,12 +78,46 @@ def validate(
     return errors, warnings
 
 
+class Judgement(NamedTuple):
+    """What forbids saving a definition, what is only unwise, and what forbids publishing it besides."""
+
+    errors: list[Finding]
+    warnings: list[Finding]
+    unready: list[Finding]
+
+
+def judge(
+    definition: SequenceDefinition,
+    facts: Mapping[str, ContentFacts] | None,
+    organization: Organization | None,
+    serves: Callable[[str], bool],
+) -> Judgement:
+    """All that is to be said of a definition in this organization, whether it is saved or only asked about."""
+    errors, warnings = validate(definition, facts)
+    errors += wrong_snippets(definition, organization.snippets if organization is not None else {})
+    errors += wrong_attachments(definition, organization.attachments if organization is not None else {})
+    warnings += _unknown_assignees(definition, organization)
+    return Judgement(errors, warnings, [*without_sender(definition, organization), *not_set_up(definition, serves)])
+
+
+def _unknown_assignees(definition: SequenceDefinition, organization: Organization | None) -> Iterator[Finding]:
+    """Tasks for whom is no active member now: they would be on nobody's list."""
+    members = organization.members.values() if organization is not None else ()
+    known = {str(member.member_id) for member in members if member.active}
+    for step in walk(definition.steps):
+        named = getattr(step.config, "assignee", None)
+        if named is not None and named not in known:
+            yield finding(f"steps.{step.step_id}.config.assignee", "is no active member's id")
+
+
 def without_sender(definition: SequenceDefinition, organization: Organization | None) -> list[Finding]:
     """Message steps for which the organization has no active sender."""
     nodes = compile_version(_NOT_PUBLISHED, 1, definition).nodes
     missing = {step_id: missing_sender(organization, node) for step_id, node in nodes.items()}
     return [
-        finding(f"steps.{step_id}.config.sender", f"the organization has no active sender {sender}")
+        finding(
+            f"steps.{step_id}.config.sender", f"the organization has no active sender {sender}: add it under senders"
+        )
         for step_id, sender in missing.items()
         if sender is not None
     ]

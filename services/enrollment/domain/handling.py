@@ -278,18 +278,9 @@ def _check(order: Order, definition: SequenceDefinition, *, publishes: bool = Fa
     """Raises InvalidDefinition; what is only unwise is told in the answer. To be published, every message needs a
     sender and a channel that somebody serves besides.
     """
-    errors, warnings = definition_check.validate(definition, order.facts)
-    organization_state = order.work.find_organization()
-    errors += definition_check.wrong_snippets(
-        definition, organization_state.snippets if organization_state is not None else {}
-    )
-    errors += attachments.wrong_attachments(
-        definition, organization_state.attachments if organization_state is not None else {}
-    )
-    unready = [
-        *definition_check.without_sender(definition, organization_state),
-        *definition_check.not_set_up(definition, order.work.world.serves),
-    ]
+    work = order.work
+    found = definition_check.judge(definition, order.facts, work.find_organization(), work.world.serves)
+    errors, warnings, unready = found.errors, found.warnings, found.unready
     if publishes:
         errors += unready
     else:

@@ -222,6 +222,14 @@ def reject(state: Sequence, feedback: str) -> Iterator[Event]:
     yield SequenceRejected(feedback=feedback)
 
 
+#: What a draft that is not approved waits for.
+_NEXT = {
+    "draft": "the draft is not submitted yet: submit it, then have it approved",
+    "pending": "the draft waits for approval",
+    "rejected": "the draft was rejected: edit it, submit it again, then have it approved",
+}
+
+
 def activate(
     state: Sequence, *, inside: Inside = "stay", moves: Mapping[str, str] | None = None, repeats: bool = False
 ) -> Iterator[Event]:
@@ -232,7 +240,7 @@ def activate(
             yield SequenceResumed()
         return
     if state.draft_status != "approved":
-        raise SequenceNotApproved(f"the draft is {state.draft_status}")
+        raise SequenceNotApproved(_NEXT[state.draft_status])
     if inside == "stay" or state.published is None:
         yield SequencePublished(version=state.version + 1, definition=state.draft)
         return
