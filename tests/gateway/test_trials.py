@@ -129,6 +129,15 @@ async def test_what_cannot_be_run_is_refused_before_it_is_put_down(gateway: Gate
     assert gateway.write_side.seen == []
 
 
+async def test_a_time_in_which_nobody_can_have_begun_is_named_by_its_field(gateway: Gateway) -> None:
+    await gateway.put("sequences", {"_id": str(SEQUENCE), "name": "S", "created_at": NOW, "status": "active"})
+    turned = {"version": 1, "enrolled_from": "2026-12-01T00:00:00Z", "enrolled_to": "2026-09-01T00:00:00Z"}
+    for body, field in (({**turned, "enrolled_to": None}, "enrolled_from"), (turned, "enrolled_to")):
+        refused = await begun(gateway, "backtest", body)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+        assert field in refused.json()["detail"]
+
+
 async def test_a_test_message_is_made_then_ordered_and_limited_in_rate(gateway: Gateway) -> None:
     step = dressed(address="coach@demo.example")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from services.gateway.bodies import Body
 from services.gateway.context import Context, Done, may
@@ -83,6 +84,14 @@ class Backtest(Body):
             raise ValueError("exactly one of definition and version must be given")
         return self
 
+    @field_validator("enrolled_to")
+    @classmethod
+    def _after_its_beginning(cls, end: datetime | None, others: ValidationInfo) -> datetime | None:
+        beginning = others.data.get("enrolled_from")
+        if end is not None and beginning is not None and end <= beginning:
+            raise ValueError("must be after enrolled_from")
+        return end
+
 
 @router.post("/sequences/{sequence_id}/simulate", response_model=JobBegun, status_code=202)
 async def simulate(sequence_id: UUID, body: Forecast, context: Context = may("sequences:write")) -> Response:
@@ -90,7 +99,7 @@ async def simulate(sequence_id: UUID, body: Forecast, context: Context = may("se
     await context.document("sequences", sequence_id, "sequence")
     targets: list[str] = []
     if body.cohort.filter is not None:
-        targets = await _ids(context, "leads", body.cohort.filter.alive())
+        targets = await _ids(context, "leads", body.cohort.filter.alive(), "cohort.filter", "lead")
 
     def question(job_id: str) -> QueryStartForecast:
         return QueryStartForecast(
@@ -121,7 +130,7 @@ async def backtest(sequence_id: UUID, body: Backtest, context: Context = may("se
     }
     if entered:
         conditions["started_at"] = entered
-    targets = await _ids(context, "enrollments", conditions)
+    targets = await _ids(context, "enrollments", conditions, "enrolled_from", "enrollment of that time")
 
     def question(job_id: str) -> QueryStartBacktest:
         return QueryStartBacktest(
@@ -184,15 +193,15 @@ async def _job(context: Context, job_id: str) -> dict[str, Any]:
     return found
 
 
-async def _ids(context: Context, view: str, conditions: dict[str, Any]) -> list[str]:
-    """Ids of what a view holds. Raises Invalid for none and for too many."""
+async def _ids(context: Context, view: str, conditions: dict[str, Any], asked_by: str, thing: str) -> list[str]:
+    """Ids of what a view holds. Raises Invalid for none and for too many, at the field that ``asked_by`` names."""
     await context.reach(view)
     collection = await context.parts.views.collection(view)
     wanted = context.scope.filter(conditions)
     found = await collection.find(wanted, {"_id": 1}, limit=MOST_TARGETS + 1).to_list()
     if not found or len(found) > MOST_TARGETS:
-        problem = "finds nobody" if not found else f"finds more than {MOST_TARGETS}: narrow it"
-        raise Invalid(f"it {problem}", code="bad_cohort", errors=[{"field": "cohort", "problem": problem}])
+        problem = f"finds no {thing}" if not found else f"finds more than {MOST_TARGETS}: narrow it"
+        raise Invalid(f"{asked_by} {problem}", code="bad_cohort", errors=[{"field": asked_by, "problem": problem}])
     return [each["_id"] for each in found]
 
 
