@@ -9,6 +9,10 @@ import time
 from functools import cache
 from uuid import UUID, SafeUUID
 
+#: The short word by which everybody names an organization, and its most characters.
+ORGANIZATION = r"^[a-z0-9][a-z0-9_-]*$"
+MOST_ORGANIZATION = 64
+
 _VARIANT = 0b10 << 62
 #: What an id of version 8 keeps of a hash, and what it adds: its version and its variant.
 _KEPT = ~(0xF << 76 | 0b11 << 62)

@@ -17,6 +17,7 @@ from pydantic.config import JsonDict
 from shared.events.free_fields import storable
 from shared.events.message import Command, Event, Fact, Instant, Pii, PiiMap, PiiTexts, Value
 from shared.events.why import Why
+from shared.ids import MOST_ORGANIZATION, ORGANIZATION
 
 MAX_FIELD = 2_000
 
@@ -95,7 +96,7 @@ class InboundLead(Fact):
     """Common body of the funnels' messages. ``occurred_at`` decides between messages that come out of order; None
     means on arrival."""
 
-    organization_id: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    organization_id: str = Field(min_length=1, max_length=MOST_ORGANIZATION, pattern=ORGANIZATION)
     funnel_id: str | None = Field(default=None, max_length=200)
     occurred_at: Instant | None = None
     lead: LeadBody

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from services.gateway.access import EVERY_PERMISSION
 from shared.events.organization import FoundOrganization, IssueApiKey, Role
 from shared.ids import derived_id, new_id
 from shared.settings import Settings
 from tendril.cli.links import broker
 from tendril.cli.output import out, show_json
-from tendril.cli.parts import new_group
+from tendril.cli.parts import new_group, organization_word
 from tendril.place import settings_here
 
 PREFIX = "tdl_"
@@ -32,7 +33,9 @@ def group() -> None:
 
 @app.command()
 def create(
-    organization: Annotated[str, typer.Option(help="The organization's short word. Made when it is new.")],
+    organization: Annotated[
+        str, typer.Option(callback=organization_word, help="The organization's short word. Made when it is new.")
+    ],
     name: Annotated[str, typer.Option(help="What the key is for.")],
     role: Annotated[Role, typer.Option(help="What its holder may do.")] = "operator",
     scopes: Annotated[str, typer.Option(help="A comma list that narrows the role; empty for all of it.")] = "",
@@ -42,9 +45,14 @@ def create(
 
     Example: tendril api-key create --organization acme --name crm --role operator
     """
-    made = asyncio.run(
-        _create(settings_here(), organization, name, role, [part.strip() for part in scopes.split(",") if part.strip()])
-    )
+    wanted = [part.strip() for part in scopes.split(",") if part.strip()]
+    unknown = sorted(set(wanted) - EVERY_PERMISSION)
+    if unknown:
+        raise typer.BadParameter(
+            f"{', '.join(unknown)} is no permission; there are {', '.join(sorted(EVERY_PERMISSION))}",
+            param_hint="--scopes",
+        )
+    made = asyncio.run(_create(settings_here(), organization, name, role, wanted))
     if as_json:
         show_json(made)
         return

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from shared import lead_file
 from shared.clock import load_clock
+from shared.events.query import QueryOrganization
 from shared.lead_file import Row
 from shared.messaging.topology import LEADS
 from shared.settings import Settings
@@ -28,6 +29,10 @@ app = new_group()
 
 class NoSuchFile(Exception):
     """The file cannot be read. One line."""
+
+
+class NoSuchOrganization(Exception):
+    """Its leads would all be given up. One line."""
 
 
 @app.callback()
@@ -60,7 +65,7 @@ def import_(
         rows = list(lead_file.rows_of(file, form, mapping, organization, funnel))
     except (OSError, lead_file.UnreadableFile) as error:
         raise NoSuchFile(f"{file} cannot be read: {error}") from None
-    sent, problems = asyncio.run(_import(settings_here(), rows))
+    sent, problems = asyncio.run(_import(settings_here(), organization, rows))
     if as_json:
         show_json({"sent": sent, "rejected": [{"line": row.line, "problem": row.problem} for row in problems]})
     else:
@@ -73,10 +78,13 @@ def import_(
         raise typer.Exit(1)
 
 
-async def _import(settings: Settings, rows: list[Row]) -> tuple[int, list[Row]]:
+async def _import(settings: Settings, organization: str, rows: list[Row]) -> tuple[int, list[Row]]:
     problems: list[Row] = []
     sent = 0
     async with broker(settings) as link:
+        known = await link.ask(QueryOrganization(organization_id=organization))
+        if not known.result["found"]:
+            raise NoSuchOrganization(f"there is no organization {organization}: nothing was imported")
         now = load_clock(settings.home).now().isoformat()
         with progress_bar() as bar:
             shown = bar.add_task("import", total=len(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from shared.messaging.publisher import Publisher
 from shared.messaging.requests import Requester
 from shared.messaging.topology import exchange_of, routing_key_of
 from shared.persistence.mongo import MongoClient, connect
-from shared.settings import Settings
+from shared.settings import Settings, SettingsError
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
@@ -78,7 +78,7 @@ class Broker:
 @asynccontextmanager
 async def broker(settings: Settings) -> AsyncIterator[Broker]:
     """Connected. Raises SettingsError, BrokerAway."""
-    url = settings.require_amqp_url()
+    url = _address(settings, settings.require_amqp_url)
     _be_silent()
     publisher = Publisher(url, name="cli", partitions=settings.partitions)
     requester = Requester(url, name="cli", publisher=publisher)
@@ -97,12 +97,22 @@ async def broker(settings: Settings) -> AsyncIterator[Broker]:
 @asynccontextmanager
 async def mongo(settings: Settings) -> AsyncIterator[MongoClient]:
     """Connected. Raises SettingsError, and the driver's error when nobody answers."""
-    client = connect(settings.require_mongo_url(), settings.mongo_driver)
+    client = connect(_address(settings, settings.require_mongo_url), settings.mongo_driver)
     try:
         await client.ping()
         yield client
     finally:
         await client.close()
+
+
+def _address(settings: Settings, of: Callable[[], str]) -> str:
+    """Raises SettingsError, which says that nothing runs here: that is why no address is known."""
+    try:
+        return of()
+    except SettingsError as error:
+        raise SettingsError(
+            f"nothing runs in {settings.home} (start it with tendril up, or set TENDRIL_HOME): {error}"
+        ) from None
 
 
 def without_password(url: str) -> str:

@@ -15,7 +15,7 @@ from shared.ids import derived_id
 from shared.settings import Settings
 from tendril.cli.links import broker
 from tendril.cli.output import out, show_json
-from tendril.cli.parts import new_group
+from tendril.cli.parts import new_group, organization_word
 from tendril.place import settings_here
 
 MIN_PASSWORD = 8
@@ -33,7 +33,12 @@ def group() -> None:
 
 @app.command()
 def add(
-    organization: Annotated[str, typer.Option(help="A short word: letters, digits, - and _. Made when it is new.")],
+    organization: Annotated[
+        str,
+        typer.Option(
+            callback=organization_word, help="A short word: small letters, digits, - and _. Made when it is new."
+        ),
+    ],
     email: Annotated[str, typer.Option(help="The address to sign in with.")],
     role: Annotated[Role, typer.Option(help="What the member may do.")] = "admin",
     password: Annotated[str | None, typer.Option(help="At least 8 characters; made and printed when left out.")] = None,

@@ -182,7 +182,7 @@ class Supervisor:
             say("  Sign in    make a member first: tendril member add --organization NAME --email YOU --role admin")
         if self._clock is not None and self._clock.speed != 1.0:
             day = 86_400 / self._clock.speed
-            say(f"  Time       {self._clock.now():%Y-%m-%d %H:%M} UTC; a business day passes in {day:.3g} s")
+            say(f"  Time       {self._clock.now():%Y-%m-%d %H:%M} UTC; a business day passes in {_spoken(day)}")
         say(f"  Logs       {short(self._home / 'logs')}")
         say("")
 
@@ -271,3 +271,9 @@ def _mark() -> dict[str, str]:
 def _with_database(mongo: MongoServer | None) -> str:
     assert mongo is not None
     return mongo.url.replace("/?", f"/{DATABASE}?")
+
+
+def _spoken(seconds: float) -> str:
+    """A length of time, in the unit a person would say it in."""
+    unit, name = (1.0, "seconds") if seconds < 120 else (60.0, "minutes") if seconds < 7200 else (3600.0, "hours")
+    return f"{float(f'{seconds / unit:.3g}'):,g} {name}"
