@@ -108,7 +108,9 @@ class Round:
         self._batch = batch
         self._store = store
         self._partitions = partitions
-        self._answers: dict[int, tuple[Answer, int | None]] = {}  # by index; with the index of its last event
+        self._answers: dict[
+            int, tuple[Answer, int | None]
+        ] = {}  # by index; with the index of the event it is placed by
         self._errors: dict[int, BaseException] = {}
         self._repeats: dict[int, int] = {}  # index -> index of the same message earlier in the batch
         self._refused = False
@@ -162,6 +164,7 @@ class Round:
             return
         self._counted[envelope.topic, "accepted" if decision.changes else "already_so"] += 1
         versions = {change.id: world.version_of(change.id) for change in decision.changes}
+        begin = len(self.envelopes)
         for change in decision.changes:
             versions[change.id] += 1
             plan = change.event.__dict__.get("plan")
@@ -175,8 +178,17 @@ class Round:
         self.effects.append(effects)
         if not decision.changes:
             self.silent_reads.update(decision.read)
-        last = len(self.envelopes) - 1 if decision.changes else None
+        last = self._last_since(begin) if decision.changes else None
         self._answer(index, pending, Answer(ok=True, result=decision.result), last)
+
+    def _last_since(self, begin: int) -> int:
+        """The last event of a decision in the partition of its first: that is of what was ordered, and a view that
+        has come so far shows it. What follows elsewhere (a funnel's assignment, a bulk) has positions of its own."""
+        own = self.envelopes[begin].partition
+        last = len(self.envelopes) - 1
+        while self.envelopes[last].partition != own:
+            last -= 1
+        return last
 
     def _answer(self, index: int, pending: Pending, answer: Answer, last: int | None) -> None:
         """Keeps the answer, in the inbox too where the command needs one."""

@@ -13,11 +13,13 @@ from uuid import UUID
 import pytest
 
 from services.gateway.trial_shapes import EnrollmentThen
+from shared.events.definition import SequenceDefinition, Step, Trigger
 from shared.events.dispatch import DressedStep
 from shared.events.enrollment import PauseEnrollment, ResumeEnrollment
 from shared.events.envelope import Envelope
 from shared.events.organization import SetSnippet
 from shared.events.query import QueryAggregateEvents, QueryEnrollmentState, QueryEventsPage
+from shared.events.sequence import DraftSequence
 from shared.events.task import ApproveDraft, EditDraft
 from tests.enrollment.service import Bench, running_service
 
@@ -65,6 +67,18 @@ async def test_the_same_message_twice_is_answered_alike_and_makes_one_lead(bench
     await bench.until(lambda: "enrollment.completed.v1" in bench.topics())
     assert Counter(bench.topics())["lead.captured.v1"] == 1
     assert len(bench.steps) == 1
+
+
+async def test_a_publishing_is_answered_with_the_place_of_its_sequence_and_not_of_its_funnels(bench: Bench) -> None:
+    steps = [Step.model_validate(mail("one"))]
+    for number in range(4):  # ids, and so partitions, of all kinds
+        definition = SequenceDefinition(name="Test", trigger=Trigger(funnels=[f"site-{number}"]), steps=steps)
+        order = DraftSequence(sequence_id=UUID(int=900 + number), definition=definition, activate=True)
+        answer = await bench.done(order)
+        events = [
+            each for each in bench.service.store.page_events(0, 5_000) if each["subject"] == str(order.sequence_id)
+        ]
+        assert answer.position == f"{events[-1]['partition']}-{events[-1]['position']}"
 
 
 async def test_a_refused_order_is_answered_with_its_reason_and_again_alike(bench: Bench) -> None:
