@@ -184,6 +184,12 @@ def test_an_address_is_suppressed_and_released() -> None:
     assert scenario.world.suppression("demo", "email", "ada@example.com") is None
 
 
+def test_a_member_who_was_added_is_told_by_id() -> None:
+    scenario = Scenario().when(AddMember(member_id=UUID(int=6), email="olga@example.com", role="coach"))
+    assert scenario.decision is not None
+    assert scenario.decision.result["member_id"] == str(UUID(int=6))
+
+
 def test_a_task_made_by_hand() -> None:
     scenario = Scenario()
     order = OpenTask(task_id=UUID(int=5), lead_id=scenario.lead_id, title="Call", due_at=T)

@@ -387,10 +387,15 @@ def _found(order: Order, command: organization_events.FoundOrganization) -> None
     _record_organization(order, organization.found(order.work.find_organization(), command))
 
 
+@_handles(organization_events.AddMember)
+def _add_member(order: Order, command: organization_events.AddMember) -> None:
+    _record_organization(order, organization.add_member(order.work.organization(), command))
+    order.work.result["member_id"] = str(command.member_id)
+
+
 _ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Iterator[Event]]] = {
     organization_events.ReleaseSender: organization.release_sender,
     organization_events.SetOrganization: organization.set_organization,
-    organization_events.AddMember: organization.add_member,
     organization_events.SetMember: organization.set_member,
     organization_events.IssueApiKey: organization.issue_api_key,
     organization_events.RevokeApiKey: lambda state, command: organization.revoke_api_key(state, command.key_id),
