@@ -94,6 +94,13 @@ class BadRequest(GatewayError):
     """The request itself cannot be read."""
 
 
+class BadMark(BadRequest):
+    """A list cannot go on from the cursor given."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the cursor {problem}", code="bad_cursor", errors=[{"field": "cursor", "problem": problem}])
+
+
 class Invalid(GatewayError):
     """The request can be read but does not hold."""
 

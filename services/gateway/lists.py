@@ -13,7 +13,7 @@ import orjson
 from fastapi import Depends, Query
 
 from services.gateway.context import Context
-from services.gateway.errors import BadRequest
+from services.gateway.errors import BadMark, BadRequest
 from shared.persistence.mongo import Collection
 from shared.persistence.search import query_terms, tokens
 
@@ -134,7 +134,7 @@ def _after(cursor: str, field: str, direction: int, tie: int) -> dict[str, Any]:
     """Everything behind the mark. MongoDB sorts None before any value and compares only within a type."""
     marked_field, marked_direction, value, last_id = _unpacked(cursor)
     if (marked_field, marked_direction) != (field, direction):
-        raise BadRequest("the cursor belongs to a list sorted otherwise", code="bad_cursor")
+        raise BadMark("belongs to a list sorted otherwise")
     beyond_id = {"_id": {"$gt" if tie > 0 else "$lt": last_id}}
     same: dict[str, Any] = {"$and": [{field: value}, beyond_id]}
     if value is None:
@@ -152,7 +152,7 @@ def _unpacked(cursor: str) -> tuple[str, int, Any, Any]:
         if not isinstance(last_id, str | int) or isinstance(value, list):
             raise TypeError  # noqa: TRY301
     except (ValueError, TypeError, KeyError, binascii.Error):
-        raise BadRequest("the cursor cannot be read", code="bad_cursor") from None
+        raise BadMark("cannot be read") from None
     return field, direction, value, last_id
 
 

@@ -80,7 +80,8 @@ def translated(error: Exception) -> GatewayError | None:  # noqa: PLR0911
             behind.status, behind.title = 409, "View behind"
             return behind
         case BadCursor():
-            return GatewayError(str(error), code="bad_cursor")
+            problem = {"field": "min_position", "problem": "must read <partition>-<position>"}
+            return GatewayError(str(error), code="bad_cursor", errors=[problem])
         case ValidationError():  # an order made from the request does not hold
             found = InvalidMessage(reasons_of(error))
             return Invalid(str(found), code="invalid", errors=[_named(each) for each in found.reasons])

@@ -16,7 +16,7 @@ import orjson
 
 from services.gateway import present
 from services.gateway.context import Context
-from services.gateway.errors import BadRequest
+from services.gateway.errors import BadMark
 from services.gateway.lists import Page
 from shared.events.definition import Category
 
@@ -107,7 +107,7 @@ def _read(cursor: str, sort: str | None) -> tuple[float, str]:
     try:
         marked, value, last_id = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if marked != sort:
-            raise BadRequest("the cursor belongs to a list sorted otherwise", code="bad_cursor")
+            raise BadMark("belongs to a list sorted otherwise")
         return float(value), str(last_id)
     except (ValueError, TypeError, binascii.Error):
-        raise BadRequest("the cursor cannot be read", code="bad_cursor") from None
+        raise BadMark("cannot be read") from None

@@ -54,6 +54,7 @@ async def test_what_cannot_be_read_is_said(gateway: Gateway) -> None:
     ):
         answer = await gateway.http.get(LEADS, params=params, headers=gateway.key())
         assert (answer.status_code, answer.json()["code"]) == (400, code)
+        assert [each["field"] for each in answer.json()["errors"]] == list(params)
 
 
 async def test_a_query_waits_for_the_view(gateway: Gateway) -> None:
