@@ -6,12 +6,13 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from services.gateway import problems, webapp
 from services.gateway.context import PERMISSION_OF
 from services.gateway.description import describe
+from services.gateway.parameters import refuse_unknown
 from services.gateway.parts import Parts
 from services.gateway.routes import (
     activities,
@@ -98,7 +99,7 @@ def create_app(parts: Parts | None, readiness: Callable[[], dict[str, bool]] = d
         generate_unique_id_function=_operation_id,
     )
     app.state.parts = parts
-    api = APIRouter(prefix=API, responses={"default": _PROBLEM})
+    api = APIRouter(prefix=API, responses={"default": _PROBLEM}, dependencies=[Depends(refuse_unknown)])
     for module in MODULES:
         api.include_router(module.router)
     app.include_router(api)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import httpx
 
+from services.gateway.app import create_app
 from services.gateway.deadletters import EXCERPT
 from services.gateway.erasure import Erasure
 from services.gateway.openapi import document
+from services.gateway.parameters import known_parameters
 from services.gateway.wiring import build
 from shared.clock import SystemClock
 from shared.messaging.publisher import Publisher
@@ -58,6 +60,28 @@ async def test_every_refusal_is_a_problem_document(gateway: Gateway) -> None:
         if status == 422:
             assert all(error["field"] and error["problem"] for error in problem["errors"])
     assert gateway.write_side.seen == []
+
+
+async def test_a_misspelled_parameter_is_refused_by_name_and_not_passed_over(gateway: Gateway) -> None:
+    for path, takes in (("/api/v1/enrollments", "lead_id"), ("/api/v1/organization", "min_position")):
+        answer = await gateway.http.get(path, params={"stauts": "active", "limits": 5}, headers=gateway.key())
+        assert answer.status_code == 422, answer.text
+        assert [each["field"] for each in answer.json()["errors"]] == ["limits", "stauts"]
+        assert takes in answer.json()["errors"][0]["problem"]
+    assert (await gateway.http.get("/healthz", params={"whatever": 1})).status_code == 200
+
+
+def test_what_a_request_takes_is_what_its_description_says() -> None:
+    app = create_app(None)
+    described = {
+        operation["operationId"]: {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+        for operations in app.openapi()["paths"].values()
+        for operation in operations.values()
+    }
+    known = {
+        f"{each.__module__.rpartition('.')[2]}_{each.__name__}": names for each, names in known_parameters(app).items()
+    }
+    assert {name: known[name] for name in described} == described
 
 
 async def test_without_servers_it_answers_503_and_when_to_come_back(tmp_path: Path, stack: AsyncExitStack) -> None:
