@@ -130,7 +130,12 @@ async def gateway(
     service = await build(settings, SystemClock(), dist=tmp_path / "dist")
     views = service.mongo.database(f"{settings.database_prefix}_views")
     made = Gateway(
-        service, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"), views, service.parts.database, write_side, port
+        service,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60),
+        views,
+        service.parts.database,
+        write_side,
+        port,
     )
     stack.push_async_callback(made.http.aclose)
     hashed = await service.parts.sign_in.hash_password(PASSWORD)

@@ -98,7 +98,7 @@ class Place:
         return self._stack
 
     async def _post_lead(self, fields: dict[str, Any]) -> None:
-        async with httpx.AsyncClient(base_url=f"{self.url}/api/v1") as http:
+        async with httpx.AsyncClient(base_url=f"{self.url}/api/v1", timeout=60) as http:
             answer = await http.post("/auth/token", data={"username": self.email, "password": self.password})
             answer.raise_for_status()
             headers = {"Authorization": f"Bearer {answer.json()['access_token']}", "Idempotency-Key": fields["email"]}
