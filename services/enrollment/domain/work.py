@@ -10,6 +10,7 @@ from uuid import UUID
 from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.engagement import Engagement
 from services.enrollment.domain.enrollment import Enrollment
+from services.enrollment.domain.enrollment_history import evolve as evolve_enrollment
 from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.evolving import Aggregate, State, evolve_any
 from services.enrollment.domain.flow import Version
@@ -207,11 +208,6 @@ class Work:
         current = self.states.get(aggregate_id)
         if current is None:
             current = self.before[aggregate_id] = self._stored(aggregate, aggregate_id)
-        return self._record(aggregate, aggregate_id, current, event, lead_id)
-
-    def _record(
-        self, aggregate: Aggregate, aggregate_id: UUID, current: State | None, event: Event, lead_id: UUID | None
-    ) -> State:
         state = evolve_any(
             aggregate,
             current,
@@ -228,10 +224,12 @@ class Work:
     def on_enrollment(self, state: Enrollment, event: Event) -> Enrollment:
         """Records an event of an enrollment that exists, ``state`` being what was read of it here last."""
         aggregate_id = state.id
-        current = self.states.get(aggregate_id)
-        if current is None:
-            current = self.before[aggregate_id] = state
-        return cast("Enrollment", self._record("enrollment", aggregate_id, current, event, state.lead_id))
+        known: Any = self.states.get(aggregate_id)
+        if known is None:
+            known = self.before[aggregate_id] = state
+        after = self.states[aggregate_id] = evolve_enrollment(known, event, self.now)
+        self.changes.append(Change("enrollment", aggregate_id, event, state.lead_id, self.organization_id))
+        return after
 
     def on_lead(self, lead_id: UUID, event: Event) -> Lead:
         return cast("Lead", self.record("lead", lead_id, event, lead_id))
