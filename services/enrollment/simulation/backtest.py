@@ -197,6 +197,11 @@ def _place(world: SimulatedWorld, lead: Lead) -> None:
             world.identities[lead.organization_id, kind, normal] = lead.id
 
 
+#: Events that a course is made of, and those that the outside answers: most are neither.
+_KEPT = frozenset({StepSent, EnrollmentCompleted, EnrollmentExited})
+_ANSWERED = frozenset({StepDue, StepStopRequested, TaskOpened, StepSent})
+
+
 class Recorded:
     """An outside that does again what is recorded of each lead."""
 
@@ -209,7 +214,7 @@ class Recorded:
         return self._of_lead.get(change.lead_id) if change.lead_id is not None else None
 
     def recorded(self, change: Change, world: SimulatedWorld) -> None:
-        past = self._of(change)
+        past = self._of(change) if type(change.event) in _KEPT else None
         if past is None:
             return
         course = self.courses[past.enrollment_id]
@@ -231,6 +236,9 @@ class Recorded:
             self._end(self.courses[self._of_lead[message.lead_id].enrollment_id], f"refused: {error.code}", world)
 
     def answers(self, change: Change, world: SimulatedWorld) -> Iterable[Later]:
+        return self._answers(change, world) if type(change.event) in _ANSWERED else ()
+
+    def _answers(self, change: Change, world: SimulatedWorld) -> Iterable[Later]:
         past = self._of(change)
         match change.event:
             case StepDue() as due:
