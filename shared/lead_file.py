@@ -42,6 +42,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+#: Fields that a row needs one of: what names the lead, and lets it be reached.
+IDENTIFYING = ("email", "phone")
 #: What stands for a letter that could not be read.
 _BROKEN = "\ufffd"
 _OTHER_NAMES = {
@@ -86,6 +88,21 @@ class BadMapping(Exception):
         super().__init__(f"{column}: {problem}")
 
 
+class NobodyNamed(Exception):
+    """No column says who a lead is: every row would be refused. One line."""
+
+    def __init__(self) -> None:
+        super().__init__(f"maps no column to {' or '.join(IDENTIFYING)}: one of them must say who each lead is")
+
+
+class _BadCell(Exception):
+    """A cell does not hold what its field is for."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        super().__init__(f"{field}: {problem}")
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """How a file is written. ``encoding`` is a name that Python knows."""
@@ -97,11 +114,13 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the file: a body as a funnel sends it, or what is wrong with it. Lines count from 1, the header's."""
+    """A line of the file: a body as a funnel sends it, or what is wrong with it. Lines count from 1, the header's.
+    ``field`` is the first at fault; None where the row cannot be read as a whole."""
 
     line: int
     body: dict[str, Any] | None
     problem: str | None = None
+    field: str | None = None
 
 
 def format_of(head: bytes) -> Format:
@@ -156,6 +175,12 @@ def checked(mapping: Mapping[str, str], columns: Sequence[str]) -> dict[str, str
             column = next(name for name, known in whole.items() if known == target)
             raise BadMapping(column, f"{target} is given twice")
     return whole
+
+
+def must_name_leads(mapping: Mapping[str, str]) -> None:
+    """Raises NobodyNamed for a whole mapping by which no row can become a lead."""
+    if not set(IDENTIFYING) & set(mapping.values()):
+        raise NobodyNamed
 
 
 def rows_of(
@@ -218,14 +243,19 @@ def _row(line: int, cells: dict[str, Any], mapping: Mapping[str, str], organizat
         if zone := lead.get("timezone"):
             _known_zone(zone)
     except ValidationError as error:
-        return Row(line, None, "; ".join(f"{each['field'] or 'row'}: {each['problem']}" for each in reasons_of(error)))
-    except (InvalidIdentity, ValueError) as error:
-        return Row(line, None, str(error))
+        found = [(each["field"].removeprefix("lead."), each["problem"]) for each in reasons_of(error)]
+        return Row(
+            line, None, "; ".join(f"{field or 'row'}: {problem}" for field, problem in found), found[0][0] or None
+        )
+    except InvalidIdentity as error:
+        return Row(line, None, str(error), error.kind)
+    except _BadCell as error:
+        return Row(line, None, str(error), error.field)
     return Row(line, body)
 
 
 def _lead(cells: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
-    """Raises ValueError for a cell that is no number, no JSON or no yes or no."""
+    """Raises _BadCell for a cell that is no number, no JSON or no yes or no."""
     lead: dict[str, Any] = {}
     consent: dict[str, bool] = {}
     custom: dict[str, Any] = {}
@@ -239,7 +269,7 @@ def _lead(cells: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
             lead["tags"] = [tag.strip() for tag in value.split(";") if tag.strip()]
         elif field == "score":
             if not value.isdecimal():
-                raise ValueError("score: is not a whole number")
+                raise _BadCell("score", "is not a whole number")
             lead["score"] = int(value)
         elif field in CONSENTS:
             consent[field.removeprefix("consent_")] = _yes(field, value)
@@ -258,20 +288,20 @@ def _known_zone(name: str) -> None:
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # KeyError: ZoneInfoNotFoundError
-        raise ValueError("timezone: must be a name of the tz database") from None
+        raise _BadCell("timezone", "must be a name of the tz database") from None
 
 
 def _yes(name: str, value: str) -> bool:
     if value.lower() in _TRUE | _FALSE:
         return value.lower() in _TRUE
-    raise ValueError(f"{name}: is neither yes nor no")
+    raise _BadCell(name, "is neither yes nor no")
 
 
 def _object(value: str) -> dict[str, Any]:
     try:
         found = json.loads(value)
     except json.JSONDecodeError:
-        raise ValueError("custom_fields: is no JSON object") from None
+        raise _BadCell("custom_fields", "is no JSON object") from None
     if isinstance(found, dict):
         return found
-    raise ValueError("custom_fields: is no JSON object")
+    raise _BadCell("custom_fields", "is no JSON object")

@@ -105,7 +105,9 @@ class BatchWorld:
             for row in self._store.catalogue(organization_id):
                 state = self._known(row.sequence_id).state
                 if state is not None and state.status == "active":
-                    entries.append(CatalogueEntry(row.sequence_id, state.version, state.published, state.funnels))
+                    entries.append(
+                        CatalogueEntry(row.sequence_id, state.version, state.published, state.funnels, state.narrowed)
+                    )
             self._catalogues[organization_id] = entries
         return entries
 

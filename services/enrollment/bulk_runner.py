@@ -160,7 +160,7 @@ class BulkRunner(Errand):
         self, run: Run, chunk: Sequence[UUID], end: int, answers: Sequence[Answer | BaseException]
     ) -> Envelope:
         done = unchanged = 0
-        refusals = []
+        refusals, stays = [], []
         for target, answer in zip(chunk, answers, strict=True):
             if isinstance(answer, BaseException):
                 log.error("bulk_target_failed", bulk_id=str(run.bulk_id), target=str(target), error=repr(answer))
@@ -173,8 +173,10 @@ class BulkRunner(Errand):
                 unchanged += 1
             else:
                 done += 1
+                if left := answer.result.get("stays"):
+                    stays.append(Refusal(target=target, code="stays", detail=left))
         message = RecordBulkProgress(
-            bulk_id=run.bulk_id, begin=run.at, end=end, done=done, unchanged=unchanged, refusals=refusals
+            bulk_id=run.bulk_id, begin=run.at, end=end, done=done, unchanged=unchanged, refusals=refusals, stays=stays
         )
         return self._own(run, message, str(run.at))
 

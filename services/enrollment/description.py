@@ -8,9 +8,10 @@ from typing import Any
 
 from services.enrollment.domain.enrollment import Enrollment, Fate, reaches
 from services.enrollment.naming import Here
-from services.enrollment.reasons import pending, refused_start, told
+from services.enrollment.reasons import pending, refused_start
 from shared.events.envelope import Envelope
 from shared.events.why import Why
+from shared.events.wording import told
 
 #: What a step on its way waits for: an answer, and not the moment that is told with it.
 ANSWERS = frozenset({"stop_answer", "outcome"})

@@ -1,18 +1,22 @@
-"""Why, and why not: what a lead got or did not get, answered from recorded events and from nothing else."""
+"""Why, and why not: what a lead got or did not get, answered from recorded events, and from the list of suppressed
+addresses for what is still to come.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.enrollment import reasons
 from services.enrollment.domain.brake import sender_blocker
-from services.enrollment.domain.enrollment import Enrollment
+from services.enrollment.domain.enrollment import Enrollment, reaches
 from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.flow import Version, compile_version
-from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.frozen import replace
+from services.enrollment.domain.identities import normalise_address
+from services.enrollment.domain.lead import Lead, contact_channel
 from services.enrollment.domain.sequence import Sequence as SequenceState
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.naming import Names, Place, Read
@@ -22,14 +26,23 @@ from services.enrollment.states import fold
 from shared.events.definition import Step, walk
 from shared.events.enrollment import EnrollmentMigrated, EnrollmentStarted
 from shared.events.envelope import Envelope
-from shared.events.lead import LeadJoinedSequence, LeadMatched, LeadNotMatched, LeadUnsubscribed
+from shared.events.lead import LeadJoinedSequence, LeadMatched, LeadNotEnrolled, LeadNotMatched, LeadUnsubscribed
 from shared.events.query import QueryWhy
 from shared.events.sequence import SequencePublished
 from shared.events.why import Plan, Why
+from shared.events.wording import in_words
 
 #: Reasons in one answer; of more the newest are given.
 MOST_REASONS = 1_000
 _BRAKE_OF_SENDER = sender_blocker("")
+
+
+#: (organization, channel, normalised address) -> why it is suppressed; None when it is not.
+Suppression = Callable[[str, str, str], str | None]
+
+
+def _none_suppressed(_organization_id: str, _channel: str, _address: str) -> str | None:
+    return None
 
 
 class _Stay(NamedTuple):
@@ -54,10 +67,14 @@ class _Stay(NamedTuple):
 
 
 class Explainer:
-    """Reads the log; changes nothing. One for each question: what it has read it does not read again."""
+    """Reads the log; changes nothing. One for each question: what it has read it does not read again.
 
-    def __init__(self, load: Read) -> None:
+    ``suppression`` says why an address, or its domain, is not to be sent to.
+    """
+
+    def __init__(self, load: Read, suppression: Suppression = _none_suppressed) -> None:
         self._load = load
+        self._suppression = suppression
         self._read: dict[UUID, Sequence[Envelope]] = {}
 
     def answer(self, question: QueryWhy) -> dict[str, Any]:
@@ -87,7 +104,11 @@ class Explainer:
         names = Names(self._events, question.organization_id)
         answers = [
             standing_of(
-                each.state, each.events, self._version(each.state.sequence_id, each.state.version), step_id, names
+                self._barred(each.state, state),
+                each.events,
+                self._version(each.state.sequence_id, each.state.version),
+                step_id,
+                names,
             )
             for each in reversed(stays)
         ]
@@ -132,6 +153,23 @@ class Explainer:
                 if isinstance(state, Enrollment):
                     yield _Stay(state, events)
 
+    def _barred(self, state: Enrollment, lead: Lead) -> Enrollment:
+        """The same, but where a message waits for its time, its reason is that the address is suppressed by now: as a
+        whole domain, or by somebody who shares it. Nothing is planned again for that before the message is due.
+        """
+        plan = state.plan
+        if plan is None or plan.channel is None or plan.blocked_on is not None or not reaches(plan.channel):
+            return state
+        channel = contact_channel(plan.channel)
+        address = lead.address(channel)
+        if not address:
+            return state
+        reason = self._suppression(state.organization_id, channel, normalise_address(channel, address))
+        if reason is None:
+            return state
+        why = Why(rule="suppression", inputs={"channel": channel, "reason": reason})
+        return replace(state, plan=plan.model_copy(update={"why": why}))
+
     # --- reasons ------------------------------------------------------------------------------------------------------
 
     def _of_lead(self, lead: Sequence[Envelope], sequence_id: UUID | None) -> Iterator[Reason]:
@@ -142,6 +180,8 @@ class Explainer:
                     continue
             elif isinstance(event, LeadMatched | LeadNotMatched):
                 yield from self._of_matching(each, event, sequence_id)
+            elif isinstance(event, LeadNotEnrolled) and sequence_id in {None, event.sequence_id}:
+                yield Reason(each.time, "refused", event.why, sequence_id=event.sequence_id)
             yield from reasons.of_lead(each)
 
     def _of_matching(
@@ -248,7 +288,7 @@ def _never_in(told: Sequence[Reason], asked: UUID | None, names: Names) -> dict[
         "standing": "not_enrolled",
         **why.model_dump(mode="json"),
         "names": named,
-        "text": f"The lead was never in it. {reasons.told(why, named=named)}",
+        "text": f"The lead was never in it. {in_words(why, named)}",
         "at": last.at.isoformat() if last is not None else None,
         "until": None,
         "current_step": None,

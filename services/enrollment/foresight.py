@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.places import NoPlace, Standing, place, wrong_moves
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.work import organization_aggregate
+from services.enrollment.naming import Names, Place
 from services.enrollment.states import States
 from shared.clock import Clock
 from shared.events.definition import SequenceDefinition
@@ -27,6 +28,8 @@ from shared.events.enrollment import EnrollmentMigrated, MigrationAwaited
 from shared.events.envelope import Envelope
 from shared.events.places import reasons_of
 from shared.events.query import GroupInside, QueryDefinitionCheck, QueryMigration, QueryMigrationPlan
+from shared.events.why import Why
+from shared.events.wording import in_words
 from shared.messaging.topology import SERVED_CHANNELS
 from shared.persistence.eventstore import EventStore
 
@@ -48,7 +51,7 @@ class Foresight:
             return {"errors": reasons_of(error, question.definition), "warnings": []}
         found = self._states.get(organization_aggregate(question.organization_id)).state
         known = found if isinstance(found, Organization) else None
-        facts = read_content(definition)
+        facts = read_content(definition.steps)
         errors, warnings, unready = definition_check.judge(definition, facts, known, SERVED_CHANNELS.__contains__)
         return {"errors": errors, "warnings": [*warnings, *unready]}
 
@@ -58,24 +61,26 @@ class Foresight:
         if not isinstance(sequence, Sequence) or sequence.organization_id != question.organization_id:
             raise UnknownTarget("sequence", question.sequence_id)
         new = self._new(sequence, question.version)
-        rows: Counter[tuple[int, str | None, str | None, str | None, str]] = Counter()
+        names = Names(self._store.load, question.organization_id)
+        names.learn(sequence.id, new.version, new.definition)
+        rows: Counter[_Row] = Counter()
         for group in question.groups:
             if group.version == new.version:
                 continue
             old = self._version(sequence.id, group.version)
-            goes, to_step, why = _fate(old, new, group, question)
-            rows[group.version, group.step_id, goes, to_step, why] += group.count
+            rows[_fate(old, new, group, question)] += group.count
         current = self._versions.get(sequence.id, sequence.version)
         wrong = wrong_moves(current, new, question.moves, repeats=question.repeats) if current is not None else []
-        names = ("version", "step_id", "goes", "to_step", "why")
         return {
             "version": new.version,
             "errors": wrong,
-            "moves": sum(count for row, count in rows.items() if row[2] != "stays"),
-            "stays": sum(count for row, count in rows.items() if row[2] == "stays"),
+            "moves": sum(count for row, count in rows.items() if row.goes != "stays"),
+            "stays": sum(count for row, count in rows.items() if row.goes == "stays"),
             "steps": [
-                {**dict(zip(names, row, strict=True)), "count": count}
-                for row, count in sorted(rows.items(), key=lambda each: (each[0][0], each[0][1] or "", -each[1]))
+                {**row.in_words(names, sequence.id, new.version), "count": count}
+                for row, count in sorted(
+                    rows.items(), key=lambda each: (each[0].version, each[0].step_id or "", -each[1])
+                )
             ],
         }
 
@@ -89,15 +94,28 @@ class Foresight:
         envelope = Envelope(
             id="", message=order, source="reader", time=world.now, organization_id=question.organization_id
         )
+        names = Names(self._store.load, question.organization_id)
+        before, after = Place(known.sequence_id, known.version), Place(known.sequence_id, order.version)
+        what, from_step, to_step, plan = None, None, None, None
+        why = Why(rule="version", inputs={"version": known.version})
         for change in handle(envelope, world).changes:
             match change.event:
                 case EnrollmentMigrated() as event:
+                    what, from_step, to_step, why = "migrated", event.from_step, event.to_step, event.why
                     plan = event.plan.model_dump(mode="json") if event.plan is not None else None
-                    steps = {"from_step": event.from_step, "to_step": event.to_step}
-                    return {"event": "migrated", **steps, "plan": plan, "why": event.why.model_dump(mode="json")}
+                    break
                 case MigrationAwaited() as event:
-                    return {"event": "awaited", "from_step": event.step_id, "to_step": None, "plan": None, "why": None}
-        return {"event": None, "from_step": None, "to_step": None, "plan": None, "why": None}
+                    what, from_step = "awaited", event.step_id
+                    why = Why(rule="migration_awaited", inputs={"to_version": event.to_version})
+                    break
+        named = names.inputs(why, after)
+        return {
+            "event": what,
+            **_step("from_step", from_step, names, before),
+            **_step("to_step", to_step, names, after),
+            "plan": plan,
+            "why": {**why.model_dump(mode="json"), "names": named, "text": in_words(why, named)},
+        }
 
     def _new(self, sequence: Sequence, version: int | None) -> Version:
         if version is not None:
@@ -113,10 +131,41 @@ class Foresight:
         return found
 
 
-def _fate(old: Version, new: Version, group: GroupInside, question: QueryMigrationPlan) -> tuple[str, str | None, str]:
-    """What becomes of a group: it goes ``moves`` to a step (or ``ends``), or ``stays``, and by which rule."""
+class _Row(NamedTuple):
+    """What becomes of those who stand alike: they go ``moves`` to a step (or ``ends``), or ``stays``, and by which
+    rule, which speaks of ``about``."""
+
+    version: int
+    step_id: str | None
+    goes: str
+    to_step: str | None
+    why: str
+    about: str | None
+
+    def in_words(self, names: Names, sequence_id: UUID, to_version: int) -> dict[str, Any]:
+        before, after = Place(sequence_id, self.version), Place(sequence_id, to_version)
+        why = Why(rule=self.why, inputs={"step": self.about} if self.about is not None else {})
+        return {
+            "version": self.version,
+            **_step("step_id", self.step_id, names, before),
+            "goes": self.goes,
+            **_step("to_step", self.to_step, names, after),
+            "why": self.why,
+            "text": in_words(why, names.inputs(why, after)),
+        }
+
+
+def _step(field: str, step_id: str | None, names: Names, place: Place) -> dict[str, Any]:
+    """A step with its name and number, ``step_name`` for ``step_id``."""
+    step, called = names.step(place, step_id), field.removesuffix("_id")
+    named = {} if step is None else {f"{called}_name": step.name, f"{called}_number": step.number}
+    return {field: step_id, f"{called}_name": None, f"{called}_number": None, **named}
+
+
+def _fate(old: Version, new: Version, group: GroupInside, question: QueryMigrationPlan) -> _Row:
     standing = Standing(group.step_id, group.concluded, done=frozenset(group.done))
     found = place(old, new, standing, question.moves, repeats=question.repeats)
     if isinstance(found, NoPlace):
-        return "stays", None, found.rule
-    return ("moves" if found.step_id is not None else "ends"), found.step_id, found.rule
+        return _Row(group.version, group.step_id, "stays", None, found.rule, found.step_id)
+    goes = "moves" if found.step_id is not None else "ends"
+    return _Row(group.version, group.step_id, goes, found.step_id, found.rule, found.step_id)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple
 from uuid import UUID
 
 from services.enrollment.domain.funnel import Funnel, funnel_aggregate
@@ -12,10 +12,10 @@ from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.sequence import Sequence as SequenceState
 from services.enrollment.domain.work import organization_aggregate
 from services.enrollment.states import fold
-from services.enrollment.wording import StepName
-from shared.events.definition import SequenceDefinition, Step, walk
-from shared.events.enrollment import EnrollmentStarted, SignalKind
+from shared.events.definition import SequenceDefinition
+from shared.events.enrollment import EnrollmentStarted
 from shared.events.envelope import Envelope
+from shared.events.naming import StepName, Thing, named_inputs, named_steps, thing_called
 from shared.events.sequence import SequencePublished
 from shared.events.task import TaskOpened
 from shared.events.why import Why
@@ -23,9 +23,6 @@ from shared.persistence.eventstore import UnreadableLog
 
 #: Reads an aggregate's events, in order; none for one that does not exist.
 Read = Callable[[UUID], Sequence[Envelope]]
-_SIGNALS = frozenset(get_args(SignalKind))
-#: What a step is called by that has no name of its own, the first of its config that says something.
-_CALLED_BY = ("subject", "title", "name")
 
 
 class Place(NamedTuple):
@@ -82,25 +79,25 @@ class Names:
         return (member.name or member.email) if member is not None else None
 
     def inputs(self, why: Why, place: Place) -> dict[str, str]:
-        """Words for those inputs of a reason that are ids, by the input's name. Of a condition that looked at what
-        became of a step, for the whole of what it looked at."""
-        found = {name: self._input(why.rule, name, value, place) for name, value in why.inputs.items()}
-        return {name: words for name, words in found.items() if words is not None}
+        """Words for those inputs of a reason that are ids, by the input's name."""
+        return named_inputs(why, partial(self._called, place))
 
-    def _input(self, rule: str, name: str, value: Any, place: Place) -> str | None:
-        if rule == "condition":
-            return self._looked_at(name, place)
-        if rule == "funnel" and name == "wanted":
-            return ", ".join(map(self._funnel, value))
-        name_of = _NAMED.get(name)
-        return name_of(self, value, place) if name_of is not None and isinstance(value, str) else None
-
-    def _looked_at(self, label: str, place: Place) -> str | None:
-        """``opened welcome within 2 days``, with the step's name."""
-        signal, _, rest = label.partition(" ")
-        step_id, _, more = rest.partition(" ")
-        step = self.step(place, step_id) if signal in _SIGNALS else None
-        return f"{signal} {step} {more}".rstrip() if step is not None else None
+    def _called(self, place: Place, thing: Thing, name: str) -> str | None:
+        match thing:
+            case "step":
+                return _text(self.step(place, name))
+            case "sequence":
+                return self._sequence(name)
+            case "enrollment":
+                return self._enrollment(name)
+            case "task":
+                return self._task(name)
+            case "actor":
+                return self.actor(name)
+            case "scope":
+                return self.scope(name)
+            case "funnel":
+                return self._funnel(name)
 
     def scope(self, named: str) -> str | None:
         """``sequence:<id>``, ``sender:<id>``, ``task:<id>``; of what a brake holds too."""
@@ -110,27 +107,27 @@ class Names:
                 return self._sequence(name)
             case "sender":
                 sender = self._organization.senders.get(name)
-                return _called("the sender", sender.name if sender is not None else name)
+                return thing_called("sender", sender.name if sender is not None else name)
             case "task":
                 return self._task(name)
         return None
 
     def _sequence(self, sequence_id: str) -> str | None:
-        return _called("the sequence", self.sequence(_id(sequence_id)))
+        return thing_called("sequence", self.sequence(_id(sequence_id)))
 
     def _enrollment(self, enrollment_id: str) -> str | None:
         known = _id(enrollment_id)
         events = self._read(known) if known is not None else ()
         began = events[0].message if events else None
         return (
-            _called("the sequence", self.sequence(began.sequence_id)) if isinstance(began, EnrollmentStarted) else None
+            thing_called("sequence", self.sequence(began.sequence_id)) if isinstance(began, EnrollmentStarted) else None
         )
 
     def _task(self, task_id: str) -> str | None:
         known = _id(task_id)
         events = self._read(known) if known is not None else ()
         opened = events[0].message if events else None
-        return _called("the task", opened.title) if isinstance(opened, TaskOpened) else None
+        return thing_called("task", opened.title) if isinstance(opened, TaskOpened) else None
 
     def _funnel(self, funnel_id: str) -> str:
         state = fold(self._read(funnel_aggregate(self._organization_id, funnel_id))).state
@@ -174,37 +171,6 @@ def _readable(read: Read, aggregate_id: UUID) -> Sequence[Envelope]:
         return read(aggregate_id)
     except UnreadableLog:
         return ()
-
-
-#: Inputs that are ids -> their words, from the value and the place.
-_NAMED: Mapping[str, Callable[[Names, str, Place], str | None]] = {
-    "step": lambda names, value, place: _text(names.step(place, value)),
-    "awaited": lambda names, value, place: _text(names.step(place, value)),
-    "sequence_id": lambda names, value, _: names._sequence(value),
-    "chosen": lambda names, value, _: names._sequence(value),
-    "enrollment": lambda names, value, _: names._enrollment(value),
-    "task": lambda names, value, _: names._task(value),
-    "draft": lambda names, value, _: names._task(value),
-    "owner": lambda names, value, _: names.actor(f"member:{value}"),
-    "by": lambda names, value, _: names.actor(value),
-    "blocked_on": lambda names, value, _: names.scope(value),
-    "scope": lambda names, value, _: names.scope(value),
-    "funnel": lambda names, value, _: names._funnel(value),
-}
-
-
-def named_steps(definition: SequenceDefinition) -> dict[str, StepName]:
-    """Every step of a definition by its id."""
-    return {step.step_id: StepName(number, _own_name(step)) for number, step in enumerate(walk(definition.steps), 1)}
-
-
-def _own_name(step: Step) -> str:
-    said = (getattr(step.config, name, None) for name in _CALLED_BY)
-    return step.name or next((text for text in said if isinstance(text, str) and text), step.kind.value)
-
-
-def _called(what: str, name: str | None) -> str | None:
-    return f"{what} “{name}”" if name else None
 
 
 def _text(name: StepName | None) -> str | None:

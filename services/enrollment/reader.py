@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,7 +18,7 @@ from services.enrollment.foresight import Foresight
 from services.enrollment.round import problem_of
 from services.enrollment.states import States, fold
 from services.enrollment.trial_runner import TrialRunner
-from services.enrollment.trials import Trials
+from services.enrollment.trials import Trials, suppression_in
 from shared.clock import Clock
 from shared.events.envelope import to_cloud_event
 from shared.events.message import Message
@@ -96,7 +97,9 @@ class Reader:
             case QueryEnrollmentState():
                 return self._enrollment(question)
             case QueryWhy():
-                return Answer(ok=True, result=Explainer(self._store.load).answer(question))
+                return Answer(
+                    ok=True, result=Explainer(self._store.load, partial(suppression_in, self._store)).answer(question)
+                )
             case QueryDryRun():
                 return Answer(ok=True, result=self._trials.dry_run(question))
             case QueryPreview():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from services.enrollment.naming import Names, Place
-from services.enrollment.wording import NOTHING_NAMED, in_words
 from shared.events import enrollment as e
 from shared.events import sequence as s
 from shared.events.envelope import Envelope
@@ -24,6 +23,7 @@ from shared.events.lead import (
 from shared.events.message import Event
 from shared.events.organization import SenderBraked, SenderReleased
 from shared.events.why import Plan, Why
+from shared.events.wording import told
 
 #: Life of a sequence -> its rule.
 LIFE: dict[type[Event], str] = {
@@ -77,14 +77,6 @@ class Reason(NamedTuple):
             "actor": self.actor,
             "actor_name": names.actor(self.actor),
         }
-
-
-def told(why: Why, until: datetime | None = None, named: Mapping[str, str] = NOTHING_NAMED) -> str:
-    """Plain words, with the moment to which something waits. ``named``: words for inputs that are ids."""
-    if until is None:
-        return in_words(why, named)
-    words = "It waits out its delay." if why.rule == "delay" else in_words(why, named)
-    return f"{words} Planned for {until:%Y-%m-%d %H:%M} UTC."
 
 
 def of_enrollment(envelope: Envelope, sequence_id: UUID, version: int) -> Iterator[Reason]:

@@ -17,7 +17,7 @@ from services.enrollment.domain.definition_check import ContentFacts
 from services.enrollment.domain.enrolling import next_enrollment
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import DomainError
-from services.enrollment.domain.handling import handle
+from services.enrollment.domain.handling import Decision, handle
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.work import Change
 from services.enrollment.effects import effects_of
@@ -28,7 +28,7 @@ from shared.events.envelope import Envelope
 from shared.events.message import Message
 from shared.events.organization import SetSnippet
 from shared.events.query import Answer, Problem
-from shared.events.sequence import DraftSequence, EditSequence
+from shared.events.sequence import ChangeSequence, DraftSequence, EditSequence
 from shared.events.task import CONTENT_FIELDS, EditDraft
 from shared.ids import partition_of
 from shared.persistence.eventstore import Effects, EventStore, InboxKey, InboxRow, StoreUnavailable, SyncFailed
@@ -143,7 +143,7 @@ class Round:
             answer, last = self._answers[first]
             if last is not None:
                 position = cursor(positions[last], self.envelopes[last].partition)
-                answer = Answer(ok=answer.ok, result=answer.result, position=position)
+                answer = answer.model_copy(update={"position": position})
             pending.answer = answer
 
     def _decide_one(self, index: int, pending: Pending) -> None:
@@ -153,7 +153,9 @@ class Round:
         except DomainError as refusal:
             self._counted[envelope.topic, "refused"] += 1
             self._refused = True
-            self._answer(index, pending, Answer(ok=False, problem=problem_of(refusal)), None)
+            answer = Answer(ok=False, problem=problem_of(refusal))
+            last = self._keep(refusal.recorded, envelope) if refusal.recorded is not None else None
+            self._answer(index, pending, answer, last)
             return
         except (StoreUnavailable, SyncFailed):
             raise
@@ -163,6 +165,14 @@ class Round:
             self._errors[index] = error
             return
         self._counted[envelope.topic, "accepted" if decision.changes else "already_so"] += 1
+        if not decision.changes:
+            self.silent_reads.update(decision.read)
+        last = self._keep(decision, envelope)
+        self._answer(index, pending, Answer(ok=True, result=decision.result), last)
+
+    def _keep(self, decision: Decision, envelope: Envelope) -> int | None:
+        """Takes over what was decided; answers the index of the event that the answer is placed by."""
+        world = self.world
         versions = {change.id: world.version_of(change.id) for change in decision.changes}
         begin = len(self.envelopes)
         for change in decision.changes:
@@ -176,10 +186,7 @@ class Round:
         world.accept(decision)
         world.foresee(effects)
         self.effects.append(effects)
-        if not decision.changes:
-            self.silent_reads.update(decision.read)
-        last = self._last_since(begin) if decision.changes else None
-        self._answer(index, pending, Answer(ok=True, result=decision.result), last)
+        return self._last_since(begin) if decision.changes else None
 
     def _last_since(self, begin: int) -> int:
         """The last event of a decision in the partition of its first: that is of what was ordered, and a view that
@@ -258,7 +265,9 @@ def facts_of(message: Message) -> dict[str, ContentFacts] | None:
     """
     match message:
         case DraftSequence() | EditSequence():
-            return read_content(message.definition)
+            return read_content(message.definition.steps)
+        case ChangeSequence():
+            return read_content(message.steps or [])
         case EditDraft():
             return {"": read_texts({name: text for name in CONTENT_FIELDS if (text := getattr(message, name))})}
         case SetSnippet():

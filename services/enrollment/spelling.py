@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from services.enrollment.content_facts import in_new_form
+from services.enrollment.content_facts import in_new_form, steps_in_new_form
 from shared.events.envelope import Envelope
 from shared.events.errors import InvalidMessage
 from shared.events.lead import EditLead, InboundLead, LeadBody
-from shared.events.sequence import DraftSequence, EditSequence
+from shared.events.sequence import ChangeSequence, DraftSequence, EditSequence
 from shared.identity import IdentityKind, InvalidIdentity, normalise
 
 KINDS: tuple[IdentityKind, ...] = ("external_id", "email", "phone")
@@ -26,6 +26,9 @@ def spelled(envelope: Envelope) -> Envelope:
     if isinstance(message, DraftSequence | EditSequence):
         changed = {"definition": in_new_form(message.definition)}
         return replace(envelope, message=message.model_copy(update=changed))
+    if isinstance(message, ChangeSequence):
+        steps = steps_in_new_form(message.steps) if message.steps is not None else None
+        return replace(envelope, message=message.model_copy(update={"steps": steps}))
     if not isinstance(message, InboundLead | EditLead):
         return envelope
     body, reasons = _spelled(message.lead)

@@ -11,12 +11,12 @@ from services.enrollment.description import current_step, waiting_for
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.flow import Version
 from services.enrollment.naming import Names, Place
-from services.enrollment.reasons import told
 from shared.events import enrollment as e
 from shared.events.definition import Step
 from shared.events.envelope import Envelope
 from shared.events.message import Event
 from shared.events.why import Why
+from shared.events.wording import told
 
 #: Standing -> how the answer begins; the rule's own words follow.
 OPENINGS = {

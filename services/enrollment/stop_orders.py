@@ -48,11 +48,7 @@ def orders_of(event: dict[str, Any]) -> Iterator[tuple[str, Message]]:
                 attempt=data["attempt"],
             )
         case "lead.unsubscribed.v1":
-            # Both scopes: each may have to confirm a provisional stop of the tracker.
-            if data.get("sequence_id") is None:
-                yield _stop(event, "lead", f"{event['leadid']}:{data['channel']}", "unsubscribed")
-            if data.get("enrollment_id") is not None:
-                yield _stop(event, "enrollment", data["enrollment_id"], "unsubscribed")
+            yield from _of_unsubscribe(event, data)
         case "lead.address_suppressed.v1" | "organization.address_suppressed.v1":
             yield _stop(event, "address", data["address_hash"], data["reason"])
             yield _stop(event, "domain", data["address_hash"], data["reason"])
@@ -69,6 +65,16 @@ def orders_of(event: dict[str, Any]) -> Iterator[tuple[str, Message]]:
                 "settle.dispatch",
                 SettleDispatch(dispatch_id=UUID(data["dispatch_id"]), outcome=data["outcome"], by=data["by"]),
             )
+
+
+def _of_unsubscribe(event: dict[str, Any], data: dict[str, Any]) -> Iterator[tuple[str, Message]]:
+    # Both scopes: each may have to confirm a provisional stop of the tracker.
+    if data.get("sequence_id") is None:
+        yield _stop(event, "lead", f"{event['leadid']}:{data['channel']}", "unsubscribed")
+    if data.get("address_hash") is not None:  # the others who share it
+        yield _stop(event, "address", data["address_hash"], "unsubscribed")
+    if data.get("enrollment_id") is not None:
+        yield _stop(event, "enrollment", data["enrollment_id"], "unsubscribed")
 
 
 def _stop(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -17,11 +17,15 @@ from uuid import UUID
 
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.lead import Lead
-from services.enrollment.past import read_past
+from services.enrollment.past import links_count, read_past
 from services.enrollment.round import problem_of
-from services.enrollment.simulation.backtest import Course, Past, backtest, compare, play_all
+from services.enrollment.simulation.admission import kept_out
+from services.enrollment.simulation.backtest import NOBODY, Course, backtest, compare, play_all
 from services.enrollment.simulation.dry_run import Subject
+from services.enrollment.simulation.elsewhere import Elsewhere
 from services.enrollment.simulation.forecast import Rates, forecast
+from services.enrollment.simulation.played_past import Past
+from services.enrollment.simulation.world import Surroundings
 from services.enrollment.states import States
 from services.enrollment.trials import Trials, surroundings
 from shared.clock import load_clock
@@ -95,9 +99,9 @@ def share_of_second(targets: list[str]) -> list[str]:
     return targets[(len(targets) + 1) // 2 :]
 
 
-def play_for(settings: Settings, organization_id: str, targets: list[str], first: Connection) -> None:
-    """The second process of a backtest: reads its share of the targets, says ("past", list), gets ``(subject, past)``
-    with the others, and plays all of them by the subject's definition.
+def play_for(settings: Settings, question: QueryStartBacktest, targets: list[str], first: Connection) -> None:
+    """The second process of a backtest: reads its share of the targets, says ("past", list), gets ``(subject, past,
+    refused)`` with the others, and plays all of them by the subject's definition.
 
     Says ("progress", done) now and then, and ("courses", dict) or ("problem", dict) at the end. Ends when the first
     one is gone.
@@ -106,16 +110,18 @@ def play_for(settings: Settings, organization_id: str, targets: list[str], first
     store = open_store(settings, read_only=True)
     pace = _Pace()
     try:
-        read = list(read_past(store, [UUID(each) for each in targets], organization_id))
+        read = list(_read(store, question, [UUID(each) for each in targets]))
         first.send(("past", read))
-        subject, others = first.recv()
+        subject, others, refused = first.recv()
 
         def told(done: int, total: int) -> None:
             if pace.is_time(at_once=done >= total):
                 first.send(("progress", done))
 
         try:
-            first.send(("courses", play_all(subject, None, [*others, *read], told)))
+            past = [*others, *read]
+            around = Elsewhere(store.figures, subject.organization, past).surroundings
+            first.send(("courses", play_all(subject, None, past, told, refused, around=around)))
         except MemoryError:
             first.send(("problem", TOO_LARGE))
     except (ConnectionError, EOFError):
@@ -149,10 +155,12 @@ class Partner:
             told()
         return self._past
 
-    def play(self, subject: Subject, others: list[Past]) -> None:
-        """Has it play what it has read, and ``others``. To be called once what it has read is here."""
+    def play(self, subject: Subject, others: list[Past], refused: Mapping[UUID, str] = NOBODY) -> None:
+        """Has it play what it has read, and ``others``, but for those ``refused``. To be called once what it has read
+        is here.
+        """
         with _noticing_its_end():
-            self._connection.send((subject, others))
+            self._connection.send((subject, others, dict(refused)))
 
     def hear(self, wait_seconds: float = 0.0) -> None:
         """Takes what it has said."""
@@ -243,19 +251,21 @@ def _answer(
         second = Partner(partner) if partner is not None else None
         own = ids if second is None else ids[: len(ids) - len(share_of_second(targets))]
         past = []
-        for each in read_past(store, own, question.organization_id):
+        for each in _read(store, question, own):
             past.append(each)
             report.progress(0, len(ids))
+        mine = past
         if second is not None:
-            others = second.past(lambda: report.progress(0, len(ids)))
-            second.play(subject, past)
-            past = [*past, *others]
+            past = [*mine, *second.past(lambda: report.progress(0, len(ids)))]
         versions = {
             number: trials.version(question.sequence_id, number) for number in sorted({each.version for each in past})
         }
+        if second is not None:
+            second.play(subject, mine, kept_out(subject, versions, past))
+        around = Elsewhere(store.figures, subject.organization, past).surroundings
         if second is None:
-            return backtest(subject, versions, past, keep=report.row, progress=report.progress)
-        return _backtest_by_two(subject, versions, past, report, second)
+            return backtest(subject, versions, past, keep=report.row, progress=report.progress, around=around)
+        return _backtest_by_two(subject, versions, past, report, second, around)
     cohort = question.size if question.size is not None else _leads(store, ids, question.organization_id)
     rates = Rates(question.rates.open, question.rates.click, question.rates.reply)
     return forecast(
@@ -269,12 +279,18 @@ def _answer(
     )
 
 
+def _read(store: EventStore, question: QueryStartBacktest, ids: list[UUID]) -> Iterator[Past]:
+    links = links_count(store, question.sequence_id, question.definition)
+    return read_past(store, ids, question.organization_id, links=links)
+
+
 def _backtest_by_two(
     subject: Subject,
     versions: dict[int, SequenceDefinition],
     past: list[Past],
     report: _Report,
     partner: Partner,
+    around: Surroundings,
 ) -> dict[str, Any]:
     """The same as ``backtest``: neither play knows of the other, and the comparison has an order of its own."""
     total = len(past)
@@ -283,7 +299,7 @@ def _backtest_by_two(
         partner.hear()
         report.progress((done + partner.done) // 2, total)
 
-    was = play_all(subject, versions, past, told)
+    was = play_all(subject, versions, past, told, around=around)
     would = partner.courses(lambda: told(total, total))
     report.progress(total, total)
     return compare(past, was, would, keep=report.row)

@@ -44,7 +44,7 @@ class Children:
         if isinstance(question, QueryStartBacktest) and len(targets) >= WORTH_TWO:
             partner, other = context.Pipe()
             self._theirs += [partner, other]
-            share = (settings, question.organization_id, share_of_second(targets), other)
+            share = (settings, question, share_of_second(targets), other)
             self.processes.append(context.Process(target=play_for, args=share, daemon=True))
         arguments = (settings, question, targets, now, theirs, partner)
         self.processes.append(context.Process(target=run, args=arguments, daemon=True))

@@ -15,7 +15,7 @@ from services.enrollment.domain.definition_check import validate
 from services.enrollment.domain.enrollment import Enrollment, Execution, Fate, Status
 from services.enrollment.domain.errors import BadTestMessage, InvalidDefinition, NoTestForKind, UnknownTarget
 from services.enrollment.domain.flow import Node
-from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.lead import UNSUBSCRIBED, Lead
 from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.task import Task
 from services.enrollment.domain.work import organization_aggregate
@@ -33,7 +33,7 @@ from shared.events.dispatch import DressedStep
 from shared.events.enrollment import StepDue
 from shared.events.envelope import Envelope
 from shared.events.kinds import MailContent
-from shared.events.lead import LeadAddressSuppressed, LeadBody
+from shared.events.lead import LeadAddressSuppressed, LeadBody, LeadResubscribed, LeadUnsubscribed
 from shared.events.organization import AddressSuppressed, AddressUnsuppressed
 from shared.events.query import QueryDryRun, QueryPreview, QueryTestMessage
 from shared.events.sequence import SequencePublished
@@ -57,7 +57,7 @@ class Trials:
         """Raises DomainError."""
         subject = self.subject(question.organization_id, question.sequence_id, question.version, question.definition)
         signals = [
-            Played(each.signal, timedelta(minutes=each.after_minutes), each.step, each.link)
+            Played(each.signal, timedelta(minutes=each.after_minutes), each.step, each.link, each.intent)
             for each in question.signals
         ]
         run = dry_run(
@@ -87,7 +87,7 @@ class Trials:
             to = normalise_email(question.to)
         except InvalidIdentity as error:
             raise _unsent(["to"], error.problem) from None
-        reason = _suppression(self._store, question.organization_id, "email", to)
+        reason = suppression_in(self._store, question.organization_id, "email", to)
         if reason is not None:
             raise _unsent(["to"], f"must not be sent to: {reason}")
         fields = question.lead
@@ -163,7 +163,8 @@ class Trials:
 
     def would_do(self, state: Enrollment, at: datetime, naming: Naming) -> dict[str, Any]:
         """What an enrollment in this state would have done from ``at`` on, as a dry run tells it: with the lead, the
-        sequence, the organization and the suppressions of then. Limits that others used later count for nothing.
+        sequence, the organization and the suppressions of then. Limits that others used later count for nothing;
+        variants and hours are taken by what is counted of them now, for nobody keeps what was counted when.
 
         Raises UnknownTarget.
         """
@@ -177,7 +178,8 @@ class Trials:
         subject = Subject(organization, state.sequence_id, state.version, definition, sequence.winners)
         task = fold(self._until(state.task_id, at)).state if state.task_id is not None else None
         tasks = [task] if isinstance(task, Task) else []
-        around = Surroundings(suppression=partial(_suppressed_then, self._store, [*organization_events, *lead_events]))
+        suppressed = partial(_suppressed_then, self._store, [*organization_events, *lead_events])
+        around = Surroundings(suppression=suppressed, figures=self._store.figures)
         run = go_on(subject, Then(state, lead, sequence, tasks), at, around, naming)
         now = self._states.get(state.lead_id).state
         if isinstance(now, Lead) and now.erased:
@@ -199,7 +201,7 @@ class Trials:
         if organization is None or not isinstance(sequence, Sequence) or sequence.organization_id != organization_id:
             raise UnknownTarget("sequence", sequence_id)
         if definition is not None:
-            errors, _ = validate(definition, read_content(definition))
+            errors, _ = validate(definition, read_content(definition.steps))
             if errors:
                 detail = "; ".join(f"{each['field']}: {each['problem']}" for each in errors)
                 raise InvalidDefinition(detail, errors=errors)
@@ -251,10 +253,11 @@ def _unsent(fields: list[str], problem: str) -> BadTestMessage:
 def surroundings(store: EventStore, organization_id: str) -> Surroundings:
     """What the store knows around a simulation."""
     active = sum(1 for row in store.catalogue(organization_id) if row.status == "active")
-    return Surroundings(partial(_suppression, store), partial(_quota_used, store), store.figures, active)
+    return Surroundings(partial(suppression_in, store), partial(_quota_used, store), store.figures, active)
 
 
-def _suppression(store: EventStore, organization_id: str, channel: str, address: str) -> str | None:
+def suppression_in(store: EventStore, organization_id: str, channel: str, address: str) -> str | None:
+    """Why a normalised address, or its domain, is suppressed now; None when it is not."""
     pairs = set(_hashes(store, organization_id, channel, address))
     return next(iter(store.suppressed(organization_id, pairs).values()), None)
 
@@ -268,8 +271,10 @@ def _suppressed_then(
         match each.message:
             case LeadAddressSuppressed() | AddressSuppressed() as event:
                 found[event.channel, event.address_hash] = event.reason
-            case AddressUnsuppressed() as event:
-                found.pop((event.channel, event.address_hash), None)
+            case LeadUnsubscribed(channel=wanted, address_hash=str(hashed)):
+                found[wanted, hashed] = UNSUBSCRIBED
+            case AddressUnsuppressed() | LeadResubscribed() as event:
+                found.pop((event.channel, event.address_hash or ""), None)
     pairs = _hashes(store, organization_id, channel, address)
     return next((found[pair] for pair in pairs if pair in found), None)
 

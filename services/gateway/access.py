@@ -61,7 +61,8 @@ EVERY_PERMISSION = PERMISSIONS["admin"]
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is signed in. ``kind`` ``member`` or ``api_key``; ``scopes`` narrow an API key further (empty: all its role
-    may)."""
+    may). ``epoch`` is the log's position at which the member was last changed, 0 never: a sign-in from before that has
+    ended."""
 
     kind: Literal["member", "api_key"]
     id: UUID
@@ -70,6 +71,7 @@ class Principal:
     name: str
     email: str = ""
     scopes: frozenset[str] = field(default_factory=frozenset)
+    epoch: int = 0
 
     @property
     def actor(self) -> str:

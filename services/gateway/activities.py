@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+CHANGED = "Details changed"
+#: Fields named in a title.
+MOST_NAMED = 5
 #: What reads better than the event's own name.
 _TITLES = {
     "lead.captured": "Lead captured",
-    "lead.details_merged": "Details changed",
+    "lead.details_merged": CHANGED,
     "lead.identity_clashed": "Shares an identity with another lead",
     "lead.matched": "Matched to a sequence",
     "lead.not_matched": "No sequence matched",
+    "lead.not_enrolled": "Not enrolled",
     "lead.scored": "Score changed",
     "lead.tagged": "Tags changed",
     "lead.assigned": "Owner changed",
@@ -31,6 +35,8 @@ _TITLES = {
     "enrollment.step_settled": "Message in doubt settled",
     "enrollment.step_handed_to_person": "Waits for a person",
     "enrollment.step_done_by_person": "Done by a person",
+    "task.snoozed": "Task put off",
+    "task.assigned": "Task given to somebody else",
     "enrollment.completed": "Sequence completed",
     "enrollment.exited": "Left the sequence",
 }
@@ -45,6 +51,8 @@ def described(document: Mapping[str, Any]) -> dict[str, Any]:
     kind: str = document["kind"]
     detail, personal = document.get("detail") or {}, document.get("personal") or {}
     own_words = personal.get(_NAMED[kind]) if kind in _NAMED else None
+    if kind == "lead.details_merged":
+        own_words = _changed(detail, personal)
     outcome = next((detail[name] for name in _OUTCOMES if isinstance(detail.get(name), str)), None)
     return {
         "group": document.get("group") or "change",
@@ -52,6 +60,16 @@ def described(document: Mapping[str, Any]) -> dict[str, Any]:
         "outcome": outcome,
         "duration_seconds": _seconds(detail),
     }
+
+
+def _changed(detail: Mapping[str, Any], personal: Mapping[str, Any]) -> str:
+    """Names the fields, never what stands in them."""
+    fields = [*personal.get("personal_fields", ()), *detail.get("fields", ()), *detail.get("cleared", ())]
+    names = [str(name).replace("_", " ").replace(".", " ") for name in dict.fromkeys(fields)]
+    if not names:
+        return CHANGED
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{CHANGED}: {', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _spoken(kind: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute
 
 from services.gateway import problems, webapp
 from services.gateway.context import PERMISSION_OF
@@ -97,12 +99,9 @@ def create_app(parts: Parts | None, readiness: Callable[[], dict[str, bool]] = d
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
+        routes=list(_api()),
     )
     app.state.parts = parts
-    api = APIRouter(prefix=API, responses={"default": _PROBLEM}, dependencies=[Depends(refuse_unknown)])
-    for module in MODULES:
-        api.include_router(module.router)
-    app.include_router(api)
     app.include_router(_signs_of_life(readiness))
     app.include_router(webapp.router_for(dist))
     problems.install(app)
@@ -110,6 +109,19 @@ def create_app(parts: Parts | None, readiness: Callable[[], dict[str, bool]] = d
     app.add_middleware(problems.BodyLimit)
     describe(app, permissions(app))
     return app
+
+
+@cache
+def _api() -> tuple[BaseRoute, ...]:
+    """The routes under the API, which take from each request whose they are: to make them takes longer than all else
+    at a start.
+    """
+    api = APIRouter(generate_unique_id_function=_operation_id)
+    for module in MODULES:
+        api.include_router(
+            module.router, prefix=API, responses={"default": _PROBLEM}, dependencies=[Depends(refuse_unknown)]
+        )
+    return tuple(api.routes)
 
 
 def permissions(app: FastAPI) -> list[tuple[str, str, str | None]]:

@@ -17,6 +17,7 @@ from services.gateway.errors import GatewayError, NotFound, NotSignedIn
 from services.gateway.idempotency import Stored, Ticket
 from services.gateway.parts import Parts
 from shared.events import Message
+from shared.events.organization import Deed, RecordDeed
 from shared.events.query import Answer
 from shared.faults import crash_point
 from shared.ids import new_id
@@ -44,7 +45,7 @@ async def signed_in(
         principal = await parts.directory.api_key(api_key)
     elif token is not None:
         access = parts.sign_in.read(token)
-        principal = await parts.directory.member(access.organization_id, access.member_id)
+        principal = await parts.directory.member(access.organization_id, access.member_id, access.epoch)
     else:
         raise NotSignedIn
     if principal is None:
@@ -113,6 +114,11 @@ class Context:
             return repeated(begun)
         return await self._run(begun, work, keep)
 
+    async def record(self, deed: Deed, command_id: str | None = None, **told: Any) -> None:
+        """Has the audit keep what leaves no other trace, before it is done. Raises what ``change`` raises."""
+        order = RecordDeed(deed=deed, **told)
+        await self.parts.commands.send(self.principal, order, command_id or new_id().hex)
+
     async def _run(self, ticket: Ticket, work: Callable[[str], Awaitable[Done]], keep: bool) -> Response:
         crash_point("gateway.idempotency_begun")
         try:
@@ -158,8 +164,9 @@ def repeated(stored: Stored) -> Response:
 PERMISSION_OF: dict[Callable[..., Any], str] = {}
 
 
-def may(permission: str) -> Any:
-    """A route's dependency: the Context of somebody with this permission. Raises NotSignedIn, Forbidden."""
+def may(permission: str, *, or_with: str | None = None) -> Any:
+    """A route's dependency: the Context of somebody with this permission, or with ``or_with`` (which only scopes of a
+    key hold alone). Raises NotSignedIn, Forbidden."""
 
     async def context(
         request: Request,
@@ -169,7 +176,8 @@ def may(permission: str) -> Any:
         ] = None,
         idempotency_key: Annotated[str | None, Header(description="Same key, same answer; for 24 hours.")] = None,
     ) -> Context:
-        principal.require(permission)
+        if or_with not in principal.permissions:
+            principal.require(permission)
         return Context(request, principal, parts_of(request), min_position, idempotency_key)
 
     PERMISSION_OF[context] = permission

@@ -113,12 +113,17 @@ class DeadLetters:
             raise NotFound("dead letter")
         return found
 
-    async def requeue(self, scope: Scope, letter_id: str) -> None:
-        """Back to where it came from, with the same id; then it is gone from here. Raises NotFound, BrokerAway,
-        PublishUnknown, and Conflict for one that is not kept as a whole."""
+    async def whole(self, scope: Scope, letter_id: str) -> dict[str, Any]:
+        """Raises NotFound, and Conflict for one that is not kept as a whole."""
         letter = await self.find(scope, letter_id)
         if letter.get("cut"):
             raise Conflict(f"its body of {letter['size']} bytes is longer than any service takes", code="too_long")
+        return letter
+
+    async def requeue(self, scope: Scope, letter_id: str) -> None:
+        """Back to where it came from, with the same id; then it is gone from here. Raises NotFound, BrokerAway,
+        PublishUnknown, and Conflict for one that is not kept as a whole."""
+        letter = await self.whole(scope, letter_id)
         # By its own exchange and key where known: funnels' messages are read by their routing key.
         exchange, key = (letter["exchange"], letter["routing_key"]) if letter["exchange"] else ("", letter["queue"])
         await self._publisher.publish_body(

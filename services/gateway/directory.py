@@ -47,11 +47,14 @@ class Directory:
         some = await collection.find({}, {"_id": 1}, limit=2).to_list()
         return str(some[0]["_id"]) if len(some) == 1 else None
 
-    async def member(self, organization_id: str, member_id: UUID) -> Principal | None:
-        """An active member."""
+    async def member(self, organization_id: str, member_id: UUID, epoch: int) -> Principal | None:
+        """An active member who signed in at ``epoch``; None also when they were changed since."""
         organization = await self.organization(organization_id)
         member = ((organization or {}).get("members") or {}).get(str(member_id))
-        return _member(organization_id, str(member_id), member) if member and member.get("active") else None
+        if not member or not member.get("active"):
+            return None
+        principal = _member(organization_id, str(member_id), member)
+        return principal if principal.epoch <= epoch else None
 
     async def candidates(self, email: str, organization_id: str | None) -> list[tuple[Principal, str]]:
         """Active members with this address and their password hashes, one per organization at most."""
@@ -86,9 +89,9 @@ class Directory:
         return None
 
     async def still(self, principal: Principal) -> Principal | None:
-        """The same principal with today's rights; None when it may not sign in any more."""
+        """The same principal with today's rights; None when it may not sign in any more, or must sign in again."""
         if principal.kind == "member":
-            return await self.member(principal.organization_id, principal.id)
+            return await self.member(principal.organization_id, principal.id, principal.epoch)
         organization = await self.organization(principal.organization_id)
         key = ((organization or {}).get("api_keys") or {}).get(str(principal.id))
         return principal if key and not key.get("revoked") else None
@@ -107,4 +110,5 @@ def _member(organization_id: str, member_id: str, member: dict[str, Any]) -> Pri
         role=member["role"],
         name=member.get("name") or "",
         email=member["email"],
+        epoch=int(member.get("epoch") or 0),
     )

@@ -8,7 +8,7 @@ from typing import Any
 Schema = Mapping[str, Any]
 
 _ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
-_LATER = "2026-12-01T10:00:00Z"
+_LATER = "2030-12-03T10:00:00Z"
 _SEQUENCE = {
     "name": "Webinar follow-up",
     "category": "nurture",

@@ -26,7 +26,7 @@ class LeadFilter(BaseModel):
     status: str | None = Field(default=None, max_length=200)
     temperature: str | None = Field(default=None, max_length=200)
     source: str | None = Field(default=None, max_length=200)
-    funnel_id: str | None = Field(default=None, max_length=200)
+    funnel_id: str | None = Field(default=None, max_length=200, description="Any that the lead came by.")
     tag: str | None = Field(default=None, max_length=200)
     owner: str | None = Field(default=None, max_length=200)
     email: str | None = Field(default=None, max_length=320)
@@ -40,12 +40,14 @@ class LeadFilter(BaseModel):
 
     def condition(self) -> dict[str, Any]:
         """For the leads view."""
-        names = ("status", "temperature", "source", "funnel_id", "owner", "email", "timezone", "locale", "converted")
+        names = ("status", "temperature", "source", "owner", "email", "timezone", "locale", "converted")
         wanted: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.status == "":
             wanted["status"] = None
         if self.tag is not None:
             wanted["tags"] = self.tag
+        if self.funnel_id is not None:
+            wanted["funnels"] = self.funnel_id
         wanted |= _between("score", self.score_min, self.score_max, "$lte")
         wanted |= _between("captured_at", self.captured_from, self.captured_to, "$lt")
         terms = query_terms(self.q or "")

@@ -1,7 +1,8 @@
-"""Imports of lead files: read row by row beside the request, published as a funnel would, with progress and a report.
+"""Imports of lead files: read row by row beside the request, ordered as one of many, with progress and a report.
 
-What a file says is kept nowhere: it lies in an unlinked temporary file until it is read, and reports hold lines and
-reasons, no cells. An import whose gateway died is shown as interrupted; the same file again makes nothing twice.
+What a file says is kept nowhere: it lies in an unlinked temporary file until it is read, and reports hold lines,
+fields and reasons, no cells. An import whose gateway died is shown as interrupted; the same file again makes nothing
+twice.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, BinaryIO
 
-import orjson
 import structlog
 
 from services.gateway.access import Scope
+from services.gateway.commands import SOURCE
 from shared.clock import Clock
+from shared.events import Envelope
+from shared.events.lead import LeadCreated
 from shared.ids import new_id
 from shared.lead_file import Format, Row, id_of, rows_of
 from shared.messaging.errors import MessagingError
 from shared.messaging.publisher import Publisher
-from shared.messaging.topology import LEADS
+from shared.messaging.topology import COMMANDS, bulk_key_of
 from shared.persistence.mongo import Collection, Database
 
 log = structlog.get_logger(__name__)
@@ -103,7 +106,8 @@ class Imports:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def shown(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Progress, then the report. ``rejected`` counts bad rows; ``problems`` names the first of them by line."""
+        """Progress, then the report. ``rejected`` counts bad rows; ``problems`` names the first of them by line and
+        field."""
         state = document["state"]
         silent = self._clock.wall() - document["updated_at"] > timedelta(seconds=SILENT_SECONDS)
         hidden = {"_id", "organization_id", "expires_at", "mapping"}
@@ -126,7 +130,7 @@ class Imports:
             rows = rows_of(order.source, order.form, order.mapping, order.organization_id, order.funnel_id)
             noted = 0
             while chunk := await asyncio.to_thread(_next, rows):
-                noted = await self._publish(import_id, chunk, noted)
+                noted = await self._publish(import_id, order, chunk, noted)
             state = "finished"
         except MessagingError as error:
             log.warning("import_interrupted", import_id=import_id, error=str(error))
@@ -134,23 +138,12 @@ class Imports:
             order.source.close()
             await self._note(import_id, {"state": state, "finished_at": self._clock.wall()})
 
-    async def _publish(self, import_id: str, chunk: list[Row], noted: int) -> int:
+    async def _publish(self, import_id: str, order: Order, chunk: list[Row], noted: int) -> int:
         """Answers how many problems are noted by now."""
-        now = self._clock.now().isoformat()
-        good = [{**row.body, "occurred_at": now} for row in chunk if row.body is not None]
-        await asyncio.gather(
-            *(
-                self._publisher.publish_body(
-                    LEADS,
-                    "lead.created",
-                    orjson.dumps(body),
-                    content_type="application/json",
-                    message_id=id_of(body),
-                )
-                for body in good
-            )
-        )
-        bad = [{"line": row.line, "problem": row.problem} for row in chunk if row.body is None]
+        now = self._clock.now()
+        good = [_order_of(row.body, order, now) for row in chunk if row.body is not None]
+        await asyncio.gather(*(self._publisher.publish(COMMANDS, bulk_key_of(each), [each]) for each in good))
+        bad = [{"line": row.line, "field": row.field, "problem": row.problem} for row in chunk if row.body is None]
         shown = bad[: MOST_PROBLEMS - noted]
         await self._imports.update_one(
             {"_id": import_id},
@@ -164,6 +157,18 @@ class Imports:
 
     async def _note(self, import_id: str, fields: dict[str, Any]) -> None:
         await self._imports.update_one({"_id": import_id}, {"$set": {**fields, "updated_at": self._clock.wall()}})
+
+
+def _order_of(body: Mapping[str, Any], order: Order, now: datetime) -> Envelope:
+    """What a row says, on behalf of who imports it."""
+    return Envelope(
+        id=id_of(body),
+        message=LeadCreated.model_validate({**body, "occurred_at": now}),
+        source=SOURCE,
+        time=now,
+        organization_id=order.organization_id,
+        actor=order.actor,
+    )
 
 
 def _count(order: Order) -> int:

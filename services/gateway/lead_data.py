@@ -9,6 +9,7 @@ from uuid import UUID
 
 from services.gateway import present
 from services.gateway.context import Context
+from services.gateway.masking import letter_as_seen_by, sent_as_seen_by
 from shared.events.query import QueryAggregateEvents
 from shared.ids import derived_id
 
@@ -34,7 +35,7 @@ async def everything(context: Context, lead_id: UUID) -> dict[str, Any]:
         collection = context.parts.database.collection(name)
         wanted = context.scope.filter({"lead_id": str(lead_id)})
         kept = await collection.find(wanted, {"raw": 0}).to_list()
-        own[name] = [{**each, "_id": str(each["_id"]), **_text_of(each)} for each in kept]
+        own[name] = [_kept(context, each) for each in kept]
     streams = [lead_id, *_streams(found)]
     own["events"] = [event async for event in _events(context, streams)]
     return own
@@ -71,10 +72,24 @@ async def _as_sent(context: Context, lead_id: UUID) -> list[dict[str, Any]]:
     """The messages as they went out, from the dispatchers' ledger."""
     rows = context.parts.ledger.collection("dispatches")
     wanted = context.scope.filter({"lead_id": lead_id})
-    found = await rows.find(wanted, {"message": 1, "state": 1, "times": 1, "provider_answer": 1}).to_list()
+    names = ("channel", "message", "state", "times", "provider_answer")
+    found = await rows.find(wanted, dict.fromkeys(names, 1)).to_list()
     return [
-        {**{name: value for name, value in each.items() if name != "_id"}, "id": str(each["_id"])} for each in found
+        {
+            **{name: each.get(name) for name in names},
+            "message": sent_as_seen_by(context.principal, each.get("channel"), each.get("message")),
+            "id": str(each["_id"]),
+        }
+        for each in found
     ]
+
+
+def _kept(context: Context, document: dict[str, Any]) -> dict[str, Any]:
+    """A mail of the demo mailbox, or a dead letter."""
+    shown = {**document, "_id": str(document["_id"]), **_text_of(document)}
+    for name in {"body", "excerpt"} & shown.keys():
+        shown[name] = letter_as_seen_by(context.principal, str(document.get("queue")), shown[name])
+    return shown
 
 
 def _text_of(document: dict[str, Any]) -> dict[str, Any]:

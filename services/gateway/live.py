@@ -24,7 +24,7 @@ from services.gateway.signin import SignIn
 from shared.clock import Clock
 from shared.ids import partition_of
 from shared.messaging.connection import close_quietly
-from shared.messaging.push import NAMESPACE, PushServer
+from shared.messaging.push import NAMESPACE, PushServer, activity_room
 from shared.persistence.mongo import is_unavailable
 from shared.persistence.views import VIEW_NAMES, ViewReader
 from shared.telemetry import gauge
@@ -102,7 +102,7 @@ class Live:
             if isinstance(token, str):
                 access = self._sign_in.read(token)
                 expires_at = access.expires_at
-                principal = await self._directory.member(access.organization_id, access.member_id)
+                principal = await self._directory.member(access.organization_id, access.member_id, access.epoch)
             elif isinstance(api_key, str):
                 principal = await self._directory.api_key(api_key)
         except NotSignedIn as error:
@@ -134,7 +134,8 @@ class Live:
         except Forbidden:
             return {"ok": False, "code": "forbidden"}
         # Joined before the cursor is read: a change between the two is told rather than missed.
-        await self.server.enter_room(sid, room.name, namespace=NAMESPACE)
+        for name in _heard(client.principal, room):
+            await self.server.enter_room(sid, name, namespace=NAMESPACE)
         client.rooms[room.name] = room
         try:
             return {"ok": True, "cursor": await self._cursor(client.principal, room)}
@@ -150,7 +151,7 @@ class Live:
         if client is None or room is None:
             return {"ok": False, "code": "unknown_room"}
         client.rooms.pop(room.name, None)
-        await self.server.leave_room(sid, room.name, namespace=NAMESPACE)
+        await self._leave(sid, client.principal, room)
         return {"ok": True}
 
     async def _cursor(self, principal: Principal, room: Room) -> str | list[int]:
@@ -193,11 +194,15 @@ class Live:
             if today is None or (client.expires_at is not None and client.expires_at <= now):
                 await self.server.disconnect(sid, namespace=NAMESPACE)
                 continue
-            client.principal = today
+            before, client.principal = client.principal, today
             for room in tuple(client.rooms.values()):
                 if room.permission not in today.permissions:
                     del client.rooms[room.name]
-                    await self.server.leave_room(sid, room.name, namespace=NAMESPACE)
+                    await self._leave(sid, before, room)
+
+    async def _leave(self, sid: str, principal: Principal, room: Room) -> None:
+        for name in _heard(principal, room):
+            await self.server.leave_room(sid, name, namespace=NAMESPACE)
 
     def _missed(self) -> None:
         """The listener is back after a break: pushes may be lost."""
@@ -211,3 +216,10 @@ class Live:
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _heard(principal: Principal, room: Room) -> list[str]:
+    """What is joined for a room: with an organization's goes its feed, for who may read leads."""
+    if room.kind == "organization" and "leads:read" in principal.permissions:
+        return [room.name, activity_room(principal.organization_id)]
+    return [room.name]

@@ -5,13 +5,14 @@ sequences sees that they are there, and no more. A masked definition that is sav
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.gateway.access import Principal
 from services.gateway.errors import Invalid
-from shared.events.definition import SequenceDefinition
+from shared.events.definition import Step
 from shared.events.step_ids import ARMS, steps_of
+from shared.messaging.topology import dispatch_queue
 
 #: Stands for a value; no service asks for such a secret.
 MASK = "********"
@@ -22,31 +23,61 @@ _HOST = re.compile(r"https?://[^/?#]*")
 
 def as_seen_by(principal: Principal, definition: Mapping[str, Any]) -> dict[str, Any]:
     """The definition with its webhooks masked, unless they may change it."""
-    if "sequences:write" in principal.permissions:
+    if not hides_calls(principal):
         return dict(definition)
+    return masked(definition)
+
+
+def masked(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition with what its webhooks may hold of secrets masked."""
     return {**definition, "steps": [_masked(step) for step in definition.get("steps") or ()]}
 
 
 def content_as_seen_by(principal: Principal, told: dict[str, Any]) -> dict[str, Any]:
     """A step of a trial (``kind``, ``content``), what a webhook would say masked likewise."""
-    if "sequences:write" in principal.permissions or told.get("kind") != "webhook" or not told.get("content"):
+    if not hides_calls(principal) or told.get("kind") != "webhook" or not told.get("content"):
         return told
     return {**told, "content": {**told["content"], "text": MASK}}
 
 
-def is_masked(definition: SequenceDefinition) -> bool:
+def sent_as_seen_by(principal: Principal, channel: str | None, sent: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A message as it went out; what a call of another system said is masked likewise."""
+    if sent is None:
+        return None
+    if not hides_calls(principal) or channel != "webhook":
+        return dict(sent)
+    url = str(sent.get("to") or "")
+    return {
+        **sent,
+        "to": _mask("url", url) if _behind_host(url) not in {"", "/"} else url,
+        "headers": dict.fromkeys(sent.get("headers") or {}, MASK),
+        "text": MASK if sent.get("text") else sent.get("text"),
+    }
+
+
+def letter_as_seen_by(principal: Principal, queue: str, body: str) -> str:
+    """A dead letter's body, hidden where it holds a call that was to be made."""
+    return MASK if hides_calls(principal) and queue == dispatch_queue("webhook") else body
+
+
+def hides_calls(principal: Principal) -> bool:
+    """Who may not change sequences sees no secret of theirs."""
+    return "sequences:write" not in principal.permissions
+
+
+def is_masked(steps: Sequence[Step]) -> bool:
     """Does a webhook hold a mask?"""
-    steps = definition.model_dump(mode="json", by_alias=True)["steps"]
-    return any(value == _mask(place, value) for step in steps_of(steps) for place, value in _secrets(step).items())
+    plain = _plain(steps)
+    return any(value == _mask(place, value) for step in steps_of(plain) for place, value in _secrets(step).items())
 
 
-def unmasked(definition: SequenceDefinition, known: Mapping[str, Any]) -> SequenceDefinition:
-    """The definition with what is masked as ``known`` has it in the same step. Raises Invalid where it has none, or has
-    another host."""
-    plain = definition.model_dump(mode="json", by_alias=True)
+def unmasked(steps: Sequence[Step], known: Mapping[str, Any]) -> list[Step]:
+    """The steps with what is masked as the definition ``known`` has it in the same step. Raises Invalid where it has
+    none, or has another host."""
+    plain = _plain(steps)
     before = {step["step_id"]: _secrets(step) for step in steps_of(known.get("steps"))}
     errors = []
-    for step in steps_of(plain["steps"]):
+    for step in steps_of(plain):
         for place, value in _secrets(step).items():
             if value != _mask(place, value):
                 continue
@@ -58,7 +89,11 @@ def unmasked(definition: SequenceDefinition, known: Mapping[str, Any]) -> Sequen
                 _put(step["config"], place, kept)
     if errors:
         raise Invalid("; ".join(f"{each['field']} {each['problem']}" for each in errors), code="invalid", errors=errors)
-    return SequenceDefinition.model_validate(plain)
+    return [Step.model_validate(step) for step in plain]
+
+
+def _plain(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    return [step.model_dump(mode="json", by_alias=True) for step in steps]
 
 
 def _masked(step: Mapping[str, Any]) -> dict[str, Any]:

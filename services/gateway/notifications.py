@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from services.gateway import assignees
 from services.gateway.access import Principal, Scope
 from shared.clock import Clock
 from shared.persistence.mongo import Database
@@ -129,12 +130,15 @@ class Notifications:
         ]
 
     async def _tasks(self, scope: Scope, principal: Principal, at: dict[str, Any], most: int) -> list[dict[str, Any]]:
-        """Open tasks that are due, one's own and nobody's."""
+        """Open tasks that are due, one's own and nobody's; nobody's are also those of members who are gone."""
+        organizations = await self._views.collection("organizations")
+        organization = await organizations.find_one({"_id": principal.organization_id}, {"members": 1})
         tasks = await self._views.collection("tasks")
         now = self._clock.now()
         due = {**at, "$lte": min(now, at.get("$lte", now))}
-        mine = [None, principal.actor, str(principal.id), *([principal.email] if principal.email else [])]
-        wanted = scope.filter({"status": "open", "due_at": due, "assignee": {"$in": mine}})
+        own = [principal.actor, str(principal.id), *([principal.email] if principal.email else [])]
+        whose = [None, *own, *assignees.gone(organization)]
+        wanted = scope.filter({"status": "open", "due_at": due, "assignee": {"$in": whose}})
         found = await tasks.find(wanted, sort=[("due_at", -1)], limit=most).to_list()
         return [
             {

@@ -43,11 +43,12 @@ def rate(part: int, whole: int) -> float:
 
 
 def rates(figures: Counts) -> dict[str, float]:
-    """Shares of what was sent."""
+    """Shares of what was sent; of bounces the share of what was handed over, whose receiver may refuse it at once."""
     sent = figures.get("sent", 0)
-    signals = {"open": "opened", "click": "clicked", "reply": "replied", "bounce": "bounced"}
+    signals = {"open": "opened", "click": "clicked", "reply": "replied"}
     signals |= {"unsubscribe": "unsubscribed", "complaint": "complained", "conversion": "conversions"}
-    return {name: rate(figures.get(figure, 0), sent) for name, figure in signals.items()}
+    shares = {name: rate(figures.get(figure, 0), sent) for name, figure in signals.items()}
+    return {**shares, "bounce": rate(figures.get("bounced", 0), sent + figures.get("bounced_unsent", 0))}
 
 
 def counted(figures: Counts) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from services.gateway import performance
 from services.gateway.access import Scope
 from services.gateway.activities import described
 from services.gateway.lists import ids_of
-from shared.events.step_ids import ARMS
+from shared.events.naming import named_raw_steps
 from shared.persistence.field_names import original_fields
 from shared.persistence.figures import Figures
 from shared.persistence.views import ViewReader
@@ -43,19 +44,11 @@ async def stats_of_sequences(views: ViewReader, scope: Scope, ids: Sequence[str]
     return {each: performance.of_sequence(trees[f"sequence:{each}"]) for each in ids}
 
 
-async def statuses_of(
-    views: ViewReader, scope: Scope, condition: Mapping[str, Any], by: str
-) -> dict[str, dict[str, int]]:
-    """Open enrollments by status (active, paused), grouped by a field. Ended ones are not looked at: they only grow."""
+async def count_inside(views: ViewReader, scope: Scope, sequence_id: UUID) -> int:
+    """How many enrollments are open in a sequence, those that are still to begin among them."""
     enrollments = await views.collection("enrollments")
-    pipeline = [
-        {"$match": scope.filter({**condition, "status": {"$in": ["active", "paused"]}})},
-        {"$group": {"_id": {"by": f"${by}", "status": "$status"}, "n": {"$sum": 1}}},
-    ]
-    grouped: dict[str, dict[str, int]] = {}
-    for row in await enrollments.aggregate(pipeline).to_list():
-        grouped.setdefault(str(row["_id"]["by"]), {})[row["_id"]["status"]] = int(row["n"])
-    return grouped
+    condition = {"sequence_id": str(sequence_id), "status": {"$in": ["pending", "active", "paused"]}}
+    return await enrollments.count_documents(scope.filter(condition))
 
 
 def sequence_summary(document: Mapping[str, Any], stats: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +87,7 @@ class Names:
         self._steps: dict[tuple[str, str], str] = {}
         for document in documents:
             for definition in (document.get("published"), document.get("draft")):
-                self._learn(document["_id"], (definition or {}).get("steps") or ())
+                self._learn(document["_id"], (definition or {}).get("steps") or [])
 
     @classmethod
     async def of(cls, views: ViewReader, scope: Scope, documents: Sequence[Mapping[str, Any]]) -> Names:
@@ -111,16 +104,15 @@ class Names:
         return self._names.get(sequence_id) if sequence_id else None
 
     def step(self, sequence_id: str | None, step_id: str | None) -> str | None:
-        """A step's name; its id when it has none; None without a step."""
+        """A step's name, as explanations call it; its id where no version that is looked at has it; None without a
+        step."""
         if not step_id:
             return None
         return self._steps.get((sequence_id or "", step_id)) or step_id
 
     def _learn(self, sequence_id: str, steps: Sequence[Mapping[str, Any]]) -> None:
-        for step in steps:
-            self._steps.setdefault((sequence_id, step["step_id"]), step.get("name") or "")
-            for arm in ARMS:
-                self._learn(sequence_id, step.get(arm) or ())
+        for step_id, step in named_raw_steps(steps).items():
+            self._steps.setdefault((sequence_id, step_id), step.name)
 
 
 async def with_names(views: ViewReader, scope: Scope, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

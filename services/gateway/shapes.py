@@ -300,6 +300,14 @@ class Reason(Shape):
     inputs: dict[str, Any] = {}
 
 
+class NamedReason(Reason):
+    """``text`` says the rule in plain words. ``names``: words for those inputs that are ids (of a sequence, step,
+    sender, member, task or funnel), by the input's name."""
+
+    text: str = ""
+    names: dict[str, str] = Field(default={})
+
+
 class Braked(Shape):
     """Why something has stopped itself: the rule (``bounce_rate``, ``complaint_rate``, ``volume``) and what was
     counted."""
@@ -419,6 +427,15 @@ class WaitingFor(Shape):
 class NextStep(Shape):
     step_id: str
     at: datetime | None = None
+
+
+class NamedWait(WaitingFor):
+    why: NamedReason | None = None
+
+
+class NamedNext(NextStep):
+    step_name: str | None = None
+    step_number: int | None = None
 
 
 class EnrollmentSummary(Shape):
@@ -549,6 +566,11 @@ class Execution(Shape):
 
 
 class Enrollment(EnrollmentSummary):
+    """Steps are called and numbered as in the enrollment's version."""
+
+    current_step_number: int | None = None
+    waiting_for: NamedWait | None
+    next: NamedNext | None
     restarts: str | None = Field(default=None, description="The enrollment that this one begins again.")
     changes: list[StatusChange] = []
     steps: list[Execution]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -49,11 +49,12 @@ class TokenPair:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What an access token says. ``expires_at`` is machine time."""
+    """What an access token says. ``expires_at`` is machine time; ``epoch`` the member's at sign-in."""
 
     organization_id: str
     member_id: UUID
     expires_at: datetime
+    epoch: int = 0
 
 
 class SignIn:
@@ -97,7 +98,8 @@ class SignIn:
         raise NotSignedIn("wrong e-mail or password", code="wrong_credentials")
 
     async def refresh(self, refresh_token: str) -> TokenPair:
-        """The next pair; the token is used up. Raises NotSignedIn; a token used twice ends its whole family."""
+        """The next pair; the token is used up. Raises NotSignedIn, also when the member was changed since the sign-in
+        (password, role, active); a token used twice ends its whole family."""
         now = self._clock.wall()
         token_id = hash_secret(refresh_token)
         document = await self._refresh.find_one_and_update(
@@ -112,10 +114,15 @@ class SignIn:
             if now - document["used_at"] > timedelta(seconds=REUSE_SECONDS):
                 await self._refresh.delete_many({"family": document["family"]})
                 raise NotSignedIn("the sign-in has ended", code="session_ended")
-        principal = await self._directory.member(document["organization_id"], UUID(document["member_id"]))
+        epoch = int(document.get("epoch") or 0)
+        principal = await self._directory.member(document["organization_id"], UUID(document["member_id"]), epoch)
         if principal is None:
             raise NotSignedIn("the sign-in has ended", code="session_ended")
-        return await self._issue(principal, family=document["family"])
+        return await self._issue(replace(principal, epoch=epoch), family=document["family"])
+
+    async def again(self, principal: Principal, epoch: int) -> TokenPair:
+        """A new pair for a member whose own change, at position ``epoch``, ended the sign-in they made it with."""
+        return await self._issue(replace(principal, epoch=epoch), family=secrets.token_hex(16))
 
     def read(self, access_token: str) -> Access:
         """What a token says. Raises NotSignedIn when it is no token of ours or has ended."""
@@ -126,6 +133,7 @@ class SignIn:
                 str(claims["org"]),
                 UUID(claims["sub"]),
                 datetime.fromtimestamp(claims["exp"], self._clock.wall().tzinfo),
+                int(claims.get("epoch") or 0),
             )
         except (JoseError, KeyError, TypeError, ValueError, OverflowError):
             raise NotSignedIn("the token is not one of ours", code="bad_token") from None
@@ -148,6 +156,7 @@ class SignIn:
                 "family": family,
                 "organization_id": principal.organization_id,
                 "member_id": str(principal.id),
+                "epoch": principal.epoch,
                 "issued_at": now,
                 "expires_at": now + timedelta(days=REFRESH_DAYS),
                 "used_at": None,
@@ -157,6 +166,7 @@ class SignIn:
             "iss": ISSUER,
             "sub": str(principal.id),
             "org": principal.organization_id,
+            "epoch": principal.epoch,
             "iat": int(now.timestamp()),
             "exp": int(now.timestamp()) + ACCESS_SECONDS,
             "jti": secrets.token_hex(8),

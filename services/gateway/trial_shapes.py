@@ -7,15 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from services.gateway.shapes import Attempt, EnrollmentStatus, NextStep, Reason, Shape, WaitingFor
-
-
-class NamedReason(Reason):
-    """``text`` says the rule in plain words. ``names``: words for those inputs that are ids (of a sequence, step,
-    sender, member, task or funnel), by the input's name."""
-
-    text: str = ""
-    names: dict[str, str] = Field(default={})
+from services.gateway.shapes import Attempt, EnrollmentStatus, NamedNext, NamedReason, NamedWait, Shape
 
 
 class TrialStep(Shape):
@@ -42,15 +34,6 @@ class DryRun(Shape):
     ends_at: datetime | None
     ended_by: str | None
     warnings: list[str]
-
-
-class WaitingThen(WaitingFor):
-    why: NamedReason | None = None
-
-
-class NextThen(NextStep):
-    step_name: str | None = None
-    step_number: int | None = None
 
 
 class ExecutionThen(Shape):
@@ -85,8 +68,8 @@ class EnrollmentThen(Shape):
     current_step: str | None
     current_step_name: str | None
     current_step_number: int | None
-    waiting_for: WaitingThen | None
-    next: NextThen | None
+    waiting_for: NamedWait | None
+    next: NamedNext | None
     counts: dict[str, int]
     started_at: datetime
     events: int

@@ -15,9 +15,17 @@ from services.projector.event import Event
 from services.projector.links import enrollment_of
 from services.projector.telemetry import PUSHES_LOST
 from services.projector.views import View
-from services.projector.views.timeline import group_of
+from services.projector.views.timeline import group_of, is_personal
 from shared.clock import Clock
-from shared.messaging.push import Push, enrollment_room, lead_room, organization_room, sequence_room, tasks_room
+from shared.messaging.push import (
+    Push,
+    activity_room,
+    enrollment_room,
+    lead_room,
+    organization_room,
+    sequence_room,
+    tasks_room,
+)
 
 log = structlog.get_logger()
 
@@ -161,7 +169,7 @@ class Announcer:
         for organization_id in [each for each in self._allowance if each not in gathered]:
             del self._allowance[organization_id]
         names = await self._names(shown) if shown else {}
-        return [("activity", activity_of(event, names), organization_room(event.organization_id)) for event in shown]
+        return [("activity", activity_of(event, names), activity_room(event.organization_id)) for event in shown]
 
 
 def activity_of(event: Event, names: Mapping[str, str | None]) -> dict[str, Any]:
@@ -178,7 +186,9 @@ def activity_of(event: Event, names: Mapping[str, str | None]) -> dict[str, Any]
         "sequence_id": event.sequence_id,
         "sequence_name": names.get(event.sequence_id) if event.sequence_id else None,
         "step_id": data.get("step_id"),
-        "detail": {field: data[field] for field in _TOLD if data.get(field) is not None},
+        "detail": {
+            field: data[field] for field in _TOLD if data.get(field) is not None and not is_personal(event.topic, field)
+        },
         "position": event.position,
     }
 

@@ -1,6 +1,7 @@
 """The cap: so many hits of one token in a minute go out one by one, the rest as a count at the minute's end.
 
-It protects the log from a picture that is fetched a thousand times. Each process has its own; the count of a minute is
+It protects the log from a picture that is fetched a thousand times. Hits of machines are counted apart from those of
+persons, so that they neither keep one back nor are taken for it. Each process has its own; the count of a minute is
 kept in memory until the minute is over.
 """
 

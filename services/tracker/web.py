@@ -152,7 +152,7 @@ class Door:
         (_CLICKED if click else _OPENED).inc()
         if hit.verdict.reason is not None:
             telemetry.MACHINE_SIGNALS.labels(hit.verdict.reason).inc()
-        if self._cap.admits(token, hit):
+        if self._cap.admits((token, hit.verdict), hit):
             await self._outbox.put(hit_record(hit, source=source))
 
     def _claims(self, token: str, kind: LinkKind) -> LinkClaims | None:

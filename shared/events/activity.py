@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 
 from shared.events.free_fields import storable
 from shared.events.message import Command, Event, Instant, Pii, PiiMap, PiiTexts
+from shared.events.patterns import WEB_ADDRESS
 
 Direction = Literal["outbound", "inbound"]
 CallOutcome = Literal[
@@ -48,7 +49,7 @@ class LogCall(_LogActivity):
     outcome: CallOutcome
     duration_seconds: int | None = Field(default=None, ge=0, le=DAY_SECONDS)
     note: str | None = Field(default=None, max_length=MAX_NOTE)
-    recording_url: str | None = Field(default=None, max_length=MAX_LINE, pattern=r"^https?://\S+$")
+    recording_url: str | None = Field(default=None, max_length=MAX_LINE, pattern=WEB_ADDRESS)
 
 
 class LogMeeting(_LogActivity):

@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from shared.events.message import Command, Event, Value
+from shared.events.patterns import FILE_NAME, SHA_256
 
 MediaType = Literal[
     "application/pdf",
@@ -36,10 +37,8 @@ LARGEST_TOGETHER = 10 << 20
 MOST_ATTACHMENTS = 1_000
 
 #: One line without what separates folders, so that a download stays where it is put.
-FileName = Annotated[
-    str, StringConstraints(min_length=1, max_length=150, pattern=r'^[^\x00-\x1f\x7f-\x9f\u2028\u2029/\\:*?"<>|]+$')
-]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, StringConstraints(min_length=1, max_length=150, pattern=FILE_NAME)]
+Digest = Annotated[str, StringConstraints(pattern=SHA_256)]
 
 
 class FileFacts(Value):

@@ -130,7 +130,8 @@ class UndoBulk(Command):
 
 
 class Refusal(Value):
-    """A target that was refused: ``code`` is stable, ``detail`` without personal data."""
+    """A target that was refused, or of which something stays (``stays``): ``code`` is stable, ``detail`` without
+    personal data."""
 
     target: UUID
     code: str
@@ -139,7 +140,8 @@ class Refusal(Value):
 
 class RecordBulkProgress(Command):
     """What became of the targets from ``begin`` (counted from 0) to ``end`` (exclusive); given by the clerk, in
-    process. ``done`` were changed, ``unchanged`` were so already."""
+    process. ``done`` were changed, ``unchanged`` were so already. ``stays``: those of the done of which something
+    cannot be taken back."""
 
     TOPIC = "bulk.record_progress.v1"
     bulk_id: UUID
@@ -148,6 +150,7 @@ class RecordBulkProgress(Command):
     done: int
     unchanged: int
     refusals: list[Refusal] = []
+    stays: list[Refusal] = []
 
 
 # --- what has happened ----------------------------------------------------------------------------------------------
@@ -180,13 +183,15 @@ class BulkBegun(Event):
 
 
 class BulkAdvanced(Event):
-    """``handled``: targets dealt with so far; the other figures are of this advance alone."""
+    """``handled``: targets dealt with so far; the other figures are of this advance alone. ``stays``: those of the done
+    of which something cannot be taken back."""
 
     TOPIC = "bulk.advanced.v1"
     handled: int
     done: int
     unchanged: int
     refusals: list[Refusal] = []
+    stays: list[Refusal] = []
 
 
 class BulkFinished(Event):

@@ -49,12 +49,13 @@ from shared.events.kinds import (
     WhatsappConfig,
 )
 from shared.events.message import MOST, Instant, Value
+from shared.events.patterns import CHOSEN_ID, LOCAL_TIME
 from shared.events.places import problem_of
 from shared.events.step_ids import with_step_ids
 from shared.events.variants import BODIES, FIXED, Selection, Variant
 
-StepId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-LocalTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+StepId = Annotated[str, StringConstraints(pattern=CHOSEN_ID)]
+LocalTime = Annotated[str, StringConstraints(pattern=LOCAL_TIME)]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -378,7 +379,7 @@ class Reenroll(Value):
 
 
 #: A word that several sequences share: a lead is in one of them at a time.
-ExclusiveGroup = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+ExclusiveGroup = Annotated[str, StringConstraints(pattern=CHOSEN_ID)]
 
 
 class SequenceSettings(Value):
@@ -421,12 +422,15 @@ class ScoreRange(Value):
 
 class Trigger(Value):
     """Which leads a sequence takes. Empty lists match every lead; with ``start`` ``manual`` none is taken by itself.
-    ``start_at``: a lead taken before that moment waits for it."""
+    ``start_at``: a lead taken before that moment waits for it. ``funnels`` are assigned when they are new in a version
+    and unassigned when they are gone from it; what is assigned by hand in between stays as it is. A sequence that has
+    lost all its funnels takes nobody by itself, unless ``any_funnel`` says that it then takes leads of any."""
 
     on: list[Literal["created", "score_reached"]] = ["created"]
     start: Literal["auto", "manual"] = "auto"
     start_at: Instant | None = None
     funnels: list[str] = []
+    any_funnel: bool = False
     score: ScoreRange | None = None
     sources: list[str] = []
     statuses: list[str] = []

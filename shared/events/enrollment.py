@@ -22,6 +22,7 @@ StopReason = Literal[
     "converted",
     "clicked",
     "goal",
+    "consent",
     "suppressed",
     "erased",
 ]
@@ -239,8 +240,8 @@ class EnrollmentActivated(Event):
 
 
 class StartRefused(Event):
-    """The moment of a pending enrollment has come, and something stands between its first message and the lead. It
-    stays pending and can be started by hand."""
+    """A pending enrollment does not begin at its moment: it has come and something stands between the first message
+    and the lead, or a stop rule that pauses was met before. It stays pending and can be started by hand."""
 
     TOPIC = "enrollment.start_refused.v1"
     why: Why
@@ -341,6 +342,9 @@ class StepFailed(Event):
     bounce: bool = False
     how: FailedHow | None = None
     plan: Plan | None
+    sender: str | None = None
+    variant: str | None = None
+    content: str | None = None
 
 
 class StepStopRequested(Event):
@@ -377,6 +381,9 @@ class StepInDoubt(Event):
     dispatch_id: UUID
     reason: str
     plan: Plan | None
+    sender: str | None = None
+    variant: str | None = None
+    content: str | None = None
 
 
 class StepSettled(Event):

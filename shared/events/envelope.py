@@ -45,6 +45,11 @@ class Envelope:
         return self.message.TOPIC
 
     @property
+    def by_person(self) -> bool:
+        """Did a member, or a key of theirs, cause it?"""
+        return (self.actor or "").startswith(("member:", "api_key:"))
+
+    @property
     def originator_id(self) -> UUID:
         """The event store's word for ``subject``. Raises ValueError when there is none."""
         if self.subject is None:

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from shared.events.message import Command, Event
+from shared.events.patterns import FORM_KEY, ORIGIN, REDIRECT
 
 #: As funnels send it in ``funnel_id``.
 FunnelId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -55,11 +56,9 @@ class OpenForm(Command):
 
     TOPIC = "funnel.open_form.v1"
     funnel_id: FunnelId
-    form_key: str = Field(pattern=r"^[A-Za-z0-9_-]{16,64}$")
-    origins: list[Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]{1,253}$")]] = Field(
-        default=[], max_length=20
-    )
-    redirect_to: str | None = Field(default=None, pattern=r"^https?://\S{1,2000}$")
+    form_key: str = Field(pattern=FORM_KEY)
+    origins: list[Annotated[str, StringConstraints(pattern=ORIGIN)]] = Field(default=[], max_length=20)
+    redirect_to: str | None = Field(default=None, pattern=REDIRECT)
 
 
 class CloseForm(Command):

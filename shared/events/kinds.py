@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 
 from shared.events.free_fields import storable
 from shared.events.message import Value
+from shared.events.patterns import WEBHOOK_URL, WHATSAPP_LANGUAGE, WHATSAPP_TEMPLATE
 
 
 class Channel(StrEnum):
@@ -123,8 +124,8 @@ class SmsConfig(Value):
 class WhatsappTemplate(Value):
     """A template approved by the provider; ``parameters`` fill its places in order and may hold merge tags."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]{1,512}$")
-    language: str = Field(pattern=r"^[a-z]{2,3}(_[A-Z]{2})?$")
+    name: str = Field(pattern=WHATSAPP_TEMPLATE)
+    language: str = Field(pattern=WHATSAPP_LANGUAGE)
     parameters: list[Annotated[str, StringConstraints(min_length=1, max_length=1_024)]] = Field(
         default=[], max_length=20
     )
@@ -158,7 +159,7 @@ class WebhookConfig(Value):
     """A call of another system. Without ``body`` it gets the step and the lead's fields as JSON; merge tags in a JSON
     body are escaped for it. ``url`` is fixed: it holds no merge tags."""
 
-    url: str = Field(pattern=r"^https?://[^\s/{}@]+(/[^\s{}]*)?$", max_length=2_000)
+    url: str = Field(pattern=WEBHOOK_URL, max_length=2_000)
     method: Literal["POST", "PUT", "PATCH", "GET", "DELETE"] = "POST"
     headers: Annotated[dict[str, str], AfterValidator(_good_headers)] = Field(default={}, max_length=30)
     body: str | None = Field(default=None, max_length=100_000)
@@ -278,8 +279,8 @@ class FieldConfig(Value):
 
 
 class NotificationConfig(Value):
-    """A word to members in the app. ``to`` is ``owner``, ``all`` or a member's id; an owner that is missing means
-    all."""
+    """A word to members in the app. ``to`` is ``owner``, ``all`` or a member's id; an owner or member that is missing
+    or not active means all."""
 
     text: str = Field(min_length=1, max_length=2_000)
     to: str = Field(default="owner", min_length=1, max_length=200)

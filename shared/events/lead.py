@@ -16,6 +16,7 @@ from pydantic.config import JsonDict
 
 from shared.events.free_fields import storable
 from shared.events.message import Command, Event, Fact, Instant, Pii, PiiMap, PiiTexts, Value
+from shared.events.patterns import CURRENCY
 from shared.events.why import Why
 from shared.ids import MOST_ORGANIZATION, ORGANIZATION
 
@@ -134,7 +135,7 @@ class LeadUpdated(_Known):
 class LeadConverted(_Known):
     TOPIC = "lead.converted.v1"
     value: float | None = Field(default=None, ge=0)
-    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    currency: str | None = Field(default=None, pattern=CURRENCY)
 
 
 class MeetingBooked(_Known):
@@ -195,7 +196,7 @@ class ConvertLead(Command):
     TOPIC = "lead.convert.v1"
     lead_id: UUID
     value: float | None = Field(default=None, ge=0, le=1e15)
-    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    currency: str | None = Field(default=None, pattern=CURRENCY)
     at: Instant | None = None
 
 
@@ -299,6 +300,17 @@ class LeadNotMatched(Event):
     on: Literal["created", "score_reached"] = "created"
 
 
+class LeadNotEnrolled(Event):
+    """An order to enrol the lead, ``by`` ``hand`` or ``bulk``, was refused for the rule in ``why``. Of a lead that is
+    in the sequence already nothing is recorded."""
+
+    TOPIC = "lead.not_enrolled.v1"
+    sequence_id: UUID
+    by: str
+    bulk_id: UUID | None = None
+    why: Why
+
+
 class LeadScored(Event):
     TOPIC = "lead.scored.v1"
     before: int
@@ -322,34 +334,44 @@ class LeadAssigned(Event):
 
 
 class LeadUnsubscribed(Event):
-    """No more messages on ``channel``. ``sequence_id`` narrows it to one sequence."""
+    """No more messages on ``channel``. ``sequence_id`` narrows it to one sequence. ``address_hash``: the organization's
+    keyed hash of the address that is suppressed by it, for whoever has it; None when it was suppressed already, when
+    there is none, and for one sequence. Where a message led to it, ``step_id``, ``sender``, ``variant`` and ``content``
+    are that message's, for their figures; events older than these fields lack them."""
 
     TOPIC = "lead.unsubscribed.v1"
     channel: str
     sequence_id: UUID | None = None
     enrollment_id: UUID | None = None
     execution: int | None = None
+    step_id: str | None = None
+    sender: str | None = None
+    variant: str | None = None
+    content: str | None = None
     at: Instant
     source: str  #: ``link``, ``one_click``, ``reply``, ``sms_stop``, ``by_hand``
+    address_hash: str | None = None
 
 
 class LeadResubscribed(Event):
-    """An explicit later opt-in."""
+    """An explicit later opt-in. ``address_hash``: the address that an unsubscribe had suppressed and that may be sent
+    to again; None when none was."""
 
     TOPIC = "lead.resubscribed.v1"
     channel: str
     at: Instant
     source: str
+    address_hash: str | None = None
 
 
 class LeadAddressSuppressed(Event):
-    """The address must not be sent to: a hard bounce, a complaint, or a wrong number. ``address_hash`` is the
-    organization's keyed hash."""
+    """The address must not be sent to: a hard bounce, a complaint, a wrong number, or the unsubscribe of a lead that is
+    erased. ``address_hash`` is the organization's keyed hash."""
 
     TOPIC = "lead.address_suppressed.v1"
     channel: str
     address_hash: str
-    reason: Literal["bounce", "complaint", "by_hand", "wrong_number"]
+    reason: Literal["bounce", "complaint", "by_hand", "wrong_number", "unsubscribed"]
     at: Instant
 
 

@@ -9,14 +9,11 @@ from pydantic import Field
 
 from shared.events.definition import Brake, DayOff, Limits, QuietHours, RampUp, Window
 from shared.events.message import Command, Event, Instant
+from shared.events.patterns import CALENDAR_NAME, CHOSEN_ID, SHA_256, SNIPPET_NAME
 from shared.events.why import Why
 
-#: Whose days off a calendar holds.
-CALENDAR_NAME = r"^(organization|sender:[a-z0-9][a-z0-9_-]{0,63}|member:[0-9a-f-]{36})$"
 Role = Literal["admin", "coach", "operator", "viewer"]
 
-#: A snippet's name, as it stands in a tag.
-SNIPPET_NAME = r"^[a-z][a-z0-9_]{0,63}$"
 MOST_SNIPPET = 20_000
 #: What a signal adds to a score, or takes from it.
 ScoreChange = Annotated[int, Field(ge=-100, le=100)]
@@ -83,7 +80,7 @@ class IssueApiKey(Command):
     name: str = Field(min_length=1, max_length=200)
     role: Role
     scopes: list[str] = []
-    secret_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    secret_hash: str = Field(pattern=SHA_256)
 
 
 class RevokeApiKey(Command):
@@ -96,7 +93,7 @@ class SetSender(Command):
     first given."""
 
     TOPIC = "organization.set_sender.v1"
-    sender_id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    sender_id: str = Field(pattern=CHOSEN_ID)
     name: str = Field(max_length=200)
     email: str = Field(min_length=3, max_length=320)
     limits: Limits = Limits()
@@ -136,6 +133,20 @@ class SuppressAddress(Command):
     channel: str = "email"
     address: str = Field(min_length=2, max_length=320)
     reason: str = "by_hand"
+
+
+#: What people do that changes nothing in the log, and must stand in the audit all the same.
+Deed = Literal["leads_exported", "person_exported", "dead_letter_requeued", "dead_letter_dropped", "view_rebuilt"]
+
+
+class RecordDeed(Command):
+    """Keep that a member or key is about to do something that leaves no other trace. ``target`` is the lead's, the
+    letter's id or the view's name; ``by`` names what was filtered by, never for what."""
+
+    TOPIC = "organization.record_deed.v1"
+    deed: Deed
+    target: str | None = Field(default=None, max_length=200)
+    by: list[str] = Field(default=[], max_length=50)
 
 
 class UnsuppressAddress(Command):
@@ -252,6 +263,15 @@ class AddressSuppressed(Event):
     address_hash: str
     reason: str
     at: Instant
+
+
+class DeedRecorded(Event):
+    """See RecordDeed."""
+
+    TOPIC = "organization.deed_recorded.v1"
+    deed: Deed
+    target: str | None = None
+    by: list[str] = []
 
 
 class AddressUnsuppressed(Event):

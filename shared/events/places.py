@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from shared.events.patterns import in_plain_words
 from shared.events.step_ids import ARMS, with_step_ids
 
 #: What pydantic puts into a path to tell the forms of a union apart, or a key from its value.
@@ -49,10 +50,11 @@ def reasons(details: Iterable[Mapping[str, Any]], raw: Any = None) -> list[dict[
 
 
 def problem_of(text: str) -> str:
-    """A message of pydantic without what it puts before the words of our own validators."""
+    """A message of pydantic without what it puts before the words of our own validators, patterns by their
+    meaning."""
     for prefix in _PREFIXES:
         text = text.removeprefix(prefix)
-    return text
+    return in_plain_words(text)
 
 
 class _Root:

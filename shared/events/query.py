@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from shared.events.definition import SequenceDefinition, StepId
+from shared.events.definition import Intent, SequenceDefinition, StepId
 from shared.events.enrollment import MigrateEnrollment, SignalKind
 from shared.events.lead import LeadBody
 from shared.events.message import Command, Instant, Value
@@ -54,11 +54,14 @@ class PlayedSignal(Value):
     step: StepId | None = None
     after_minutes: int = Field(default=60, ge=0, le=5 * 366 * 24 * 60)
     link: str | None = Field(default=None, max_length=4_096)
+    intent: Intent | None = None  #: of a reply
 
     @model_validator(mode="after")
     def _of_a_step(self) -> Self:
         if (self.step is None) != (self.signal in {"meeting_booked", "conversion"}):
             raise ValueError("step must be given, but for meeting_booked and conversion")
+        if self.intent is not None and self.signal != "replied":
+            raise ValueError("intent belongs to the signal replied")
         return self
 
 
@@ -153,7 +156,8 @@ class GroupInside(Value):
 
 class QueryMigrationPlan(Command):
     """What becomes of those inside when they move to ``version`` (None: to the draft). Result ``{"version", "errors",
-    "moves", "stays", "steps": [{"version", "step_id", "count", "goes", "to_step", "why"}]}``."""
+    "moves", "stays", "steps": [{"version", "step_id", "count", "goes", "to_step", "why", "text"}]}``, ``step_id`` and
+    ``to_step`` with their ``_name`` and ``_number``; ``why`` is the rule, ``text`` says it in plain words."""
 
     TOPIC = "query.migration_plan.v1"
     organization_id: str
@@ -166,7 +170,8 @@ class QueryMigrationPlan(Command):
 
 class QueryMigration(Command):
     """What an order to migrate would do to one enrollment now. Result ``{"event", "from_step", "to_step", "plan",
-    "why"}``; ``event`` is None when it stays as it is."""
+    "why"}``, the steps with their ``_name`` and ``_number``, ``why`` with ``names`` and ``text``; ``event`` is None
+    when it stays as it is."""
 
     TOPIC = "query.migration.v1"
     organization_id: str

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from shared.events.definition import SequenceDefinition, StepId
+from shared.events.definition import SequenceDefinition, Step, StepId
 from shared.events.message import Command, Event, Instant
 from shared.events.variants import Measure
 from shared.events.why import Why
@@ -31,6 +31,17 @@ class EditSequence(Command):
     TOPIC = "sequence.edit.v1"
     sequence_id: UUID
     definition: SequenceDefinition
+
+
+class ChangeSequence(Command):
+    """Change fields of the draft; what is left out stays as the draft has it when the order is decided. ``changes`` are
+    top-level fields of a definition but for its steps, ``settings``, ``trigger`` and ``ai`` merged field by field; null
+    clears ``owner`` and ``ai``. ``steps`` None: they stay."""
+
+    TOPIC = "sequence.change.v1"
+    sequence_id: UUID
+    changes: dict[str, Any] = Field(default={}, max_length=20)
+    steps: list[Step] | None = Field(default=None, min_length=1, max_length=500)
 
 
 class DuplicateSequence(Command):
@@ -59,8 +70,9 @@ class RejectSequence(Command):
 
 
 class ActivateSequence(Command):
-    """Freeze the approved draft as the next version, or take a paused sequence up again when its draft has nothing
-    new. ``inside``, ``moves`` and ``repeats`` say what becomes of those inside (see SequencePublished)."""
+    """Freeze the approved draft as the next version, or take a paused sequence up again when there is no draft, or one
+    that nobody approved yet: that stays a draft. ``inside``, ``moves`` and ``repeats`` say what becomes of those inside
+    (see SequencePublished)."""
 
     TOPIC = "sequence.activate.v1"
     sequence_id: UUID
@@ -144,7 +156,8 @@ class SequencePublished(Event):
 
 
 class SequenceAssignedToFunnels(Event):
-    """It takes leads of these funnels. Publishing a version assigns it to the funnels of its trigger without this."""
+    """It takes leads of these funnels. Publishing a version assigns it to the funnels of its trigger without this;
+    those that were unassigned by hand before are unassigned again by an event of their own."""
 
     TOPIC = "sequence.assigned_to_funnels.v1"
     funnel_ids: list[str]

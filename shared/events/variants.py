@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from shared.events.message import Value
+from shared.events.patterns import CHOSEN_ID
 
-VariantId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+VariantId = Annotated[str, StringConstraints(pattern=CHOSEN_ID)]
 Measure = Literal["open", "click", "reply", "conversion"]
 
 #: What a measure counts, as statistics and counts call it.

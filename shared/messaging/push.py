@@ -31,6 +31,11 @@ def organization_room(organization_id: str) -> str:
     return f"org:{organization_id}"
 
 
+def activity_room(organization_id: str) -> str:
+    """The feed of an organization: it names leads."""
+    return f"org:{organization_id}:activity"
+
+
 def sequence_room(organization_id: str, sequence_id: UUID | str) -> str:
     """One sequence."""
     return f"org:{organization_id}:sequence:{sequence_id}"

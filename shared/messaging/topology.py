@@ -159,7 +159,7 @@ _INBOUND_KEYS = {cls: key for key, cls in INBOUND_BY_ROUTING_KEY.items()}
 def exchange_of(envelope: Envelope) -> str:
     """The exchange an envelope is published to, by the class of its message."""
     match envelope.message:
-        case InboundLead():
+        case InboundLead() if not envelope.by_person:  # whoever publishes there is a funnel
             return LEADS
         case StopOrder() | SettleDispatch() | ForgetLead():
             return STOPS
@@ -175,7 +175,7 @@ def routing_key_of(envelope: Envelope) -> str:  # noqa: PLR0911
     """The routing key of a single envelope, by class and topic."""
     message = envelope.message
     match message:
-        case InboundLead():
+        case InboundLead() if not envelope.by_person:
             return _INBOUND_KEYS[type(message)]
         case StopOrder():
             return f"stop.{message.scope}"

@@ -33,7 +33,8 @@ FIELDS = frozenset(
     }
 )  # fmt: skip
 
-_OLD_TAG = re.compile(r"(?<![{%])\{\s*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)\s*\}(?!\})")
+#: A tag in the older form; its first group is the name.
+OLD_TAG = re.compile(r"(?<![{%])\{\s*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)\s*\}(?!\})")
 _QUOTED_NAME = re.compile(r"^'?([^']*)'? is undefined$")
 
 
@@ -105,7 +106,7 @@ def with_new_tags(template: str, known: frozenset[str] = frozenset()) -> str:
         root = match[1].partition(".")[0]
         return f"{{{{ {match[1]} }}}}" if root in FIELDS or root in known or root in ("lead", "sender") else match[0]
 
-    return _OLD_TAG.sub(renewed, template) if "{" in template else template
+    return OLD_TAG.sub(renewed, template) if "{" in template else template
 
 
 def without_blanks(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def values_of(step: DressedStep, links: Links) -> dict[str, Any]:
         fields["name"] = " ".join(str(fields[part]) for part in ("first_name", "last_name") if fields.get(part))
     own = {
         "lead": {**fields, "custom_fields": custom or {}},
+        "custom_fields": custom or {},
         "sender": {"name": step.sender.name, "email": step.sender.email},
         "unsubscribe_url": links.unsubscribe,
         "postal_address": step.postal_address,

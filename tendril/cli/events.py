@@ -19,10 +19,12 @@ from shared.messaging.topology import DEFAULT_CHANNELS, PARTITIONS, REPLAY, queu
 from shared.persistence.views import VIEW_NAMES, ViewReader
 from shared.settings import Settings
 from tendril.cli.links import CONNECT_SECONDS, Broker, broker, mongo
+from tendril.cli.organizations import must_be_founded
 from tendril.cli.output import at as short_time
 from tendril.cli.output import out, progress_bar, show_json, show_line, show_text
 from tendril.cli.parts import moment as read_moment
 from tendril.cli.parts import new_group
+from tendril.cli.unsecret import shown
 from tendril.cli.views import run_job
 from tendril.place import settings_here
 
@@ -46,6 +48,8 @@ class NoSuchQueue(Exception):
 @app.callback()
 def group() -> None:
     """The log of events: follow it, look into one aggregate, replay a part.
+
+    What is printed has hashes of passwords and API keys, and the secrets of webhooks, masked.
 
     Example: tendril events tail
     """
@@ -82,7 +86,7 @@ def show(
     moment = read_moment(at)
     events = asyncio.run(_show(settings_here(), aggregate_id, moment, version))
     if as_json:
-        show_json({"items": events})
+        show_json({"items": [shown(event) for event in events]})
         return
     for event in events:
         _print(event)
@@ -98,6 +102,10 @@ def replay(
     """Play a part of the log again: to a queue of your own through the exchange tendril.replay, or to the screen.
 
     Messages carry the header replay: true. The services' own queues are no target. A view is always rebuilt whole.
+
+    A queue gets the events as they stand in the log, so that what listens to tendril.events can be filled again: hashes
+    of passwords and API keys and the secrets of webhooks are in them. On the screen these are masked. Neither is a
+    backup: see tendril backup.
 
     Example: tendril events replay --from 1 --to 500 --target -
     """
@@ -118,6 +126,7 @@ def replay(
 
 async def _tail(settings: Settings, count: int, organization: str | None, *, follow: bool, as_json: bool) -> None:
     async with broker(settings) as link:
+        await must_be_founded(link, organization, "it has no events")
         end = int((await link.ask(QueryEventsPage(after=0, limit=1))).result["end"])
         after = max(end - count, 0)
         while True:
@@ -125,7 +134,7 @@ async def _tail(settings: Settings, count: int, organization: str | None, *, fol
             page = (await link.ask(question)).result
             for event in page["events"]:
                 if as_json:
-                    show_line(event)
+                    show_line(shown(event))
                 else:
                     _print(event)
             after = max(after, int(page["last"]))
@@ -157,18 +166,19 @@ async def _show(
 async def _replay(settings: Settings, target: str, first: int, last: int | None, organization: str | None) -> int:
     sent = 0
     async with broker(settings) as link:
+        await must_be_founded(link, organization, "nothing was replayed")
         if target != STANDARD_OUTPUT:
             await _bind(settings, target)
         with progress_bar() as bar:
-            shown = bar.add_task("replay", total=None, visible=target != STANDARD_OUTPUT)
+            task = bar.add_task("replay", total=None, visible=target != STANDARD_OUTPUT)
             async for page, position, end in _pages(link, first, last, organization):
                 if target == STANDARD_OUTPUT:
                     for event in page:
-                        show_line(event)
+                        show_line(shown(event))
                 else:
                     await _send(link, target, page)
                 sent += len(page)
-                bar.update(shown, total=end - first + 1, completed=position - first + 1)
+                bar.update(task, total=end - first + 1, completed=position - first + 1)
     return sent
 
 
@@ -228,6 +238,7 @@ def _print(event: dict[str, Any]) -> None:
     line.append(f"{event.get('subject', '')} ")
     if "unreadable" in event:
         line.append(f"unreadable: {event['unreadable']}", style="red")
-    details = ", ".join(f"{name}={value}" for name, value in event["data"].items() if value not in (None, [], {}))
+    data = shown(event)["data"]
+    details = ", ".join(f"{name}={value}" for name, value in data.items() if value not in (None, [], {}))
     line.append(details[:MAX_DETAIL], style="dim")
     show_text(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from shared.persistence.views import ViewReader
 from shared.settings import Settings
 from tendril.cli.leads import NoSuchFile, app
 from tendril.cli.links import broker, mongo
+from tendril.cli.organizations import must_be_founded, must_be_shown
 from tendril.cli.output import err, out, progress_bar, show_json, show_table
 from tendril.place import settings_here
 
@@ -46,29 +48,41 @@ def export(
     Example: tendril leads export --organization acme --out leads.csv
     """
     narrowed = {name: value for name, value in (("status", status), ("tags", tag)) if value is not None}
-    with _opened(to) as target:
-        count = asyncio.run(_export(settings_here(), organization, narrowed, target))
+    count = asyncio.run(_export(settings_here(), organization, narrowed, to))
     err.print(f"{count} leads exported.")
 
 
 @contextlib.contextmanager
 def _opened(path: Path | None) -> Iterator[TextIO]:
+    """Standard output without a path. A file is there once it is whole; one that is there already stays as it was until
+    then. Raises NoSuchFile."""
     if path is None:
         yield sys.stdout
         return
+    draft = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with path.open("w", encoding="utf-8", newline="") as target:
-            yield target
+        target = draft.open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise NoSuchFile(f"{path} cannot be written: {error}") from None
+    try:
+        with target:
+            yield target
+        if draft != path:  # else a pipe or a device
+            draft.replace(path)
+    finally:
+        if draft != path:
+            draft.unlink(missing_ok=True)
 
 
-async def _export(settings: Settings, organization: str, narrowed: dict[str, Any], target: TextIO) -> int:
+async def _export(settings: Settings, organization: str, narrowed: dict[str, Any], path: Path | None) -> int:
+    """Raises NoSuchOrganization, NoSuchFile."""
     wanted = {"organization_id": organization, **narrowed, "erased": {"$ne": True}}
     count = 0
     async with mongo(settings) as client:
-        leads = await ViewReader(client, settings.database_prefix).collection("leads")
-        with progress_bar() as bar:
+        views = ViewReader(client, settings.database_prefix)
+        await must_be_shown(views, organization, "nothing was exported")
+        leads = await views.collection("leads")
+        with _opened(path) as target, progress_bar() as bar:
             shown = bar.add_task("export", total=await leads.count_documents(wanted))
             target.write(lines([COLUMNS]))
             rows: list[list[str]] = []
@@ -111,6 +125,7 @@ def erase(
 
 async def _erase(settings: Settings, organization: str, lead_id: UUID) -> list[Receipt]:
     async with broker(settings) as link, mongo(settings) as client:
+        await must_be_founded(link, organization, "nothing was erased")
         await link.ask(EraseLead(lead_id=lead_id), organization_id=organization, subject=lead_id)
         return await _followed(settings, client, lead_id)
 

@@ -12,11 +12,11 @@ from rich.progress import Progress
 
 from shared import lead_file
 from shared.clock import load_clock
-from shared.events.query import QueryOrganization
 from shared.lead_file import Row
 from shared.messaging.topology import LEADS
 from shared.settings import Settings
 from tendril.cli.links import Broker, broker
+from tendril.cli.organizations import must_be_founded
 from tendril.cli.output import err, out, progress_bar, show_json
 from tendril.cli.parts import new_group
 from tendril.place import settings_here
@@ -31,8 +31,8 @@ class NoSuchFile(Exception):
     """The file cannot be read. One line."""
 
 
-class NoSuchOrganization(Exception):
-    """Its leads would all be given up. One line."""
+class NobodyInFile(Exception):
+    """Every row would be rejected. One line."""
 
 
 @app.callback()
@@ -62,12 +62,21 @@ def import_(
         with file.open("rb") as source:
             form = lead_file.format_of(source.read(lead_file.HEAD_BYTES))
         mapping = lead_file.suggested(form.columns)
+        lead_file.must_name_leads(mapping)
         rows = list(lead_file.rows_of(file, form, mapping, organization, funnel))
     except (OSError, lead_file.UnreadableFile) as error:
         raise NoSuchFile(f"{file} cannot be read: {error}") from None
+    except lead_file.NobodyNamed:
+        wanted = " or ".join(lead_file.IDENTIFYING)
+        raise NobodyInFile(f"{file} names nobody: no column is called {wanted}; nothing was imported") from None
     sent, problems = asyncio.run(_import(settings_here(), organization, rows))
     if as_json:
-        show_json({"sent": sent, "rejected": [{"line": row.line, "problem": row.problem} for row in problems]})
+        show_json(
+            {
+                "sent": sent,
+                "rejected": [{"line": row.line, "field": row.field, "problem": row.problem} for row in problems],
+            }
+        )
     else:
         for row in problems[:SHOWN_ERRORS]:
             err.print(f"line {row.line}: {row.problem}", markup=False)
@@ -82,9 +91,7 @@ async def _import(settings: Settings, organization: str, rows: list[Row]) -> tup
     problems: list[Row] = []
     sent = 0
     async with broker(settings) as link:
-        known = await link.ask(QueryOrganization(organization_id=organization))
-        if not known.result["found"]:
-            raise NoSuchOrganization(f"there is no organization {organization}: nothing was imported")
+        await must_be_founded(link, organization, "nothing was imported")
         now = load_clock(settings.home).now().isoformat()
         with progress_bar() as bar:
             shown = bar.add_task("import", total=len(rows))

@@ -23,6 +23,7 @@ from shared.persistence.trial_jobs import OPEN, TrialJobs
 from shared.persistence.views import ViewReader
 from shared.settings import Settings
 from tendril.cli.links import broker, mongo
+from tendril.cli.organizations import must_be_shown
 from tendril.cli.output import progress_bar
 
 POLL_SECONDS = 0.2
@@ -60,7 +61,8 @@ class Bench:
         self._views = ViewReader(client, settings.database_prefix)
 
     async def sequence(self, named: str, organization: str | None) -> Chosen:
-        """By id, else by its whole name. Raises NoSuchSequence."""
+        """By id, else by its whole name. Raises NoSuchSequence, NoSuchOrganization."""
+        await must_be_shown(self._views, organization, "nothing was played")
         wanted: dict[str, Any] = {"_id": named} if _is_id(named) else {"name": named}
         if organization is not None:
             wanted["organization_id"] = organization

@@ -44,6 +44,7 @@ def rendered(html: str | None = "<p>x</p>", subject: str = "s", text: str | None
         ("{{ sender.name }}", "Grace Hopper"),
         ("{{ budget | plus: 1 }}", "5001"),
         ("{{ lead.custom_fields.budget }}", "5000"),
+        ("{{ custom_fields.budget }} {custom_fields.budget}", "5000 5000"),
         ("a {color: red} {unknown} { } {}", "a {color: red} {unknown} { } {}"),
         ("{{ '{x}' }}", "{x}"),
         ("100 % {sure}", "100 % {sure}"),

@@ -66,6 +66,7 @@ class Scenario:
         steps: Sequence[dict[str, Any]] = TWO_MAILS,
         *,
         settings: dict[str, Any] | None = None,
+        trigger: dict[str, Any] | None = None,
         lead: dict[str, Any] | None = None,
         enrolled: bool = True,
     ) -> None:
@@ -73,9 +74,8 @@ class Scenario:
         self.world.send(FoundOrganization(name="Demo"))
         for sender in {"default", *(step["config"]["sender"] for step in steps if "sender" in step.get("config", {}))}:
             self.world.send(SetSender(sender_id=sender, name="Demo", email="demo@example.com"))
-        self.world.send(
-            DraftSequence(sequence_id=SEQUENCE, definition=definition(steps, settings=settings), activate=True)
-        )
+        drafted = definition(steps, settings=settings, trigger=trigger)
+        self.world.send(DraftSequence(sequence_id=SEQUENCE, definition=drafted, activate=True))
         self.decision: Decision | None = None
         self.error: DomainError | None = None
         self.lead_id = UUID(int=0)

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from services.enrollment.domain.enrollment import Status
-from services.enrollment.domain.errors import InvalidLead, LeadErasedAlready, UnknownTarget
+from services.enrollment.domain.errors import InvalidLead, InvalidMoment, LeadErasedAlready, UnknownTarget
 from services.enrollment.domain.lead import Lead
 from shared.events.activity import (
     LeadCallLogged,
@@ -160,6 +160,30 @@ def test_an_owner_is_an_active_member_of_the_organization() -> None:
     scenario.world.send(AddMember(member_id=UUID(int=79), email="boss@example.com", role="admin"))
     scenario.world.send(SetMember(member_id=MEMBER, active=False))
     scenario.when(order).refused(InvalidLead)
+
+
+NOW = T + timedelta(hours=1)
+LATE = NOW + timedelta(minutes=6)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        LogCall(lead_id=A, activity_id=A, outcome="interested", at=LATE),
+        LogEmail(lead_id=A, activity_id=A, subject="Hi", direction="inbound", at=LATE),
+        LogMeeting(lead_id=A, activity_id=A, at=LATE, outcome="held"),
+        LogMeeting(lead_id=A, activity_id=A, at=LATE, outcome="no_show"),
+        ConvertLead(lead_id=A, at=LATE),
+    ],
+)
+def test_what_was_done_does_not_lie_ahead_but_by_what_clocks_differ(order: Any) -> None:
+    scenario = enrolled()
+    order = order.model_copy(update={"lead_id": scenario.lead_id})
+    scenario.when(order).refused(InvalidMoment)
+    assert scenario.error is not None
+    assert [each["field"] for each in scenario.error.errors] == ["at"]
+    scenario.when(order.model_copy(update={"at": NOW + timedelta(minutes=5)}))
+    assert scenario.names[0] in {"LeadCallLogged", "LeadEmailLogged", "LeadMeetingLogged", "LeadWon"}
 
 
 def orders_to(lead_id: UUID) -> list[Message]:

@@ -10,14 +10,16 @@ import pytest
 
 from services.enrollment.domain.brake import Tally, tally, verdict
 from services.enrollment.domain.enrollment import Status
+from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.evolving import evolve_any
+from services.enrollment.domain.row_types import TIMER
 from services.enrollment.stop_orders import orders_of
 from shared.events.definition import Brake
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import RecordRejected, RecordSent, StepDue, StepPostponed
 from shared.events.message import Event
-from shared.events.organization import ReleaseSender, SenderBraked, SetSender
-from shared.events.sequence import ReleaseSequence, SequenceBraked
+from shared.events.organization import ReleaseSender, SenderBraked, SenderReleased, SetSender
+from shared.events.sequence import ReleaseSequence, SequenceBraked, SequenceReleased
 from tests.domain.many import Many, day
 from tests.domain.scenario import T, email
 
@@ -121,6 +123,32 @@ def test_a_released_sequence_goes_on_and_counts_anew() -> None:
     made.run(day(1))
     assert len(made.due()) == 12
     assert all(made.state(change.id).status != Status.ACTIVE for change in made.due())
+
+
+def test_releasing_what_no_brake_holds_records_nothing() -> None:
+    made, sequence_id = many(sequence=TIGHT)
+    assert made.world.send(ReleaseSequence(sequence_id=sequence_id)).changes == []
+    assert made.world.send(ReleaseSender(sender_id="default")).changes == []
+    with pytest.raises(UnknownTarget):
+        made.world.send(ReleaseSender(sender_id="nobody"))
+
+
+@pytest.mark.parametrize("scope", ["sequence", "sender"])
+def test_a_release_is_recorded_once_and_lets_what_waits_go_on(scope: str) -> None:
+    made, sequence_id = many(sequence=TIGHT) if scope == "sequence" else many(sender=TIGHT)
+    for end in ("sent", "sent", "rejected", "sent", "rejected"):
+        step(made, end)
+    made.run(made.world.now)
+    blocker = f"brake:sequence:{sequence_id}" if scope == "sequence" else "brake:sender:default"
+    waiting = [row.aggregate_id for row in made.world.timers.values() if row.blocked_on == blocker]
+    assert waiting
+    order = ReleaseSequence(sequence_id=sequence_id) if scope == "sequence" else ReleaseSender(sender_id="default")
+    released = SequenceReleased() if scope == "sequence" else SenderReleased(sender_id="default")
+    assert [change.event for change in made.world.send(order).changes] == [released]
+    assert made.world.send(order).changes == []
+    assert all(made.world.timers[each, TIMER].blocked_on is None for each in waiting)
+    made.run(day(3))
+    assert {change.id for change in made.due()} >= set(waiting)
 
 
 def test_what_waits_says_for_what() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from services.enrollment.domain.errors import (
     BulkNotReady,
     BulkOver,
     BulkTooLarge,
+    InvalidMoment,
     NotUndoable,
     SomeTargetsMissing,
     UnknownTarget,
@@ -41,7 +43,7 @@ from shared.events.enrollment import Enroll, UndoEnrollment
 from shared.events.errors import InvalidMessage
 from shared.events.sequence import DraftSequence
 from shared.ids import derived_id
-from tests.domain.scenario import SEQUENCE, Scenario, definition, email
+from tests.domain.scenario import SEQUENCE, Scenario, T, days, definition, email
 
 BULK, UNDO = derived_id("bulk", 1), derived_id("bulk", 2)
 LEADS = [UUID(int=n) for n in range(1, 6)]
@@ -151,6 +153,27 @@ def test_an_order_that_makes_no_sense_names_its_field() -> None:
         OrderBulk(bulk_id=BULK, kind="enroll", order={})
 
 
+@pytest.mark.parametrize(
+    ("kind", "order"),
+    [("pause", {"until": T}), ("enroll", {"sequence_id": SEQUENCE, "start_at": T - timedelta(days=1)})],
+)
+def test_a_bulk_whose_moment_has_passed_is_refused_as_a_whole(kind: str, order: dict[str, Any]) -> None:
+    scenario = Scenario(enrolled=False).when(OrderBulk(bulk_id=BULK, kind=kind, order=order)).refused(InvalidMoment)
+    assert scenario.error is not None
+    assert [each["field"] for each in scenario.error.errors] == [f"order.{list(order)[-1]}"]
+
+
+def test_a_lead_whose_turn_in_a_bulk_comes_after_the_beginning_begins_late() -> None:
+    scenario = Scenario(enrolled=False).create(email="ada@example.com", consent={"email": True})
+    other = derived_id("test", "other")
+    scenario.when(DraftSequence(sequence_id=other, definition=definition([email("only")]), activate=True))
+    start_at = T + timedelta(hours=1)
+    scenario.when(OrderBulk(bulk_id=BULK, kind="enroll", order={"sequence_id": other, "start_at": start_at}))
+    late = command_of("enroll", bulk_of(scenario).order, scenario.lead_id)
+    scenario.later(hours=2).when(late)
+    assert "EnrollmentStarted" in scenario.names
+
+
 # --- undo -----------------------------------------------------------------------------------------------------------
 
 
@@ -209,7 +232,22 @@ def test_a_message_that_went_out_cannot_be_undone_and_is_counted() -> None:
     assert "1 of its messages" in str(scenario.error)
     scenario.when(take_back(scenario, also_sent=True)).then("EnrollmentExited", "LeadLeftSequence")
     assert scenario.decision is not None
-    assert scenario.decision.result["sent"] == 1
+    assert scenario.decision.result["stays"].startswith("1 of its messages went out and stay sent; enrollment ")
+
+
+def test_what_steps_did_stays_and_is_named() -> None:
+    steps = [{"step_id": "mark", "kind": "tag", "config": {"add": ["webinar"]}}, email("later", delay=days(1))]
+    scenario = enrolled_by_bulk(steps)
+    scenario.when(take_back(scenario)).then("EnrollmentExited", "LeadLeftSequence")
+    assert scenario.decision is not None
+    stays = scenario.decision.result["stays"]
+    assert stays == f"what these steps did stays done: mark (tag); enrollment {scenario.enrollment_id}"
+
+
+def test_an_advance_says_of_whom_something_stays() -> None:
+    stays = Refusal(target=LEADS[1], code="stays", detail="1 of its messages went out and stay sent")
+    scenario = begun().when(progress(0, 2, stays=[stays]))
+    scenario.then(BulkAdvanced(handled=2, done=2, unchanged=0, stays=[stays]))
 
 
 def test_a_completed_enrollment_is_reported_and_a_lead_enrolled_by_hand_left_alone() -> None:

@@ -19,6 +19,7 @@ from services.enrollment.domain.planning import scene_of
 from services.enrollment.domain.windows import next_open
 from services.enrollment.domain.work import Work
 from shared.events.definition import DayOff
+from shared.events.lead import AssignLead
 from shared.events.organization import AddMember, CalendarSet, SetCalendar, SetOrganization, SetSender
 from shared.events.task import TaskOpened
 from tests.domain.scenario import Scenario, T, definition, email, in_flight
@@ -138,6 +139,20 @@ def test_a_task_is_due_on_a_day_on_which_its_assignee_works() -> None:
     assert task_due_at(scenario.create(email="b@example.com")) == at(2026, 11, 24, 9, 0)
     scenario.when(SetCalendar(calendar="organization", days_off=[DayOff(first=date(2026, 11, 24))]))
     assert task_due_at(scenario.create(email="c@example.com")) == at(2026, 11, 25, 9, 0)
+
+
+def test_a_task_left_to_the_leads_owner_is_due_on_a_day_on_which_the_owner_works() -> None:
+    task = {"step_id": "look", "kind": "task", "config": {"title": "Look at it", "due_in_hours": 3 * 24}}
+    wait = {"step_id": "rest", "kind": "wait", "delay": {"amount": 1, "unit": "hours"}}
+    scenario = Scenario([wait, task], enrolled=False)
+    scenario.when(AddMember(member_id=COACH, email="coach@example.com", role="coach"))
+    scenario.when(SetCalendar(calendar=f"member:{COACH}", days_off=[MONDAY]))
+    scenario.create(email="a@example.com").when(AssignLead(lead_id=scenario.lead_id, owner=COACH)).wake()
+    assert scenario.event(TaskOpened).assignee == str(COACH)
+    assert task_due_at(scenario) == at(2026, 11, 24, 10, 0)
+    scenario.create(email="b@example.com").wake()
+    assert scenario.event(TaskOpened).assignee is None
+    assert task_due_at(scenario) == at(2026, 11, 23, 11, 0)
 
 
 def test_a_task_is_due_on_no_weekend_where_the_sequence_skips_them() -> None:

@@ -102,6 +102,28 @@ def test_what_makes_sense_has_neither_errors_nor_warnings(steps: list[Any]) -> N
     assert validate(definition(steps)) == ([], [])
 
 
+GOAL = {"step_id": "g", "kind": "goal", "config": {}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "stop_on", "never_reached"),
+    [
+        ([GOAL, email("a")], ["goal"], ["steps.a"]),
+        ([fork("c", [GOAL], [{"step_id": "x", **EXIT}]), email("a")], [{"on": "goal"}], ["steps.a"]),
+        ([fork("c", [GOAL], [email("b")]), email("a", delay={"amount": 1})], ["goal"], []),
+        ([{**GOAL, "conditions": TAGGED}, email("a")], ["goal"], []),
+        ([{**GOAL, "active": False}, email("a")], ["goal"], []),
+        ([GOAL, email("a")], [{"on": "goal", "do": "pause"}], []),
+        ([GOAL, email("a")], ["reply"], []),
+    ],
+)
+def test_steps_behind_a_goal_that_ends_everything_are_never_reached(
+    steps: list[Any], stop_on: list[Any], never_reached: list[str]
+) -> None:
+    errors, _ = validate(definition(steps, settings={"stop_on": stop_on}))
+    assert [each["field"] for each in errors if "never reached" in each["problem"]] == never_reached
+
+
 @pytest.mark.parametrize(
     ("steps", "place", "problem"),
     [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.enrollment.domain.errors import UnknownTarget
+from services.enrollment.domain.errors import InvalidMoment, UnknownTarget
 from shared.events.enrollment import (
     CancelEnrollment,
     EnrollmentExited,
@@ -275,6 +275,14 @@ def test_erasing_a_lead_ends_everything() -> None:
 def test_another_organization_finds_nothing() -> None:
     scenario = Scenario()
     scenario.when(PauseEnrollment(enrollment_id=scenario.enrollment_id), organization_id="other").refused(UnknownTarget)
+
+
+def test_a_pause_does_not_end_before_it_begins() -> None:
+    pause(Scenario(), until=T).refused(InvalidMoment)
+    scenario = pause(Scenario(), until=T - timedelta(days=1)).refused(InvalidMoment)
+    assert scenario.error is not None
+    assert [each["field"] for each in scenario.error.errors] == ["until"]
+    assert scenario.state.status == "active"
 
 
 def test_pausing_for_another_reason_holds_anew() -> None:

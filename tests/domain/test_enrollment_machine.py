@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.enrollment.domain.enrollment import Enrollment, Status
-from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.evolving import evolve_any
 from services.enrollment.domain.quotas import bare, parsed, places_reserved, rows_for
 from services.enrollment.domain.row_types import TIMER, Timer
@@ -33,34 +31,51 @@ from shared.events.enrollment import (
     RecordUndressed,
     ResolveDispatch,
     ResumeEnrollment,
+    StartEnrollment,
     StepDue,
     StepSent,
     StepSettled,
     StepStopRequested,
     WakeTimer,
 )
-from shared.events.lead import EditLead, EraseLead, LeadAddressSuppressed, LeadBody, LeadReplied, LeadUnsubscribed
+from shared.events.lead import (
+    EditLead,
+    EraseLead,
+    LeadAddressSuppressed,
+    LeadBody,
+    LeadConverted,
+    LeadReplied,
+    LeadUnsubscribed,
+)
 from shared.events.message import Message
 from shared.events.organization import SetCalendar, SetOrganization, SetSender
 from shared.events.sequence import ActivateSequence, ArchiveSequence, DeactivateSequence
-from shared.events.task import CompleteTask, SkipTask
+from shared.events.task import CompleteTask, SkipTask, SnoozeTask
 from shared.events.why import TimerClass
-from tests.domain.scenario import SEQUENCE, Scenario, days, email
+from tests.domain import promises
+from tests.domain.scenario import SEQUENCE, Scenario, T, days, email
 
-STEPS = (
-    email("one", on_failure="pause"),
-    {
-        "step_id": "fork",
-        "kind": "condition",
-        "config": {"when": {"engagement": {"signal": "opened"}}},
-        "then": [email("warm", on_failure="exit"), {"step_id": "plus", "kind": "score", "config": {"add": 5}}],
-        "else": [{"step_id": "call", "kind": "task", "config": {"title": "Call"}}, email("cold", active=False)],
-    },
-    {"step_id": "rest", "kind": "wait", "delay": {"amount": 2, "unit": "hours"}},
-    email("two", delay=days(1)),
-    {"step_id": "tag", "kind": "tag", "config": {"add": ["nurtured"]}},
-    email("three", delay={"amount": 10, "unit": "minutes"}),
-)
+PAUSING = [{"on": "reply", "do": "pause"}, {"on": "conversion", "do": "pause"}]
+
+
+def steps_with(overdue: str) -> list[dict[str, Any]]:
+    call = {"title": "Call", "due_in_hours": 1, "overdue": overdue, "overdue_after_hours": 1}
+    return [
+        email("one", on_failure="pause"),
+        {
+            "step_id": "fork",
+            "kind": "condition",
+            "config": {"when": {"engagement": {"signal": "opened"}}},
+            "then": [email("warm", on_failure="exit"), {"step_id": "plus", "kind": "score", "config": {"add": 5}}],
+            "else": [{"step_id": "call", "kind": "task", "config": call}, email("cold", active=False)],
+        },
+        {"step_id": "rest", "kind": "wait", "delay": {"amount": 2, "unit": "hours"}},
+        email("two", delay=days(1)),
+        {"step_id": "tag", "kind": "tag", "config": {"add": ["nurtured"]}},
+        email("three", delay={"amount": 10, "unit": "minutes"}),
+    ]
+
+
 WINDOWS = [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "end": "18:00"}]
 OUTCOMES: tuple[type[Any], ...] = (
     RecordSent,
@@ -81,12 +96,26 @@ class EnrollmentMachine(RuleBasedStateMachine):
     @initialize(
         hold=st.booleans(),
         limits=st.sampled_from([{}, {"per_day": 1}, {"per_minute": 1, "per_day": 2}]),
-        stop_on=st.sampled_from([["reply", "unsubscribe", "bounce"], [{"on": "reply", "do": "pause"}], []]),
+        stop_on=st.sampled_from([["reply", "unsubscribe", "bounce"], PAUSING, []]),
         windows=st.booleans(),
+        overdue=st.sampled_from(["wait", "continue", "exit"]),
+        begins_later=st.sampled_from([False, False, True]),
+        under_way=st.booleans(),
     )
-    def enroll(self, hold: bool, limits: dict[str, int], stop_on: list[Any], windows: bool) -> None:
+    def enroll(
+        self,
+        hold: bool,
+        limits: dict[str, int],
+        stop_on: list[Any],
+        windows: bool,
+        overdue: str,
+        begins_later: bool,
+        under_way: bool,
+    ) -> None:
+        """``under_way``: the first message is out, unless the enrollment begins later."""
         self.scenario = Scenario(
-            STEPS,
+            steps_with(overdue),
+            trigger={"start_at": (T + timedelta(hours=5)).isoformat()} if begins_later else {},
             settings={
                 "on_in_doubt": "hold" if hold else "continue",
                 "limits": limits,
@@ -98,16 +127,25 @@ class EnrollmentMachine(RuleBasedStateMachine):
         self.limits = limits
         self.timers: list[Timer] = []
         self.rings = 0
+        self.stops = promises.Stops(self.scenario)
+        if under_way and self.state.status == Status.ACTIVE:
+            self.timer_rings()
+            self.sent()
 
     def send(self, message: Message, **more: Any) -> None:
-        with contextlib.suppress(DomainError):
-            self.scenario.world.send(message, **more)
+        self.stops.send(message, **more)
         if self.scenario.timer is not None:
             self.timers.append(self.scenario.timer)
 
     @property
     def state(self) -> Enrollment:
         return self.scenario.state
+
+    @property
+    def erased(self) -> bool:
+        """Whoever comes with the address afterwards is another lead."""
+        lead = self.scenario.world.lead(self.scenario.lead_id)
+        return lead is None or lead.erased
 
     @rule(minutes=st.sampled_from([1, 15, 16, 60, 121, 60 * 13, 60 * 25, 60 * 24 * 3]))
     def time_passes(self, minutes: int) -> None:
@@ -180,6 +218,25 @@ class EnrollmentMachine(RuleBasedStateMachine):
         until = None if hours is None else self.scenario.world.now + timedelta(hours=hours)
         self.send(PauseEnrollment(enrollment_id=self.state.id, until=until))
 
+    @precondition(lambda self: not self.erased)
+    @rule()
+    def converts(self) -> None:
+        lead = LeadBody(email="ada@example.com")
+        self.send(LeadConverted(organization_id="demo", lead=lead, occurred_at=self.scenario.world.now))
+
+    @precondition(lambda self: not self.erased)
+    @rule(hours=st.sampled_from([1, 48]))
+    def converts_in_a_pause_with_an_end(self, hours: int) -> None:
+        self.pause(hours)
+        self.converts()
+        self.time_passes(hours * 60)
+        self.timer_rings()
+
+    @precondition(lambda self: self.state.status == Status.PENDING)
+    @rule()
+    def start(self) -> None:
+        self.send(StartEnrollment(enrollment_id=self.state.id))
+
     @rule()
     def resume(self) -> None:
         self.send(ResumeEnrollment(enrollment_id=self.state.id))
@@ -233,6 +290,18 @@ class EnrollmentMachine(RuleBasedStateMachine):
     def task_order(self, order: type[Any]) -> None:
         self.send(order(task_id=self.state.task_id))
 
+    @precondition(lambda self: self.state.task_id is not None)
+    @rule()
+    def task_outlasts_its_time(self) -> None:
+        self.send(DeactivateSequence(sequence_id=SEQUENCE))
+        self.timer_rings()
+
+    @precondition(lambda self: self.state.task_id is not None)
+    @rule(hours=st.sampled_from([-2, 2, 30]))
+    def task_snoozed(self, hours: int) -> None:
+        until = self.scenario.world.now + timedelta(hours=hours)
+        self.send(SnoozeTask.model_validate({"task_id": self.state.task_id, "until": until}))
+
     @precondition(lambda self: bool(self.state.executions))
     @rule(data=st.data(), outcome=st.sampled_from(["sent", "not_sent"]))
     def resolve(self, data: st.DataObject, outcome: str) -> None:
@@ -251,9 +320,11 @@ class EnrollmentMachine(RuleBasedStateMachine):
         state, timer = self.state, self.scenario.timer
         if state.status == Status.ACTIVE:
             assert (state.plan is None) != (state.in_flight is None)
-            if state.plan is not None:
+            if state.plan is not None and state.task_id is None:
                 assert (state.plan.at is None) == (state.plan.blocked_on is not None)
-        if state.is_open or state.in_flight is not None:
+        if state.status == Status.PENDING and state.start_at is None:
+            assert timer is None
+        elif state.is_open or state.in_flight is not None:
             assert timer is not None
             assert timer.due_at is not None or timer.blocked_on is not None
         else:
@@ -309,6 +380,15 @@ class EnrollmentMachine(RuleBasedStateMachine):
             if closing and getattr(event, "execution", None) == awaiting:
                 awaiting = None
         assert self.state.sent == len(sent)
+
+    @invariant()
+    def a_stop_is_a_stop(self) -> None:
+        self.stops.hold()
+
+    @invariant()
+    def a_paused_sequence_gives_up_nobody(self) -> None:
+        promises.gives_up_nobody_while_paused(self.scenario.log)
+        promises.waits_for_no_sequence_that_runs(self.scenario)
 
     @invariant()
     def a_decision_sends_nothing_that_it_then_stops(self) -> None:

@@ -9,9 +9,20 @@ from uuid import UUID
 import pytest
 
 from services.enrollment.description import waiting_for
-from services.enrollment.domain.errors import AlreadyEnrolled, Exclusive, UnknownTarget, Unreachable
+from services.enrollment.domain.errors import (
+    AlreadyEnrolled,
+    Exclusive,
+    InvalidDefinition,
+    InvalidMoment,
+    SequenceNotActive,
+    UnknownTarget,
+    Unreachable,
+)
 from services.enrollment.domain.funnel import Funnel, funnel_aggregate
-from shared.events.enrollment import CancelEnrollment, Enroll, StartEnrollment, StartRefused
+from services.enrollment.domain.handling import handle
+from services.enrollment.domain.sequence import NO_FUNNEL
+from shared.events.enrollment import CancelEnrollment, Enroll, EnrollmentStarted, StartEnrollment, StartRefused
+from shared.events.envelope import Envelope
 from shared.events.funnel import (
     AssignSequences,
     CloseForm,
@@ -33,13 +44,16 @@ from shared.events.sequence import (
     ActivateSequence,
     ApproveSequence,
     ArchiveSequence,
+    DeleteSequence,
     DraftSequence,
     EditSequence,
+    RestoreSequence,
     SequenceAssignedToFunnels,
     SequencePublished,
     SequenceUnassignedFromFunnels,
     SubmitSequence,
 )
+from shared.events.why import Why
 from shared.ids import derived_id
 from tests.domain.scenario import SEQUENCE, Scenario, T, definition, email
 
@@ -144,6 +158,67 @@ def test_a_trigger_that_names_funnels_assigns_them_when_published_and_lets_go_of
     assert funnel(scenario).sequences == frozenset()
 
 
+def republished(scenario: Scenario, **trigger: Any) -> Scenario:
+    """The next version, with another text and this trigger."""
+    edited = definition([email("one", config={"text": f"{len(scenario.log)}"})], trigger=trigger)
+    scenario.when(EditSequence(sequence_id=A, definition=edited)).when(SubmitSequence(sequence_id=A))
+    return scenario.when(ApproveSequence(sequence_id=A)).when(ActivateSequence(sequence_id=A))
+
+
+def told(scenario: Scenario) -> list[dict[str, str]]:
+    """The warnings of the last answer."""
+    assert scenario.decision is not None
+    found: list[dict[str, str]] = scenario.decision.result["warnings"]
+    return found
+
+
+def test_what_was_unassigned_by_hand_stays_so_when_the_next_version_still_names_it() -> None:
+    scenario = given(a={"funnels": ["web", "fair"]}).when(UnassignSequences(funnel_ids=["web"], sequence_ids=[A]))
+    republished(scenario, funnels=["web", "fair", "new"]).then(
+        "SequencePublished",
+        SequenceUnassignedFromFunnels(funnel_ids=["web"]),
+        FunnelCreated(funnel_id="new", name="new"),
+        FunnelSequencesAssigned(sequence_ids=[A]),
+    )
+    assert [each["field"] for each in told(scenario)] == ["trigger.funnels"]
+    assert "names web, from which" in told(scenario)[0]["problem"]
+    assert scenario.world.sequence(A).funnels == {"fair", "new"}  # type: ignore[union-attr]  # it is there
+    assert (funnel(scenario).sequences, funnel(scenario, "new").sequences) == (frozenset(), frozenset({A}))
+    scenario.when(AssignSequences(funnel_ids=["web"], sequence_ids=[A]))
+    assert told(republished(scenario, funnels=["web", "fair", "new"])) == []
+    assert scenario.world.sequence(A).funnels == {"web", "fair", "new"}  # type: ignore[union-attr]  # it is there
+
+
+@pytest.mark.parametrize("by_trigger", [True, False])
+def test_a_sequence_that_has_lost_its_last_funnel_takes_nobody_by_itself(*, by_trigger: bool) -> None:
+    scenario = given(a={"funnels": ["web"]} if by_trigger else {})
+    if not by_trigger:
+        scenario.when(AssignSequences(funnel_ids=["web"], sequence_ids=[A]))
+    scenario.when(UnassignSequences(funnel_ids=["web"], sequence_ids=[A]))
+    assert told(scenario) == [{"field": f"sequences.{A}", "problem": NO_FUNNEL}]
+    for number, name in enumerate(("fair", "web", None)):
+        refused = comes(scenario, name, email=f"{number}@example.com").event(LeadNotMatched).refused
+        assert refused[str(A)] == Why(rule="no_funnel")
+    republished(scenario)
+    assert told(scenario) == [{"field": "trigger.funnels", "problem": NO_FUNNEL}]
+    assert comes(scenario, "fair", email="x@example.com").event(LeadNotMatched).refused[str(A)].rule == "no_funnel"
+    scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=A)).then("LeadJoinedSequence", "EnrollmentStarted")
+    scenario.when(AssignSequences(funnel_ids=["fair"], sequence_ids=[A]))
+    assert comes(scenario, "fair", email="y@example.com").event(LeadMatched).sequence_id == A
+
+
+def test_a_trigger_may_say_that_leads_of_any_funnel_are_meant() -> None:
+    scenario = given(a={"funnels": ["web"]}).when(UnassignSequences(funnel_ids=["web"], sequence_ids=[A]))
+    assert told(republished(scenario, any_funnel=True)) == []
+    assert comes(scenario, "fair").event(LeadMatched).sequence_id == A
+    scenario.when(AssignSequences(funnel_ids=["web"], sequence_ids=[A]))
+    assert comes(scenario, "fair", email="x@example.com").event(LeadNotMatched).refused[str(A)].rule == "funnel"
+    scenario.when(UnassignSequences(funnel_ids=["web"], sequence_ids=[A]))
+    assert told(scenario) == []
+    both = definition([email("one")], trigger={"funnels": ["web"], "any_funnel": True})
+    scenario.when(EditSequence(sequence_id=A, definition=both)).refused(InvalidDefinition)
+
+
 def test_a_web_form_is_opened_kept_and_closed() -> None:
     scenario = given().when(FORM).refused(UnknownTarget).when(CreateFunnel(funnel_id="web")).when(FORM)
     scenario.then(FunnelFormOpened(form_key="k" * 22, origins=["https://example.com"])).when(FORM).nothing()
@@ -211,7 +286,7 @@ def test_an_organizations_number_of_open_enrollments_holds_and_an_ended_one_free
     scenario = comes(given(a={}, b={"start": "manual"}).when(SetOrganization(max_open_enrollments=1)))
     order = Enroll(lead_id=scenario.lead_id, sequence_id=B)
     scenario.when(order).refused(Exclusive)
-    assert "max_open_enrollments" in str(scenario.error)
+    assert str(scenario.error) == "The lead is in as many sequences as it may be (1 of 1)."
     scenario.when(CancelEnrollment(enrollment_id=scenario.enrollment_id)).when(order)
     assert scenario.error is None
 
@@ -259,6 +334,28 @@ def test_a_lead_that_was_in_its_best_match_is_told_the_rule_that_keeps_it_out_on
 # --- when it begins ---------------------------------------------------------------------------------------------------
 
 LATER = T + timedelta(days=2)
+LONG_AGO = T - timedelta(days=365)
+
+
+def test_a_beginning_that_was_over_when_it_was_asked_for_is_refused() -> None:
+    scenario = comes(given(a={"start": "manual"}))
+    order = Enroll(lead_id=scenario.lead_id, sequence_id=A, start_at=LONG_AGO)
+    scenario.when(order).refused(InvalidMoment)
+    assert scenario.error is not None
+    assert [each["field"] for each in scenario.error.errors] == ["start_at"]
+
+
+def test_a_beginning_that_passed_while_the_order_was_on_its_way_begins_late() -> None:
+    scenario = comes(given(a={"start": "manual"}))
+    order = Enroll(lead_id=scenario.lead_id, sequence_id=A, start_at=T + timedelta(hours=1))
+    asked = Envelope(id="1", message=order, source="test", time=T, organization_id="demo")
+    begun = handle(asked, scenario.later(hours=8).world)
+    [started] = [change.event for change in begun.changes if isinstance(change.event, EnrollmentStarted)]
+    assert (started.plan is not None, started.start_at) == (True, None)
+
+
+def test_a_sequence_that_began_long_ago_takes_leads_at_once() -> None:
+    assert comes(given(a={"start_at": LONG_AGO.isoformat()})).state.status == "active"
 
 
 def test_an_enrollment_begins_at_its_moment() -> None:
@@ -306,3 +403,25 @@ def test_a_pending_enrollment_that_is_cancelled_leaves_no_timer() -> None:
     scenario = comes(given(a={"start_at": LATER.isoformat()}))
     scenario.when(CancelEnrollment(enrollment_id=scenario.enrollment_id))
     assert scenario.timer is None
+
+
+@pytest.mark.parametrize("begins", [{"start_at": LATER.isoformat()}, {}])
+def test_an_archived_sequence_starts_nobody(begins: dict[str, Any]) -> None:
+    scenario = comes(given(a={"start": "manual"}))
+    scenario.when(Enroll(lead_id=scenario.lead_id, sequence_id=A, start=bool(begins), **begins))
+    scenario.enrollment_id = UUID(str(scenario.decision.result["enrollment_id"]))  # type: ignore[union-attr]  # it is
+    scenario.when(ArchiveSequence(sequence_id=A))
+    scenario.when(StartEnrollment(enrollment_id=scenario.enrollment_id)).refused(SequenceNotActive)
+    if begins:
+        scenario.error = None
+        scenario.wake().then(StartRefused(why=Why(rule="sequence_archived")))
+        assert (scenario.state.status, scenario.timer) == ("pending", None)
+    scenario.when(RestoreSequence(sequence_id=A)).when(ActivateSequence(sequence_id=A))
+    scenario.when(StartEnrollment(enrollment_id=scenario.enrollment_id)).then("EnrollmentActivated")
+
+
+def test_who_was_to_begin_in_a_deleted_sequence_leaves_when_the_moment_comes() -> None:
+    scenario = comes(given(a={"start_at": LATER.isoformat()}))
+    scenario.when(DeleteSequence(sequence_id=A, enrollments="finish"))
+    scenario.wake().then("EnrollmentExited", "LeadLeftSequence")
+    assert (scenario.state.status, scenario.state.reason) == ("exited", "sequence_deleted")

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from services.enrollment.domain.errors import LeadErasedAlready, UnknownTarget
-from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.lead import Lead, evolve, initial
 from shared.events.bulk import command_of
-from shared.events.enrollment import EnrollmentPaused, RecordInDoubt
+from shared.events.enrollment import Enroll, EnrollmentPaused, RecordInDoubt
 from shared.events.errors import InvalidMessage
-from shared.events.lead import AssignLead, EditLead, EraseLead, LeadBody, LeadDetailsMerged, LeadUpdated, SetLeadStatus
+from shared.events.lead import (
+    AssignLead,
+    EditLead,
+    EraseLead,
+    InboundLead,
+    LeadBody,
+    LeadBookedMeeting,
+    LeadCaptured,
+    LeadConverted,
+    LeadCreated,
+    LeadDetailsMerged,
+    LeadUpdated,
+    LeadWon,
+    MeetingBooked,
+    SetLeadStatus,
+)
 from shared.events.organization import AddMember, SetMember
 from shared.ids import derived_id
-from tests.domain.scenario import Scenario, T, in_flight
+from tests.domain.scenario import SEQUENCE, Scenario, T, in_flight
 
 MEMBER = derived_id("member", 1)
 ADA = {
@@ -69,8 +85,60 @@ def test_what_was_cleared_comes_back_only_with_a_later_word() -> None:
 
     scenario.when(said(1))
     assert (lead_of(scenario).title, dict(lead_of(scenario).custom_fields)) == (None, {"size": "large"})
-    scenario.when(said(3))
+    scenario.later(hours=1).when(said(3))
     assert (lead_of(scenario).title, lead_of(scenario).custom_fields["budget"]) == ("CEO", 9)
+
+
+# --- clocks that are ahead ------------------------------------------------------------------------------------------
+
+
+def ahead(by: timedelta, cls: type[InboundLead] = LeadCreated) -> InboundLead:
+    """A funnel's word whose clock is ahead."""
+    body = {"email": "ada@example.com", "status": "New", "consent": {"email": True}, "custom_fields": {"budget": 5}}
+    return cls(organization_id="demo", occurred_at=T + by, lead=LeadBody.model_validate(body))
+
+
+@pytest.mark.parametrize("by", [timedelta(minutes=3), timedelta(hours=20)])
+def test_a_person_is_right_against_a_clock_that_is_ahead(by: timedelta) -> None:
+    scenario = Scenario(enrolled=False).when(ahead(by), message_id="m")
+    assert scenario.event(LeadCaptured).occurred_at == T
+    scenario.lead_id = UUID(str(scenario.decision.result["lead_id"])) if scenario.decision is not None else UUID(int=0)
+    scenario.later(minutes=1)
+    edit(scenario, {"consent": {"email": False}, "status": "Won", "custom_fields": {"budget": 9}})
+    assert scenario.event(LeadDetailsMerged).consent == {"email": False}
+    lead = lead_of(scenario)
+    assert (lead.consent, lead.status, lead.custom_fields) == ({"email": False}, "Won", {"budget": 9})
+
+
+def test_a_person_is_right_at_the_same_moment_too() -> None:
+    scenario = Scenario(enrolled=False).create(email="ada@example.com", status="Won", consent={"email": False})
+    edit(scenario, {"status": "New", "consent": {"email": True}}).then("LeadDetailsMerged")
+    assert (lead_of(scenario).status, lead_of(scenario).consent) == ("New", {"email": True})
+    scenario.when(SetLeadStatus(lead_id=scenario.lead_id, status="A")).then("LeadDetailsMerged")
+
+
+def test_what_the_log_holds_of_a_clock_that_was_ahead_outlasts_no_later_word() -> None:
+    """Stored before such moments were cut to the arrival."""
+    stored = LeadCaptured(email="ada@example.com", status="New", occurred_at=T + timedelta(days=365))
+    lead = evolve(initial(UUID(int=1), "demo"), stored, T)
+    lead = evolve(lead, LeadWon(occurred_at=T + timedelta(days=200)), T)
+    lead = evolve(lead, LeadBookedMeeting(occurred_at=T + timedelta(days=200)), T)
+    assert set(lead.stamps.values()) == {T}
+    assert (lead.won_at, lead.met_at) == (T, T)
+
+
+@pytest.mark.parametrize("cls", [LeadConverted, MeetingBooked])
+def test_a_conversion_ahead_of_its_time_ends_nothing_that_begins_later(cls: type[InboundLead]) -> None:
+    scenario = Scenario(enrolled=False).when(ahead(timedelta(hours=20), cls), message_id="m").later(hours=1)
+    assert scenario.decision is not None
+    lead_id = UUID(str(scenario.decision.result["lead_id"]))
+    scenario.when(Enroll(lead_id=lead_id, sequence_id=SEQUENCE))
+    assert scenario.decision is not None
+    scenario.enrollment_id = UUID(str(scenario.decision.result["enrollment_id"]))
+    scenario.wake().then("StepDue")
+
+
+# --- tags and status ------------------------------------------------------------------------------------------------
 
 
 def test_a_list_of_tags_replaces_those_there_were() -> None:

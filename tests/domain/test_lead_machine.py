@@ -216,7 +216,7 @@ class People(RuleBasedStateMachine):
                     id=change.id,
                     organization_id="demo",
                     lead_id=change.id,
-                    at=T,
+                    at=self.world.now,
                 )
         for lead_id, state in folded.items():
             known = self.world.states[lead_id]
@@ -249,7 +249,7 @@ def facts(draw: st.DrawFn) -> list[InboundLead]:
 
 
 def person(messages: list[InboundLead]) -> tuple[Any, ...]:
-    scenario = Scenario(enrolled=False)
+    scenario = Scenario(enrolled=False).later(days=30)  # nothing that is said lies ahead
     for number, message in enumerate(messages):
         decision = scenario.world.send(message, message_id=f"m{number}")
     lead = scenario.world.lead(UUID(str(decision.result["lead_id"])))

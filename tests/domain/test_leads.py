@@ -10,13 +10,19 @@ from uuid import UUID
 import pytest
 
 from services.enrollment.domain.enrollment import Status
-from services.enrollment.domain.errors import AlreadyEnrolled, InvalidLead, SequenceNotActive, UnknownTarget
+from services.enrollment.domain.errors import (
+    AlreadyEnrolled,
+    InvalidLead,
+    InvalidMoment,
+    SequenceNotActive,
+    UnknownTarget,
+)
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.memory_world import MemoryWorld
 from services.enrollment.domain.reach import barrier
 from services.enrollment.domain.work import Work
 from shared.events.engagement import SignalReceived
-from shared.events.enrollment import Enroll, EnrollmentExited
+from shared.events.enrollment import Enroll, EnrollmentExited, ResumeEnrollment
 from shared.events.lead import (
     EditLead,
     InboundLead,
@@ -26,6 +32,7 @@ from shared.events.lead import (
     LeadCreated,
     LeadIdentityClashed,
     LeadMatched,
+    LeadNotEnrolled,
     LeadNotMatched,
     LeadReplied,
     LeadScored,
@@ -115,6 +122,16 @@ def test_messages_in_any_order_give_the_same_lead() -> None:
     assert len(seen) == 1
 
 
+def test_what_is_dated_days_ahead_would_win_over_all_that_comes_until_then_and_is_refused() -> None:
+    scenario = Scenario(enrolled=False)
+    ahead = message(LeadCreated, at=T + timedelta(days=2), email="ada@example.com")
+    scenario.when(ahead).refused(InvalidMoment)
+    assert scenario.error is not None
+    assert [each["field"] for each in scenario.error.errors] == ["occurred_at"]
+    scenario.when(message(LeadCreated, at=T + timedelta(hours=14), email="ada@example.com"))
+    assert "LeadCaptured" in scenario.names
+
+
 def test_an_update_of_an_unknown_identity_creates_the_lead() -> None:
     world = Scenario(enrolled=False).world
     decision = world.send(message(LeadUpdated, email="new@example.com", status="New"), message_id="u1")
@@ -187,10 +204,51 @@ def test_a_duplicate_enrollment_is_refused_and_the_reenroll_rule_holds() -> None
     scenario = Scenario(settings={"reenroll": {"after_days": 90, "at_most": 1}})
     order = Enroll(lead_id=scenario.lead_id, sequence_id=SEQUENCE)
     scenario.when(order).refused(AlreadyEnrolled)
+    assert str(scenario.error) == "The lead is in the sequence “Test” already."
     scenario.wake().sent().wake().sent()
+    ended = scenario.world.now
     scenario.when(order).refused(AlreadyEnrolled)
+    again = ended + timedelta(days=90)
+    assert str(scenario.error) == (
+        f"The lead was in the sequence “Test” until {ended:%Y-%m-%d %H:%M} UTC, "
+        f"and may come again 90 days later, from {again:%Y-%m-%d %H:%M} UTC on."
+    )
     scenario.later(days=90).when(order).then("LeadJoinedSequence", "EnrollmentStarted")
     scenario.when(DeactivateSequence(sequence_id=SEQUENCE)).when(order).refused(SequenceNotActive)
+    assert str(scenario.error) == "The sequence “Test” is paused: it takes no leads."
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({}, "nobody comes into it a second time."),
+        ({"reenroll": {"at_most": 1}}, "has come again as often as its rule allows (1)."),
+    ],
+)
+def test_who_may_not_come_again_is_told_the_rule(settings: dict[str, Any], rule: str) -> None:
+    scenario = Scenario((email("first"),), settings=settings).wake().sent()
+    order = Enroll(lead_id=scenario.lead_id, sequence_id=SEQUENCE)
+    if settings:
+        scenario.when(order)
+        assert scenario.decision is not None
+        scenario.enrollment_id = UUID(str(scenario.decision.result["enrollment_id"]))
+        scenario.wake().sent()
+    ended = scenario.world.now
+    scenario.when(order).refused(AlreadyEnrolled)
+    assert str(scenario.error) == f"The lead was in the sequence “Test” until {ended:%Y-%m-%d %H:%M} UTC, and {rule}"
+
+
+def test_a_refused_order_to_enrol_is_recorded_with_its_rule_but_not_of_who_is_inside() -> None:
+    scenario = Scenario((email("first"),), settings={"reenroll": {"after_days": 90}})
+    order = Enroll(lead_id=scenario.lead_id, sequence_id=SEQUENCE, by="bulk", bulk_id=UUID(int=8))
+    before = len(scenario.log)
+    scenario.when(order).refused(AlreadyEnrolled)
+    assert len(scenario.log) == before
+    scenario.wake().sent().when(order).refused(AlreadyEnrolled)
+    told = scenario.log[-1].event
+    assert isinstance(told, LeadNotEnrolled)
+    assert (told.sequence_id, told.by, told.bulk_id, told.why.rule) == (SEQUENCE, "bulk", UUID(int=8), "reenroll")
+    assert scenario.log[-1].id == scenario.lead_id
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
@@ -216,6 +274,49 @@ def test_hits_beyond_the_cap_are_kept_only_counted() -> None:
     scenario.when(scenario.signal("opened", count=7)).then(
         lambda event: isinstance(event, SignalReceived) and event.count == 7
     )
+
+
+#: What comes twenty times and counts for nothing, then what a person does.
+SWALLOWED: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    ("click", "clicked", {"machine": 0.9}, {}),
+    ("reply", "replied", {"auto_reply": True}, {"text": "Yes please"}),
+    ("bounce", "bounced", {"bounce_kind": "soft"}, {"bounce_kind": "hard"}),
+]
+
+
+@pytest.mark.parametrize("do", ["exit", "pause"])
+@pytest.mark.parametrize(("rule", "signal", "automatic", "own"), SWALLOWED)
+def test_however_much_comes_by_itself_a_persons_signal_counts(
+    rule: str, signal: str, automatic: dict[str, Any], own: dict[str, Any], do: str
+) -> None:
+    scenario = Scenario(settings={"stop_on": [{"on": rule, "do": do}]}).wake().sent()
+    for _ in range(20):
+        scenario.when(scenario.signal(signal, **automatic)).then("SignalReceived")
+    scenario.when(scenario.signal(signal, **automatic)).nothing()
+    mine = scenario.signal(signal, **own)
+    assert {"SignalReceived", "EngagementNoted"} <= set(scenario.when(mine).names)
+    assert scenario.state.status == (Status.PAUSED if do == "pause" else Status.EXITED)
+    assert "EngagementNoted" not in scenario.when(mine).names
+    assert list(scenario.state.executions[1].signals) == [signal]
+
+
+def test_a_second_reply_after_many_automatic_ones_is_kept_and_stops_again() -> None:
+    scenario = Scenario(settings={"stop_on": [{"on": "reply", "do": "pause"}]}).wake().sent()
+    scenario.when(scenario.signal("replied", text="Later")).when(ResumeEnrollment(enrollment_id=scenario.enrollment_id))
+    for _ in range(25):
+        scenario.when(scenario.signal("replied", auto_reply=True))
+    scenario.when(scenario.signal("replied", text="No"))
+    assert scenario.event(LeadReplied).text == "No"
+    assert scenario.state.reason == "stop_rule"
+
+
+def test_a_persons_hits_beyond_the_cap_are_kept_only_counted_too() -> None:
+    scenario = delivered()
+    for _ in range(20):
+        scenario.when(scenario.signal("opened", machine=0.9))
+        scenario.when(scenario.signal("opened"))
+        assert scenario.events
+    scenario.when(scenario.signal("opened")).nothing()
 
 
 @pytest.mark.parametrize("mark", [{"machine": 0.9}, {"auto_reply": True}])

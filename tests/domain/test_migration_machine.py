@@ -12,11 +12,12 @@ from hypothesis.stateful import invariant, rule
 from shared.events.enrollment import MigrateEnrollment, StepDue, StepInDoubt, StepSent, StepSettled
 from shared.events.sequence import ActivateSequence, ApproveSequence, EditSequence, SubmitSequence
 from tests.domain.scenario import SEQUENCE, days, definition, email
-from tests.domain.test_enrollment_machine import STEPS, EnrollmentMachine
+from tests.domain.test_enrollment_machine import EnrollmentMachine, steps_with
 
+STEPS = steps_with("exit")
 FORK, WARM, CALL = STEPS[1], email("warm"), {"step_id": "call", "kind": "task", "config": {"title": "Ring"}}
 EDITS: tuple[list[dict[str, Any]], ...] = (
-    list(STEPS),
+    STEPS,
     [email("two"), email("one", delay=days(1)), email("three", delay=days(2))],
     [email("one"), CALL, email("extra", delay=days(1)), email("two")],
     [email("three"), FORK, email("one")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,12 +12,22 @@ import pytest
 
 from services.enrollment.domain.row_types import Timer
 from shared.events.definition import DayOff, QuietHours, Window
-from shared.events.enrollment import Enroll, EnrollmentReplanned, RecordDeferred, StepDue, StepPostponed, StepSkipped
-from shared.events.lead import EditLead, LeadBody, LeadWentAway, ScoreLead, TagLead
-from shared.events.organization import SetCalendar, SetOrganization, SuppressAddress, UnsuppressAddress
-from shared.events.sequence import DraftSequence
+from shared.events.enrollment import (
+    Enroll,
+    EnrollmentReplanned,
+    RecordDeferred,
+    RecordStopped,
+    StepDue,
+    StepPostponed,
+    StepSkipped,
+    StepStopRequested,
+)
+from shared.events.lead import EditLead, LeadBody, LeadUpdated, LeadWentAway, ScoreLead, TagLead
+from shared.events.message import Message
+from shared.events.organization import SetCalendar, SetOrganization, SetSender, SuppressAddress, UnsuppressAddress
+from shared.events.sequence import ActivateSequence, DeactivateSequence, DraftSequence, ReleaseSequence
 from shared.events.why import Plan, TimerClass, Why
-from tests.domain.scenario import Scenario, T, days, definition, email, in_flight, pause, resume
+from tests.domain.scenario import SEQUENCE, Scenario, T, days, definition, email, in_flight, pause, resume
 
 MINDFUL = {"windows": [{"start": "09:00", "end": "17:00"}]}
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
@@ -34,7 +45,7 @@ def waiting(delay: dict[str, Any] | None = None, *, settings: dict[str, Any] | N
 
 
 def edit(scenario: Scenario, **fields: Any) -> Scenario:
-    scenario.later(minutes=1)  # of two words at one moment the greater counts, whichever came last
+    scenario.later(minutes=1)
     return scenario.when(EditLead(lead_id=scenario.lead_id, lead=LeadBody.model_validate(fields)))
 
 
@@ -142,12 +153,20 @@ def test_a_step_in_flight_is_left_alone() -> None:
     assert scenario.state.in_flight is not None
 
 
+def test_a_step_that_a_bounce_leaves_without_an_address_says_so() -> None:
+    scenario = waiting(settings={"limits": {"per_day": 5}, "stop_on": []})
+    scenario.when(scenario.signal("bounced", bounce_kind="hard"))
+    why = scenario.event(EnrollmentReplanned).plan.why
+    assert (why.rule, why.inputs) == ("suppression", {"channel": "email", "reason": "bounce"})
+
+
 def test_a_suppressed_lead_gives_its_place_in_a_limit_back() -> None:
     scenario = waiting(settings={"limits": {"per_day": 5}, "stop_on": []})
     assert plan(scenario).reserved
     scenario.when(SuppressAddress(address="ada@example.com"))
     found = scenario.event(EnrollmentReplanned)
     assert (found.plan.reserved, found.plan.why.rule) == ([], "suppression")
+    assert found.plan.why.inputs == {"channel": "email", "reason": "by_hand"}
     assert found.why.inputs == {"fields": ["suppressed"]}
     scenario.wake().then("StepSkipped", "EnrollmentCompleted", "LeadLeftSequence")
 
@@ -163,6 +182,42 @@ def test_a_consent_withdrawn_and_given_again() -> None:
     assert (plan(scenario).at, plan(scenario).reserved) == (planned.at, planned.reserved)
 
 
+@pytest.mark.parametrize("by", ["a person", "a funnel", "a funnel, for the first time"])
+def test_a_consent_withdrawn_stops_what_is_on_its_way(by: str) -> None:
+    consent = {} if by == "a funnel, for the first time" else {"consent": {"email": True}}
+    scenario = in_flight(lead={"email": "ada@example.com", **consent}).later(minutes=1)
+    body = LeadBody(email="ada@example.com", consent={"email": False})
+    word = LeadUpdated(organization_id="demo", lead=body)
+    order = EditLead(lead_id=scenario.lead_id, lead=LeadBody(consent={"email": False}))
+    scenario.when(order if by == "a person" else word, message_id="u").then("LeadDetailsMerged", "StepStopRequested")
+    assert scenario.event(StepStopRequested).reason == "consent"
+    scenario.when(scenario.outcome(RecordStopped, reason="consent")).then("StepStopped")
+    scenario.wake()
+    assert scenario.event(StepSkipped).why.rule == "consent"
+
+
+def test_a_message_sent_in_spite_of_a_withdrawn_consent_counts_as_sent_and_the_next_is_passed_over() -> None:
+    scenario = edit(in_flight(lead={"email": "ada@example.com"}), consent={"email": False})
+    scenario.sent().then("StepSent")
+    assert scenario.wake().event(StepSkipped).why.rule == "consent"
+
+
+@pytest.mark.parametrize("consent", [{"sms": False}, {"email": True}, {"open_tracking": False}])
+def test_another_word_about_consent_stops_nothing(consent: dict[str, bool]) -> None:
+    scenario = in_flight(lead={"email": "ada@example.com"})
+    edit(scenario, consent=consent).then("LeadDetailsMerged")
+
+
+def test_a_consent_refused_again_asks_for_no_second_stop() -> None:
+    scenario = edit(in_flight(lead={"email": "ada@example.com"}), consent={"email": False})
+    word = LeadUpdated(
+        organization_id="demo",
+        occurred_at=scenario.world.now,
+        lead=LeadBody(email="ada@example.com", consent={"email": False}, status="New"),
+    )
+    scenario.later(minutes=1).when(word, message_id="again").then("LeadDetailsMerged")
+
+
 def test_a_domain_on_the_list_is_found_when_the_step_is_due() -> None:
     scenario = waiting()
     scenario.when(SuppressAddress(address="@example.com")).then("AddressSuppressed")
@@ -173,6 +228,94 @@ def test_lifting_a_suppression_lets_the_step_go_out() -> None:
     scenario = waiting().when(SuppressAddress(address="ada@example.com"))
     scenario.when(UnsuppressAddress(address="ada@example.com"))
     scenario.wake().event(StepDue)
+
+
+# --- held by its sequence or sender ---------------------------------------------------------------------------------
+
+BEFORE_RENEWAL = {"amount": -3, "unit": "days", "from": "field", "field": "renewal"}
+OFF: dict[str, list[Message]] = {
+    "sequence": [DeactivateSequence(sequence_id=SEQUENCE), ActivateSequence(sequence_id=SEQUENCE)],
+    "sender": [
+        SetSender(sender_id="default", name="Demo", email="demo@example.com", active=active) for active in (False, True)
+    ],
+}
+
+
+def held(how: str) -> Scenario:
+    """The message before the renewal of 10 December has come due and is held."""
+    scenario = Scenario([email("a", delay=BEFORE_RENEWAL)], lead={"email": "ada@x.com", "renewal": "2026-12-10"})
+    if how == "brake":
+        brake(scenario, Why(rule="bounce_rate"))
+    else:
+        scenario.when(OFF[how][0])
+    scenario.wake().then("StepPostponed")
+    assert (plan(scenario).blocked_on or "").startswith(how)
+    return scenario
+
+
+def brake(scenario: Scenario, why: Why | None) -> None:
+    sequence = scenario.world.sequence(SEQUENCE)
+    assert sequence is not None
+    scenario.world.hold(replace(sequence, braked=why))
+
+
+def let_go(scenario: Scenario, how: str) -> Scenario:
+    return scenario.when(ReleaseSequence(sequence_id=SEQUENCE) if how == "brake" else OFF[how][1])
+
+
+@pytest.mark.parametrize("how", ["sequence", "sender", "brake"])
+def test_a_date_moved_while_the_step_is_held_counts_once_it_is_let_go(how: str) -> None:
+    scenario = held(how)
+    blocked_on = plan(scenario).blocked_on
+    edit(scenario, custom_fields={"renewal": "2027-06-10"}).then("LeadDetailsMerged", "EnrollmentReplanned")
+    assert (plan(scenario).at, plan(scenario).blocked_on) == (None, blocked_on)
+    assert timer(scenario).blocked_on == blocked_on
+    let_go(scenario, how)
+    assert timer(scenario).due_at == scenario.world.now
+    scenario.decision = scenario.world.wake(timer(scenario))
+    scenario.then("EnrollmentReplanned")
+    assert timer(scenario).due_at == datetime(2027, 6, 7, tzinfo=UTC)
+    scenario.wake().then("StepDue")
+    assert scenario.world.now == datetime(2027, 6, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("how", ["sequence", "sender", "brake"])
+def test_a_date_moved_before_the_waking_reached_the_step_lets_it_wait_for_that_date(how: str) -> None:
+    scenario = let_go(held(how), how)
+    edit(scenario, custom_fields={"renewal": "2027-06-10"}).then("LeadDetailsMerged", "EnrollmentReplanned")
+    assert plan(scenario).blocked_on is None
+    assert timer(scenario).due_at == datetime(2027, 6, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("renewal", ["2026-12-10", "2026-12-01"])
+def test_a_held_step_whose_date_has_passed_goes_out_when_it_is_let_go(renewal: str) -> None:
+    scenario = held("sequence")
+    edit(scenario, custom_fields={"renewal": renewal, "plan": "gold"})
+    let_go(scenario, "sequence")
+    scenario.decision = scenario.world.wake(timer(scenario))
+    scenario.then("StepDue")
+
+
+def test_a_held_step_keeps_the_moment_that_a_fault_gave() -> None:
+    scenario = in_flight([email("a")], lead={"email": "ada@example.com", "timezone": BERLIN})
+    scenario.when(scenario.outcome(RecordDeferred)).when(OFF["sequence"][0])
+    scenario.wake().then("StepPostponed")
+    edit(scenario, timezone=NEW_YORK).then("LeadDetailsMerged")
+
+
+def test_rules_that_open_again_before_the_delay_is_over_let_nothing_out_early() -> None:
+    never = {"windows": [{"days": ["mon"], "start": "09:00", "end": "10:00"}]}
+    scenario = waiting(settings=never)
+    assert plan(scenario).at is not None
+    scenario.when(SetOrganization(windows=[Window(days=["tue"], start="09:00", end="10:00")]))
+    ring_all(scenario)
+    assert plan(scenario).blocked_on == "hours"
+    scenario.when(SetOrganization(windows=[]))
+    ring_all(scenario)
+    assert plan(scenario).blocked_on is None
+    at = plan(scenario).at
+    assert at is not None
+    assert at >= T + timedelta(days=3)
 
 
 # --- the organization ---------------------------------------------------------------------------------------------

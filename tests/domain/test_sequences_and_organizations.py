@@ -27,8 +27,12 @@ from services.enrollment.domain.handling import HANDLED
 from shared.events import Command, registered
 from shared.events.organization import (
     AddMember,
+    DeedRecorded,
     FoundOrganization,
     IssueApiKey,
+    MemberSet,
+    OrganizationFounded,
+    RecordDeed,
     RevokeApiKey,
     SetMember,
     SetOrganization,
@@ -157,6 +161,48 @@ def test_an_organization_is_founded_once() -> None:
     scenario.when(SetOrganization(name="X"), organization_id="other").refused(UnknownTarget)
     change = SetOrganization(timezone="Europe/Berlin", score_rules={"opened": 1})
     scenario.when(change).then("OrganizationSettingsSet").when(change).nothing()
+
+
+def test_a_new_organization_says_what_it_was_founded_with() -> None:
+    scenario = Scenario(enrolled=False)
+    order = FoundOrganization(name="Other", timezone="Asia/Tokyo", postal_address="1 Main Street")
+    scenario.when(order, organization_id="other").then(
+        OrganizationFounded(name="Other", timezone="Asia/Tokyo", postal_address="1 Main Street")
+    )
+    scenario.when(order, organization_id="other").nothing()
+    founded, demo = scenario.world.organization("other"), scenario.world.organization("demo")
+    assert founded is not None
+    assert demo is not None
+    assert (founded.timezone, founded.members, founded.senders) == ("Asia/Tokyo", {}, {})
+    assert (demo.name, demo.timezone) == ("Demo", "UTC")
+
+
+def test_a_member_is_set_to_what_is_said_and_to_nothing_else() -> None:
+    ada, olga = UUID(int=1), UUID(int=2)
+    scenario = Scenario(enrolled=False).when(AddMember(member_id=ada, email="ada@example.com", role="admin"))
+    scenario.when(AddMember(member_id=olga, email="olga@example.com", role="coach"))
+    order = SetMember(member_id=olga, role="admin", active=True)
+    scenario.when(order).then(MemberSet(member_id=olga, role="admin")).when(order).nothing()
+    off = SetMember(member_id=ada, active=False)
+    scenario.when(off).then(MemberSet(member_id=ada, active=False))
+    scenario.when(SetMember(member_id=olga, active=False)).refused(LastAdmin)
+    key = SetMember(member_id=ada, password_hash="hashed")
+    scenario.when(key).then(MemberSet(member_id=ada, password_hash="hashed"))
+    organization = scenario.world.organization("demo")
+    assert organization is not None
+    known = organization.members[ada]
+    assert (known.role, known.active, known.password_hash) == ("admin", False, "hashed")
+    assert (organization.members[olga].role, organization.members[olga].active) == ("admin", True)
+
+
+def test_a_deed_is_recorded_each_time_and_changes_nothing_else() -> None:
+    scenario = Scenario(enrolled=False)
+    before = scenario.world.organization("demo")
+    order = RecordDeed(deed="leads_exported", by=["status"])
+    for _ in range(2):
+        scenario.when(order).then(DeedRecorded(deed="leads_exported", target=None, by=["status"]))
+    assert scenario.world.organization("demo") == before
+    scenario.when(order, organization_id="nowhere").refused(UnknownTarget)
 
 
 def test_members_keys_and_senders() -> None:

@@ -75,7 +75,7 @@ def test_what_a_snippet_says_is_checked(text: str, problem: str) -> None:
 def test_a_definition_names_only_snippets_that_exist(tag: str, problem: str | None) -> None:
     scenario = Scenario().when(SIGNATURE)
     made = definition([email("mail", config={"text": f"Hello {tag}"})])
-    assert read_content(made) == {}
+    assert read_content(made.steps) == {}
     scenario.when(DraftSequence(sequence_id=derived_id("snippets", tag), definition=made))
     if problem is None:
         scenario.then("SequenceDrafted")

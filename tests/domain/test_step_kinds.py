@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
@@ -23,9 +24,10 @@ from shared.events.enrollment import (
     StepTaken,
 )
 from shared.events.kinds import StepKind
-from shared.events.lead import LeadDetailsMerged
-from shared.events.organization import SetOrganization, SetSender
+from shared.events.lead import AssignLead, LeadDetailsMerged
+from shared.events.organization import AddMember, SetMember, SetOrganization, SetSender
 from shared.events.sequence import DraftSequence
+from shared.events.task import TaskOpened
 from shared.events.why import TimerClass
 from shared.ids import derived_id
 from tests.domain.scenario import Scenario, T, days, definition, email, in_flight
@@ -51,6 +53,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "goal": {"name": "demo booked"},
     "exit": {},
 }
+
+
+ACTIVE, GONE = str(UUID(int=21)), str(UUID(int=22))
 
 
 def step(kind: str, step_id: str | None = None, **config: Any) -> dict[str, Any]:
@@ -124,11 +129,41 @@ def test_a_note_stands_in_the_enrollment_with_the_leads_values() -> None:
     assert (note.text, note.execution, note.step_id) == ("Met Ada", 1, "note")
 
 
-@pytest.mark.parametrize(("to", "told"), [("owner", "all"), ("all", "all"), ("m1", "m1")])
-def test_a_notification_tells_members(to: str, told: str) -> None:
-    scenario = Scenario([step("notification", to=to)])
+@pytest.mark.parametrize(
+    ("to", "owner", "told"),
+    [
+        ("owner", None, "all"),
+        ("owner", ACTIVE, ACTIVE),
+        ("owner", GONE, "all"),
+        ("all", ACTIVE, "all"),
+        (ACTIVE, None, ACTIVE),
+        (GONE, ACTIVE, "all"),
+        ("nobody", None, "all"),
+    ],
+)
+def test_a_notification_tells_members_who_are_there(to: str, owner: str | None, told: str) -> None:
+    scenario = with_members(Scenario([step("notification", to=to) | {"delay": days(1)}]), owner)
+    scenario.wake()
     assert (scenario.event(MembersNotified).to, scenario.event(MembersNotified).text) == (told, "Warm lead")
     assert scenario.state.status == "completed"
+
+
+@pytest.mark.parametrize(("owner", "whose"), [(None, None), (ACTIVE, ACTIVE), (GONE, None)])
+def test_a_task_is_for_an_owner_who_is_there(owner: str | None, whose: str | None) -> None:
+    scenario = with_members(Scenario([step("task") | {"delay": days(1)}]), owner)
+    scenario.wake()
+    assert scenario.event(TaskOpened).assignee == whose
+
+
+def with_members(scenario: Scenario, owner: str | None) -> Scenario:
+    """Two members, one of whom leaves after the lead was given to the owner."""
+    scenario.when(AddMember(member_id=UUID(ACTIVE), email="here@example.com", role="admin"))
+    scenario.when(AddMember(member_id=UUID(GONE), email="gone@example.com", role="coach"))
+    if owner is not None:
+        scenario.when(AssignLead(lead_id=scenario.lead_id, owner=UUID(owner)))
+    scenario.when(SetMember(member_id=UUID(GONE), active=False))
+    assert scenario.error is None
+    return scenario
 
 
 def test_a_field_step_changes_the_lead_and_says_why() -> None:
@@ -168,9 +203,11 @@ def test_the_last_step_may_be_a_goal() -> None:
     assert Scenario([step("goal")]).state.status == "completed"
 
 
-@pytest.mark.parametrize("rest", [[], [email("after")]])
-def test_a_goal_ends_the_enrollment_where_its_stop_rule_says_so(rest: list[dict[str, Any]]) -> None:
-    scenario = Scenario([step("goal"), *rest], settings={"stop_on": ["goal"]})
+@pytest.mark.parametrize(
+    "steps", [[step("goal")], [step("goal") | {"conditions": {"not": {"has_tag": "x"}}}, email("after")]]
+)
+def test_a_goal_ends_the_enrollment_where_its_stop_rule_says_so(steps: list[dict[str, Any]]) -> None:
+    scenario = Scenario(steps, settings={"stop_on": ["goal"]})
     exited = scenario.event(EnrollmentExited)
     assert (exited.reason, exited.why.inputs) == ("goal", {"step": "goal", "goal": "demo booked"})
 

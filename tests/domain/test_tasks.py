@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from services.enrollment.domain.errors import (
-    DomainError,
     InvalidAssignee,
     InvalidDraft,
+    InvalidMoment,
     InvalidOutcome,
     NotADraft,
     NotATask,
@@ -23,14 +22,16 @@ from services.enrollment.domain.errors import (
     TaskClosed,
     UnknownTarget,
 )
-from services.enrollment.domain.task import Content, Task
+from services.enrollment.domain.task import Content, Task, by_hand_of
 from shared.events.enrollment import (
     AdvanceEnrollment,
     CancelEnrollment,
     EnrollmentExited,
     EnrollmentResumed,
+    PauseEnrollment,
     RecordStopped,
     RecordUndressed,
+    ResumeEnrollment,
     StepApproved,
     StepDoneByPerson,
     StepDue,
@@ -39,9 +40,10 @@ from shared.events.enrollment import (
     StepSkipped,
 )
 from shared.events.kinds import CALL_OUTCOMES
-from shared.events.lead import LeadAddressSuppressed
+from shared.events.lead import EraseLead, LeadAddressSuppressed, LeadBody, LeadConverted, LeadUpdated
 from shared.events.message import Message
 from shared.events.organization import AddMember, SetMember
+from shared.events.sequence import ActivateSequence, ArchiveSequence, DeactivateSequence
 from shared.events.task import (
     ApproveDraft,
     AssignTask,
@@ -62,7 +64,8 @@ from shared.events.task import (
     TaskWithdrawn,
 )
 from shared.ids import derived_id
-from tests.domain.scenario import Scenario, T, days, email, in_flight, pause, resume
+from tests.domain import promises
+from tests.domain.scenario import SEQUENCE, Scenario, T, days, email, in_flight, pause, resume
 from tests.domain.test_step_kinds import step
 
 RETRY = {"on": ["no_answer"], "after_hours": 2, "at_most": 2}
@@ -122,6 +125,21 @@ def test_a_task_is_snoozed_assigned_and_skipped() -> None:
         scenario.when(order).refused(TaskClosed)
     scenario.when(SkipTask(task_id=task)).nothing()
     scenario.when(CompleteTask(task_id=derived_id("no", "task"))).refused(UnknownTarget)
+
+
+@pytest.mark.parametrize("hours", [0, -1, -24_000])
+def test_a_task_is_not_put_off_to_the_past(hours: int) -> None:
+    scenario = Scenario([step("task", due_in_hours=4)])
+    task = task_of(scenario).id
+    scenario.when(SnoozeTask(task_id=task, until=T + timedelta(hours=hours))).refused(InvalidMoment)
+    assert scenario.error is not None
+    assert (scenario.error.status, [each["field"] for each in scenario.error.errors]) == (422, ["until"])
+
+
+def test_putting_a_task_off_again_to_a_time_that_came_meanwhile_is_no_error() -> None:
+    scenario = Scenario([step("task")])
+    order = SnoozeTask(task_id=task_of(scenario).id, until=T + timedelta(hours=1))
+    scenario.when(order).then("TaskSnoozed").later(hours=2).when(order).nothing()
 
 
 @pytest.mark.parametrize("named", ["olga", str(UUID(int=9)), "nobody@example.com"])
@@ -258,6 +276,85 @@ def test_a_pause_holds_the_overdue_rule_back() -> None:
     scenario.decision = scenario.world.wake(rung)
     scenario.nothing()
     resume(scenario)
+    assert scenario.wake().event(EnrollmentExited).reason == "overdue"
+
+
+def outlasting(kind: str = "task", policy: str = "exit", **more: Any) -> Scenario:
+    """The task's time is over while the sequence is paused, and its timer has rung."""
+    steps = [step(kind, "person", overdue=policy, **OVERDUE), email("after", delay=days(5))]
+    scenario = Scenario(steps, **more).when(DeactivateSequence(sequence_id=SEQUENCE))
+    return scenario.wake()
+
+
+def woken(scenario: Scenario) -> Scenario:
+    """The sequence is taken up again, and the timer that waited for it rings."""
+    scenario.when(ActivateSequence(sequence_id=SEQUENCE))
+    assert scenario.timer is not None
+    assert scenario.timer.blocked_on is None
+    return scenario.wake()
+
+
+@pytest.mark.parametrize("policy", ["exit", "continue"])
+@pytest.mark.parametrize("kind", ["task", "call", "email_manual"])
+def test_a_paused_sequence_gives_up_nobody_whose_task_is_overdue(kind: str, policy: str) -> None:
+    scenario = outlasting(kind, policy).then("StepPostponed")
+    task, plan = task_of(scenario), scenario.event(StepPostponed).plan
+    assert (task.status, scenario.state.status) == ("open", "active")
+    assert (plan.at, plan.blocked_on, plan.why.rule) == (None, f"task:{task.id}", "sequence_not_active")
+    assert [row.blocked_on for row in scenario.world.timers.values()] == [f"sequence:{SEQUENCE}"]
+    assert scenario.later(days=9).world.due() == []
+    woken(scenario)
+    assert scenario.event(TaskWithdrawn).reason == "overdue"
+    assert scenario.event(StepOverdue).then == policy
+    assert scenario.state.status == ("exited" if policy == "exit" else "active")
+
+
+def test_a_task_that_outlasts_its_time_can_still_be_done() -> None:
+    scenario = outlasting()
+    complete(scenario).then("TaskCompleted", "StepDoneByPerson")
+    scenario.wake().then("StepPostponed")
+    assert scenario.state.plan is not None
+    assert scenario.state.plan.blocked_on == f"sequence:{SEQUENCE}"
+    woken(scenario).then("StepDue")
+
+
+def test_a_task_that_is_overdue_only_after_the_sequence_runs_again_is_given_up_then() -> None:
+    scenario = outlasting()
+    later = scenario.world.now + timedelta(hours=10)
+    scenario.when(SnoozeTask(task_id=task_of(scenario).id, until=later)).then("TaskSnoozed")
+    woken(scenario).then("StepPostponed")
+    plan = scenario.event(StepPostponed).plan
+    assert (plan.at, plan.why.rule) == (later + timedelta(hours=20), "task")
+    assert scenario.timer is not None
+    assert scenario.timer.due_at == plan.at
+    assert scenario.wake().event(EnrollmentExited).reason == "overdue"
+
+
+def test_a_timer_that_rings_again_in_a_paused_sequence_records_nothing() -> None:
+    scenario = outlasting()
+    rung = scenario.timer
+    assert rung is not None
+    scenario.decision = scenario.world.wake(rung)
+    scenario.nothing()
+    assert scenario.timer == rung
+
+
+def test_a_sequence_that_is_taken_up_while_the_enrollment_is_paused_is_not_waited_for_afterwards() -> None:
+    scenario = pause(outlasting()).when(ActivateSequence(sequence_id=SEQUENCE))
+    plan = resume(scenario).event(EnrollmentResumed).plan
+    assert (plan.at, plan.why.rule) == (T + timedelta(hours=24), "task")
+    assert scenario.wake().event(EnrollmentExited).reason == "overdue"
+
+
+def test_a_paused_enrollment_that_is_resumed_in_a_paused_sequence_waits_for_that_again() -> None:
+    scenario = resume(pause(outlasting()))
+    scenario.wake().then("StepPostponed")
+    assert scenario.timer is not None
+    assert scenario.timer.blocked_on == f"sequence:{SEQUENCE}"
+
+
+def test_an_archived_sequence_lets_its_tasks_become_overdue() -> None:
+    scenario = outlasting().when(ArchiveSequence(sequence_id=SEQUENCE))
     assert scenario.wake().event(EnrollmentExited).reason == "overdue"
 
 
@@ -421,14 +518,15 @@ class TaskMachine(RuleBasedStateMachine):
                 step("call", retry={"on": ["no_answer"], "after_hours": 1, "at_most": tries}, **overdue),
                 step("email_manual", "draft", on_reject="skip", **overdue),
                 step("task", **overdue),
-            ]
+            ],
+            settings={"stop_on": [{"on": "conversion", "do": "pause"}]},
         )
         self.tries = tries
+        self.stops = promises.Stops(self.scenario)
         self.ended: dict[UUID, str] = {}
 
     def send(self, message: Message) -> None:
-        with contextlib.suppress(DomainError):
-            self.scenario.world.send(message)
+        self.stops.send(message)
 
     def tasks(self) -> list[Task]:
         return [state for state in self.scenario.world.states.values() if isinstance(state, Task)]
@@ -460,13 +558,34 @@ class TaskMachine(RuleBasedStateMachine):
     def rejected(self, data: st.DataObject, then: Any) -> None:
         self.send(RejectDraft(task_id=self.pick(data), reason="no", then=then))
 
-    @rule()
-    def held(self) -> None:
-        pause(self.scenario)
+    @rule(hours=st.sampled_from([None, 1, 3]))
+    def held(self, hours: int | None) -> None:
+        until = None if hours is None else self.scenario.world.now + timedelta(hours=hours)
+        self.send(PauseEnrollment(enrollment_id=self.scenario.enrollment_id, until=until))
 
     @rule()
     def taken_up(self) -> None:
-        resume(self.scenario)
+        self.send(ResumeEnrollment(enrollment_id=self.scenario.enrollment_id))
+
+    @rule()
+    def converted(self) -> None:
+        lead = LeadBody(email="ada@example.com")
+        self.send(LeadConverted(organization_id="demo", lead=lead, occurred_at=self.scenario.world.now))
+
+    @rule()
+    def converted_in_a_pause_with_an_end(self) -> None:
+        self.held(1)
+        self.converted()
+        self.timer_rings()
+
+    @rule()
+    def outlasts_its_time(self) -> None:
+        self.sequence_order(DeactivateSequence)
+        self.timer_rings()
+
+    @rule(order=st.sampled_from([DeactivateSequence, ActivateSequence]))
+    def sequence_order(self, order: type[Any]) -> None:
+        self.send(order(sequence_id=SEQUENCE))
 
     @rule()
     def answered(self) -> None:
@@ -479,7 +598,10 @@ class TaskMachine(RuleBasedStateMachine):
         if timer is not None and timer.due_at is not None:
             world = self.scenario.world
             world.now = world.wall_now = max(world.now, world.wall_now, timer.due_at)
-            world.wake(timer)
+            decision = world.wake(timer)
+            again = self.scenario.timer
+            # No timer rings for ever: what rings moves the enrollment on, or rings later.
+            assert decision.changes or again is None or again.due_at is None or again.due_at > world.now
 
     @invariant()
     def an_end_is_an_end(self) -> None:
@@ -501,6 +623,15 @@ class TaskMachine(RuleBasedStateMachine):
         assert len(calls) <= self.tries + 1
 
     @invariant()
+    def a_stop_is_a_stop(self) -> None:
+        self.stops.hold()
+
+    @invariant()
+    def a_paused_sequence_gives_up_nobody(self) -> None:
+        promises.gives_up_nobody_while_paused(self.scenario.log)
+        promises.waits_for_no_sequence_that_runs(self.scenario)
+
+    @invariant()
     def nothing_is_stuck(self) -> None:
         state, timer = self.scenario.state, self.scenario.timer
         if state.is_open:
@@ -516,3 +647,34 @@ TestAnyOrders = TaskMachine.TestCase
 TestAnyOrders.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+# --- a lead is forgotten --------------------------------------------------------------------------------------------
+
+
+def test_open_tasks_of_an_erased_lead_are_withdrawn_however_they_were_made() -> None:
+    scenario = Scenario([{"step_id": "call", "kind": "task", "config": {"title": "Call"}}])
+    of_the_step = scenario.state.task_id
+    assert of_the_step is not None
+    by_hand, done = UUID(int=5), UUID(int=6)
+    for task_id in (by_hand, done):
+        scenario.when(OpenTask(task_id=task_id, lead_id=scenario.lead_id, title="Ring", due_at=T))
+    scenario.when(CompleteTask(task_id=done))
+    scenario.when(EraseLead(lead_id=scenario.lead_id))
+    assert scenario.names.count("TaskWithdrawn") == 2
+    status = {each: scenario.world.task(each) for each in (of_the_step, by_hand, done)}
+    found = {each: task.status for each, task in status.items() if task is not None}
+    assert found == {of_the_step: "withdrawn", by_hand: "withdrawn", done: "completed"}
+    assert scenario.world.figures("demo", by_hand_of(scenario.lead_id)) == {}
+
+
+def test_a_clash_of_identities_is_no_task_any_more_once_its_lead_is_erased() -> None:
+    scenario = Scenario(enrolled=False).create(external_id="1", email="a@example.com").create(email="b@example.com")
+    body = LeadBody(external_id="1", email="b@example.com")
+    scenario.when(LeadUpdated(organization_id="demo", lead=body), message_id="both")
+    [(task_id, clashing)] = [(each.id, each.lead_id) for each in scenario.log if isinstance(each.event, TaskOpened)]
+    assert clashing is not None
+    scenario.when(EraseLead(lead_id=clashing))
+    task = scenario.world.task(task_id)
+    assert task is not None
+    assert task.status == "withdrawn"

@@ -10,12 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from services.enrollment.domain.errors import UnknownTarget
+from services.enrollment.domain.errors import AlreadyEnrolled, UnknownTarget, Unreachable
 from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.row_types import Rows
 from services.enrollment.explanation import Explainer
 from services.enrollment.naming import Names, Place
-from services.enrollment.wording import in_words
 from shared.events.definition import Brake
 from shared.events.enrollment import (
     CancelEnrollment,
@@ -29,7 +28,7 @@ from shared.events.enrollment import (
 )
 from shared.events.envelope import Envelope
 from shared.events.lead import EraseLead, ScoreLead
-from shared.events.organization import AddMember, SetSender
+from shared.events.organization import AddMember, SetSender, SuppressAddress, UnsuppressAddress
 from shared.events.query import QueryWhy
 from shared.events.sequence import (
     ActivateSequence,
@@ -40,6 +39,7 @@ from shared.events.sequence import (
     SubmitSequence,
 )
 from shared.events.why import Why
+from shared.events.wording import in_words
 from shared.persistence.eventstore import UnreadableLog
 from tests.domain.scenario import SEQUENCE, TWO_MAILS, Scenario, T, days, definition, email, pause
 
@@ -90,8 +90,8 @@ class Story(Scenario):
         newest = found["answers"][0]
         return newest["standing"], newest["rule"]
 
-    def items(self, step_id: str | None = None) -> list[tuple[str, str]]:
-        return [(each["kind"], each["rule"]) for each in self.ask(step_id)["items"]]
+    def items(self, step_id: str | None = None, **more: Any) -> list[tuple[str, str]]:
+        return [(each["kind"], each["rule"]) for each in self.ask(step_id, **more)["items"]]
 
 
 def in_flight(*args: Any, **more: Any) -> Story:
@@ -146,6 +146,24 @@ def test_a_lead_without_an_address_is_not_taken() -> None:
     story = Story(enrolled=False)
     story.create(phone="+4915112345678")
     assert story.answer("first") == ("not_enrolled", "address")
+
+
+@pytest.mark.parametrize("by", ["hand", "bulk"])
+def test_an_order_to_enrol_that_was_refused_is_told(by: str) -> None:
+    story = Story(enrolled=False)
+    story.when(DeactivateSequence(sequence_id=SEQUENCE)).create(phone="+4915112345678")
+    story.when(DraftSequence(sequence_id=OTHER, definition=definition(TWO_MAILS), activate=True)).later(hours=1)
+    story.when(Enroll(lead_id=story.lead_id, sequence_id=OTHER, by=by)).refused(Unreachable)
+    assert story.answer(sequence_id=OTHER) == ("not_enrolled", "address")
+    assert ("refused", "address") in story.items(sequence_id=OTHER)
+    assert story.answer() == ("not_enrolled", "sequence_not_running")
+
+
+def test_a_lead_that_is_inside_is_not_told_that_it_cannot_come_in() -> None:
+    story = Story()
+    before = len(story.world.log)
+    story.when(Enroll(lead_id=story.lead_id, sequence_id=SEQUENCE)).refused(AlreadyEnrolled)
+    assert len(story.world.log) == before
 
 
 def test_a_sequence_that_was_paused_when_the_lead_came() -> None:
@@ -258,7 +276,8 @@ def test_what_keeps_messages_from_a_lead_is_told_whatever_the_sequence() -> None
 
 
 def test_a_goal_that_was_given_no_name_is_told_by_its_step() -> None:
-    win = {"step_id": "win", "kind": "goal", "name": "Signed up", "config": {}}
+    unless = {"not": {"has_tag": "x"}}
+    win = {"step_id": "win", "kind": "goal", "name": "Signed up", "config": {}, "conditions": unless}
     story = Story((win, email("after", delay=days(1))), settings={"stop_on": ["goal"]})
     assert story.answer() == ("exited", "goal")
     reached = "The lead reached the goal at step 1 “Signed up”."
@@ -622,3 +641,16 @@ def test_what_cannot_be_read_has_no_name_and_fails_no_answer() -> None:
     why = Why(rule="blocked", inputs={"blocked_on": f"task:{UUID(int=5)}", "funnel": "web"})
     assert names.inputs(why, Place(SEQUENCE, 1)) == {"funnel": "web"}
     assert names.actor(f"member:{UUID(int=6)}") is None
+
+
+def test_a_waiting_message_whose_domain_is_suppressed_meanwhile_says_so() -> None:
+    story = Story([email("first", delay=days(3))])
+    assert story.answer() == ("waiting", "delay")
+    story.when(SuppressAddress(channel="email", address="@example.com")).then("AddressSuppressed")
+    about = QueryWhy(organization_id="demo", lead_id=story.lead_id, sequence_id=SEQUENCE, step_id="first")
+    [answer] = Explainer(story.load, story.world.suppression).answer(about)["answers"]
+    assert (answer["standing"], answer["rule"]) == ("waiting", "suppression")
+    assert answer["text"].startswith("It is still to come. The address must not be sent to by email: ")
+    story.when(UnsuppressAddress(channel="email", address="@example.com"))
+    [answer] = Explainer(story.load, story.world.suppression).answer(about)["answers"]
+    assert answer["rule"] == "delay"

@@ -17,6 +17,7 @@ from shared.events.sequence import ActivateSequence, ApproveSequence, DeleteSequ
 from tests.enrollment.service import Bench, running_service
 
 BULK = UUID(int=31)
+HI = "Hi {{ first_name }}"
 
 
 @pytest.fixture
@@ -57,12 +58,23 @@ async def test_those_inside_are_counted_asked_about_and_moved(bench: Bench) -> N
         ("gone", "stays", None, "repeats"),
         ("second", "moves", "second", "same_step"),
     ]
+    assert [(row["step_name"], row["step_number"], row["to_step_name"], row["text"]) for row in plan["steps"]] == [
+        (None, None, None, "It cannot be moved: step 1 “Hi {{ first_name }}” was done already."),
+        (HI, 2, HI, "Moved to another version: it goes on at the same step."),
+    ]
     assert [each["field"] for each in plan["errors"]] == ["moves.gone"]
     await bench.done(ActivateSequence(sequence_id=sequence_id))
     order = MigrateEnrollment(enrollment_id=inside[0], version=2)
     before = len(bench.topics())
     asked = (await bench.done(QueryMigration(organization_id="demo", order=order))).result
     assert (asked["event"], asked["to_step"], len(bench.topics())) == ("migrated", "second", before)
+    assert (asked["from_step_name"], asked["to_step_name"], asked["to_step_number"]) == (HI, HI, 2)
+    assert asked["why"] == {
+        "rule": "same_step",
+        "inputs": {"step": "second"},
+        "names": {"step": f"step 2 “{HI}”"},
+        "text": "Moved to another version: it goes on at the same step.",
+    }
     wrong = await bench.order(QueryMigration(organization_id="demo", order=order.model_copy(update={"version": 9})))
     assert wrong.problem is not None
     assert wrong.problem.status == 404
@@ -72,7 +84,7 @@ async def test_those_inside_are_counted_asked_about_and_moved(bench: Bench) -> N
     await bench.until(lambda: bench.topics().count("bulk.finished.v1") == 1)
     assert bench.topics().count("enrollment.migrated.v1") == 3
     again = (await bench.done(QueryMigration(organization_id="demo", order=order))).result
-    assert again["event"] is None
+    assert (again["event"], again["why"]["text"]) == (None, "It is in version 2.")
 
 
 async def test_a_definition_is_checked_without_being_saved(bench: Bench) -> None:

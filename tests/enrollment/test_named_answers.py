@@ -50,7 +50,7 @@ def shown(story: Story) -> dict[str, Any]:
 def test_a_dry_run_numbers_and_names_its_steps_and_what_their_reasons_speak_of() -> None:
     run = dry_run(subject(STEPS), ADA, START, naming=here(Story(STEPS)))
     called = [(each["step_id"], each["step_number"], each["step_name"]) for each in run.steps]
-    assert called == [("first", 1, "Welcome"), ("opened", 2, "condition"), ("nudge", 4, "Nudge")]
+    assert called == [("first", 1, "Welcome"), ("opened", 2, "Condition 2"), ("nudge", 4, "Nudge")]
     [why] = [each["why"] for each in run.steps if each["outcome"] == "branches"]
     assert why["names"] == {"opened first": "opened step 1 “Welcome”"}
     assert why["text"] == "The condition looked at: opened step 1 “Welcome” is false."

@@ -5,22 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 
 from services.gateway.trial_shapes import EnrollmentThen
+from shared.clock import SystemClock
 from shared.events.definition import SequenceDefinition, Step, Trigger
 from shared.events.dispatch import DressedStep
-from shared.events.enrollment import PauseEnrollment, ResumeEnrollment
-from shared.events.envelope import Envelope
+from shared.events.engagement import RecordSignal
+from shared.events.enrollment import Enroll, PauseEnrollment, ResumeEnrollment
+from shared.events.envelope import Envelope, to_cloud_event
+from shared.events.lead import EraseLead, LeadBody, LeadCreated
 from shared.events.organization import SetSnippet
 from shared.events.query import QueryAggregateEvents, QueryEnrollmentState, QueryEventsPage
-from shared.events.sequence import DraftSequence
-from shared.events.task import ApproveDraft, EditDraft
+from shared.events.sequence import DeactivateSequence, DraftSequence
+from shared.events.task import ApproveDraft, EditDraft, OpenTask
+from shared.ids import derived_id
+from shared.messaging.frames import CLOUD_EVENT
+from shared.messaging.topology import bulk_key_of
 from tests.enrollment.service import Bench, running_service
 
 
@@ -67,6 +75,33 @@ async def test_the_same_message_twice_is_answered_alike_and_makes_one_lead(bench
     await bench.until(lambda: "enrollment.completed.v1" in bench.topics())
     assert Counter(bench.topics())["lead.captured.v1"] == 1
     assert len(bench.steps) == 1
+
+
+async def test_what_a_person_says_of_a_lead_is_recorded_as_theirs_and_what_a_funnel_says_is_not(bench: Bench) -> None:
+    body = LeadBody(email="ada@example.com", first_name="Ada")
+    order = LeadCreated(organization_id="demo", funnel_id="import", lead=body)
+    await bench.done(order)
+    one_of_many = Envelope(
+        id="import-1",
+        message=order.model_copy(update={"lead": LeadBody(email="bob@example.com")}),
+        source="tests",
+        time=SystemClock().now(),
+        organization_id="demo",
+        actor="member:tests",
+    )
+    for _ in range(2):  # the same row again makes nothing twice
+        await bench.publisher.publish("tendril.commands", bulk_key_of(one_of_many), [one_of_many])
+    claimed = to_cloud_event(replace(one_of_many, id="import-2", message=named("eve@example.com")))
+    await bench.publisher.publish_body(
+        "tendril.leads", "lead.created", orjson.dumps(claimed), content_type=CLOUD_EVENT, message_id="import-2"
+    )
+    await bench.until(lambda: Counter(bench.topics())["lead.captured.v1"] == 3)
+    actors = Counter(each["actor"] for each in events(bench) if each["type"] == "lead.captured.v1")
+    assert actors == {"member:tests": 2, "funnel": 1}
+
+
+def named(email: str) -> LeadCreated:
+    return LeadCreated(organization_id="demo", lead=LeadBody(email=email))
 
 
 async def test_a_publishing_is_answered_with_the_place_of_its_sequence_and_not_of_its_funnels(bench: Bench) -> None:
@@ -194,3 +229,52 @@ async def test_every_kind_of_step_that_sends_something_is_dressed(bench: Bench) 
 
 def events(bench: Bench) -> list[dict[str, Any]]:
     return bench.service.store.page_events(0, 5_000)
+
+
+async def test_a_refused_enrolment_is_recorded_once_and_answered_alike(bench: Bench) -> None:
+    sequence_id = await bench.sequence([mail("one")])
+    await bench.done(DeactivateSequence(sequence_id=sequence_id))
+    await bench.lead(1)
+    await bench.until(lambda: "lead.not_matched.v1" in bench.topics())
+    [captured] = [each for each in bench.service.store.page_events(0, 5_000) if each["type"] == "lead.captured.v1"]
+    order = Enroll(lead_id=UUID(captured["subject"]), sequence_id=sequence_id)
+    answers = [await bench.order(order, message_id="refused-2") for _ in range(2)]
+    for answer in answers:
+        assert answer.problem is not None
+        assert answer.problem.code == "sequence_not_active"
+    assert answers[0].position == answers[1].position is not None
+    await bench.until(lambda: "lead.not_enrolled.v1" in bench.topics())
+    await bench.lead(2)
+    await bench.until(lambda: bench.topics().count("lead.captured.v1") == 2)
+    assert bench.topics().count("lead.not_enrolled.v1") == 1
+
+
+async def test_an_unsubscribe_outlives_the_erasure_of_its_lead(bench: Bench) -> None:
+    await bench.sequence([mail("one"), mail("two", amount=1, unit="days")])
+    await bench.lead(1)
+    await bench.until(lambda: "enrollment.step_sent.v1" in bench.topics())
+    [step] = bench.steps
+    assert step.lead_id is not None
+    enrollment_id, task_id = UUID(str(step.subject)), derived_id("task", "by hand")
+    signal = {"enrollment_id": enrollment_id, "execution": 1, "signal": "unsubscribed", "at": step.time}
+    await bench.publisher.publish(
+        "tendril.commands",
+        "signal.frame",
+        [
+            Envelope(
+                id="unsubscribe-1",
+                message=RecordSignal.model_validate(signal),
+                source="tests",
+                time=step.time,
+                organization_id=step.organization_id,
+                lead_id=step.lead_id,
+            )
+        ],
+    )
+    await bench.until(lambda: "lead.unsubscribed.v1" in bench.topics())
+    await bench.done(OpenTask(task_id=task_id, lead_id=step.lead_id, title="Ring", due_at=step.time))
+    await bench.done(EraseLead(lead_id=step.lead_id))
+    assert bench.topics()[-2:] == ["task.withdrawn.v1", "lead.erased.v1"]
+    await bench.lead(1, message_id="comes again")
+    await bench.until(lambda: "lead.not_matched.v1" in bench.topics())
+    assert bench.topics().count("enrollment.started.v1") == 1

@@ -55,7 +55,7 @@ async def test_a_dry_run_shows_the_content_and_leaves_no_trace(bench: Bench) -> 
     assert "Engines &amp; Co" in hello["content"]["html"]
     assert (later["at"], later["content"]) == ("2026-11-23T12:00:00+00:00", None)
     called = [(each["step_number"], each["step_name"]) for each in found["steps"]]
-    assert called == [(1, "Hi {{ first_name | default: 'you' }}"), (2, "wait")]
+    assert called == [(1, "Hi {{ first_name | default: 'you' }}"), (2, "Wait 2")]
     assert found["ended_by"] == "completed"
     nameless = await asked(bench, sequence_id, lead=LeadBody(email="ada@example.com"))
     assert (nameless["steps"], nameless["ended_by"]) == ([], "missing_value")

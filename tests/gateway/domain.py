@@ -65,7 +65,7 @@ class DomainBehind:
             return Answer(ok=False, problem=problem)
         try:
             definition = getattr(envelope.message, "definition", None)
-            decision = handle(envelope, self.world, read_content(definition) if definition is not None else {})
+            decision = handle(envelope, self.world, read_content(definition.steps) if definition is not None else {})
         except DomainError as error:
             problem = Problem(
                 code=error.code, title=error.title, detail=str(error), status=error.status, errors=error.errors

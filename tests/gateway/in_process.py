@@ -133,9 +133,10 @@ class Views(Shelves):
 
 
 class Directory:
-    """Keys read ``<organization>:<role>``."""
+    """Keys read ``<organization>:<role>``, and have ``scopes``."""
 
     def __init__(self) -> None:
+        self.scopes = frozenset[str]()
         self.organizations = {
             name: organization_document(name, {ADMIN: (f"ada@{name}.example", "admin")}, "x", SECRET_HASH)
             for name in ("demo", "other")
@@ -145,7 +146,7 @@ class Directory:
         organization, _, role = secret.partition(":")
         if organization not in self.organizations:
             return None
-        return Principal("api_key", ADMIN, organization, cast("Role", role), secret)
+        return Principal("api_key", ADMIN, organization, cast("Role", role), secret, scopes=self.scopes)
 
     async def organization(self, organization_id: str) -> dict[str, Any] | None:
         return self.organizations.get(organization_id)
@@ -172,7 +173,7 @@ class DeadLetters:
     async def find(self, *_: Any) -> dict[str, Any]:
         raise NotFound("dead letter")
 
-    requeue = drop = find
+    whole = requeue = drop = find
 
 
 class Queues:

@@ -11,7 +11,7 @@ import pytest
 
 from services.gateway.access import EVERY_PERMISSION, PERMISSIONS, ROOM_KINDS, WIDE_ROOMS, room_for
 from services.gateway.app import create_app, permissions
-from shared.events.organization import Role
+from shared.events.organization import RecordDeed, Role
 from shared.events.query import Answer
 from tests.gateway.conftest import (
     ADMIN,
@@ -20,6 +20,7 @@ from tests.gateway.conftest import (
     NOW,
     ROLES,
     SEQUENCE,
+    VIEWER,
     Gateway,
     enrollment_document,
     lead_document,
@@ -182,6 +183,39 @@ async def test_a_key_may_do_what_its_scopes_say_and_gives_away_no_more(gateway: 
     assert len(gateway.write_side.seen) == 1
 
 
+async def test_who_may_give_tasks_and_leads_away_sees_to_whom(gateway: Gateway) -> None:
+    organizations = gateway.views.collection("organizations.g1")
+    await organizations.update_one({"_id": "demo"}, {"$set": {f"members.{VIEWER}.active": False}})
+    short = {"id", "name", "active"}
+    for role in ROLES:
+        answer = await gateway.http.get("/api/v1/members", headers=gateway.key_of(role))
+        assert answer.status_code == 200, answer.text
+        found = {each["id"]: each for each in answer.json()["items"]}
+        assert {each: row["active"] for each, row in found.items()} == {str(ADMIN): True, str(VIEWER): False}
+        fields = {name for row in found.values() for name in row}
+        assert fields == short if role != "admin" else fields > short
+    for scope, status in (("members:read", 200), ("tasks:read", 200), ("leads:read", 403)):
+        scopes = {f"api_keys.{IDS['key_id']}.scopes": [scope]}
+        await organizations.update_one({"_id": "demo"}, {"$set": scopes})
+        assert (await gateway.http.get("/api/v1/members", headers=gateway.key())).status_code == status
+
+
+async def test_the_feed_says_no_personal_word_to_who_may_not_read_leads(gateway: Gateway) -> None:
+    await gateway.put("leads", lead_document(0, name=SECRET))
+    entry = {"_id": 1, "lead_id": str(LEAD), "at": NOW, "kind": "lead.email_logged", "detail": {"direction": "inbound"}}
+    await gateway.put("timeline", {**entry, "personal": {"subject": SECRET, "body": SECRET}})
+    feed = "/api/v1/activities"
+    assert SECRET in (await gateway.http.get(feed, headers=gateway.key_of("viewer"))).text
+    scopes = {f"api_keys.{IDS['key_id']}.scopes": ["metrics:read"]}
+    await gateway.views.collection("organizations.g1").update_one({"_id": "demo"}, {"$set": scopes})
+    shown = await gateway.http.get(feed, headers=gateway.key())
+    [item] = shown.json()["items"]
+    assert SECRET not in shown.text
+    assert (item["title"], item["lead_name"], item["detail"]) == ("E-mail", None, {"direction": "inbound"})
+    searched = await gateway.http.get(feed, params={"q": SECRET}, headers=gateway.key())
+    assert searched.status_code == 403
+
+
 @pytest.mark.parametrize(("method", "path"), api_operations())
 def test_nothing_is_open_by_accident(method: str, path: str) -> None:
     security = described()["paths"][path][method.lower()].get("security")
@@ -232,7 +266,8 @@ async def test_another_organization_sees_nothing_of_ours(gateway: Gateway) -> No
         url = f"/api/v1/{path}{LETTER}" + ("/requeue" if method == "POST" else "")
         assert (await gateway.http.request(method, url, headers=gateway.key("other"))).status_code == 404
     sent_by_others = [each for each in gateway.write_side.seen if each.organization_id == "other"]
-    assert all(each.topic.startswith("query.") for each in sent_by_others)
+    asked = [each for each in sent_by_others if not isinstance(each.message, RecordDeed)]  # their own export is theirs
+    assert all(each.topic.startswith("query.") for each in asked)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from services.gateway.openapi import document
 from services.gateway.parameters import known_parameters
 from services.gateway.wiring import build
 from shared.clock import SystemClock
+from shared.events.organization import RecordDeed
 from shared.messaging.publisher import Publisher
 from shared.persistence.erasure import KEPT_BY_GATEWAY
 from shared.settings import load_settings
@@ -160,6 +161,9 @@ async def test_dead_letters_are_drained_shown_requeued_and_dropped(
     assert second["message_id"] == "m-1"
     assert (await gateway.http.delete(f"{path}/{second['id']}", headers=gateway.key())).status_code == 200
     assert (await gateway.http.get(f"{path}/{second['id']}", headers=gateway.key())).status_code == 404
+    deeds = [each.message for each in gateway.write_side.seen]
+    requeued = RecordDeed(deed="dead_letter_requeued", target=str(first_id))
+    assert deeds == [requeued, RecordDeed(deed="dead_letter_dropped", target=str(second["id"]))]
 
 
 async def test_a_list_of_dead_letters_holds_beginnings_only(gateway: Gateway) -> None:
@@ -183,6 +187,10 @@ async def test_queues_views_and_jobs(gateway: Gateway) -> None:
     job = (await gateway.http.get(f"/api/v1/jobs/{begun.json()['job_id']}", headers=gateway.key())).json()
     assert (job["kind"], job["view"], job["state"]) == ("verify", "leads", "queued")
     assert (await gateway.http.post("/api/v1/ops/views/x/verify", headers=gateway.key())).status_code == 404
+    assert (await gateway.http.post("/api/v1/ops/views/x/rebuild", headers=gateway.key())).status_code == 404
+    assert not gateway.write_side.seen
+    assert (await gateway.http.post("/api/v1/ops/views/leads/rebuild", headers=gateway.key())).status_code == 202
+    assert [each.message for each in gateway.write_side.seen] == [RecordDeed(deed="view_rebuilt", target="leads")]
 
 
 async def test_a_client_that_leaves_breaks_nothing(gateway: Gateway) -> None:

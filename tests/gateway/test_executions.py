@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -122,6 +123,20 @@ async def test_upcoming_sends_come_in_order_of_time(gateway: Gateway) -> None:
     ]
     until = (NOW + timedelta(minutes=25)).isoformat()
     assert [each["enrollment_id"] for each in await ask(gateway, "enrollments/upcoming", to=until)] == ["e2", "e4"]
+
+
+@pytest.mark.parametrize("held", [{"status": "paused"}, {"status": "active", "braked": {"at": NOW, "why": {}}}])
+async def test_nothing_is_upcoming_of_a_sequence_that_waits(gateway: Gateway, held: dict[str, Any]) -> None:
+    waits = {"lead_id": str(LEAD), "status": "active", "upcoming": True, "upcoming_on": "email", "upcoming_at": NOW}
+    waits["next"] = {"step_id": "hello", "execution": 2, "at": NOW}
+    other = str(UUID(int=9))
+    await gateway.put("sequences", {"_id": str(SEQUENCE), **held}, {"_id": other, "status": "active", "braked": None})
+    await gateway.put(
+        "enrollments",
+        {**waits, "_id": "e1", "sequence_id": str(SEQUENCE)},
+        {**waits, "_id": "e2", "sequence_id": other},
+    )
+    assert [each["enrollment_id"] for each in await ask(gateway, "enrollments/upcoming")] == ["e2"]
 
 
 #: Not in the calendar once they are in UTC, at its edges, and without a zone.

@@ -19,6 +19,9 @@ FILE = (
 )
 
 
+KEY_ACTOR = "api_key:00000000-0000-0000-0000-000000000007"
+
+
 def csv(gateway: Gateway) -> dict[str, str]:
     return {**gateway.key(), "Content-Type": "text/csv"}
 
@@ -73,11 +76,12 @@ async def test_good_rows_become_leads_and_bad_ones_are_told_with_their_line(gate
         "accepted": 2,
         "rejected": 2,
     }
-    assert [(each["line"], each["problem"].partition(":")[0]) for each in report["problems"]] == [
-        (3, "email"),
-        (4, "score"),
+    assert [(each["line"], each["field"], each["problem"]) for each in report["problems"]] == [
+        (3, "email", "email: An email address must have an @-sign."),
+        (4, "score", "score: is not a whole number"),
     ]
     await eventually(lambda: len(taken(gateway)) == 2)
+    assert {each.actor for each in gateway.write_side.seen if isinstance(each.message, LeadCreated)} == {KEY_ACTOR}
     by_email = {message.lead.email: message for message in taken(gateway)}
     assert (by_email["ada@example.com"].funnel_id, by_email["ada@example.com"].lead.custom_fields) == ("fair", None)
     listed = (await gateway.http.get("/api/v1/leads/imports", headers=gateway.key())).json()["items"]
@@ -110,6 +114,8 @@ async def test_a_form_with_a_large_file_is_taken_and_a_row_has_the_same_id_each_
         (b"email\na@example.com\n", {"mapping": "[1]"}, "mapping"),
         (b"email\na@example.com\n", {"mapping": '{"nowhere": "email"}'}, "mapping.nowhere"),
         (b"email\na@example.com\n", {"mapping": '{"email": "colour"}'}, "mapping.email"),
+        (b"email\na@example.com\n", {"mapping": '{"email": ""}'}, "mapping"),
+        (b"crm_id,first_name\n7,Ada\n", {}, "mapping"),
     ],
 )
 async def test_what_cannot_be_imported_names_what_is_wrong(
@@ -117,6 +123,19 @@ async def test_what_cannot_be_imported_names_what_is_wrong(
 ) -> None:
     answer = await gateway.http.post(IMPORT, params=params, content=content, headers=csv(gateway))
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field), answer.text
+
+
+async def test_a_preview_of_a_file_that_names_nobody_says_so_and_shows_what_to_map(gateway: Gateway) -> None:
+    seen = await gateway.http.post(
+        IMPORT, params={"preview": True}, content=b"Kontakt\na@x.com\n", headers=csv(gateway)
+    )
+    assert (seen.status_code, seen.json()["mapping"]) == (200, {"Kontakt": "custom:kontakt"})
+    [wrong] = seen.json()["errors"]
+    assert (wrong["field"], "email or phone" in wrong["problem"]) == ("mapping", True)
+    mapped = {"preview": "true", "mapping": json.dumps({"Kontakt": "email"})}
+    mended = await gateway.http.post(IMPORT, params=mapped, content=b"Kontakt\na@x.com\n", headers=csv(gateway))
+    assert (mended.json()["errors"], mended.json()["rows"][0]["problem"]) == ([], None)
+    assert not taken(gateway)
 
 
 async def test_another_body_is_no_file(gateway: Gateway) -> None:

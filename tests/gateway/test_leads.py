@@ -12,6 +12,7 @@ import pytest
 from shared.events import Envelope
 from shared.events.activity import LogCall, LogEmail, LogMeeting, LogNote
 from shared.events.lead import AssignLead, ConvertLead, EditLead, LeadBody
+from shared.events.organization import RecordDeed
 from shared.events.query import Answer, Problem, QueryAggregateEvents
 from shared.ids import derived_id
 from tests.gateway.conftest import ADMIN, ENROLLMENT, LEAD, Gateway, enrollment_document, lead_document
@@ -144,6 +145,17 @@ async def test_leads_are_exported_as_a_file_without_formulas(gateway: Gateway) -
     assert "'=1+1" in [row["first_name"] for row in rows]
     narrowed = await gateway.http.get("/api/v1/leads/export", params={"status": "Old"}, headers=gateway.key())
     assert len(narrowed.text.splitlines()) == 2
+    deeds = [each.message for each in gateway.write_side.seen]
+    assert deeds == [RecordDeed(deed="leads_exported"), RecordDeed(deed="leads_exported", by=["status"])]
+
+
+async def test_an_export_that_cannot_be_recorded_is_not_given(gateway: Gateway) -> None:
+    await gateway.put("leads", lead_document(0))
+    problem = Problem(code="unavailable", title="Unavailable", detail="the store is away", status=503)
+    gateway.write_side.answer = lambda _: Answer(ok=False, problem=problem)
+    for path in ("export", f"{LEAD}/data"):
+        answer = await gateway.http.get(f"/api/v1/leads/{path}", headers=gateway.key())
+        assert (answer.status_code, "lead0@" in answer.text) == (503, False)
 
 
 async def test_a_persons_own_data_is_gathered_from_everywhere(gateway: Gateway) -> None:
@@ -159,6 +171,8 @@ async def test_a_persons_own_data_is_gathered_from_everywhere(gateway: Gateway) 
     await gateway.own.collection("mailbox").insert_one(mail)
 
     def answer(envelope: Envelope) -> Answer:
+        if envelope.message == RecordDeed(deed="person_exported", target=str(LEAD)):
+            return Answer(ok=True)
         assert isinstance(envelope.message, QueryAggregateEvents)
         of = str(envelope.message.aggregate_id)
         theirs = [{"subject": of, "organizationid": each} for each in ("demo", "other")]

@@ -8,7 +8,7 @@ import socketio
 from socketio.exceptions import ConnectionError as Refused
 
 from services.gateway import live
-from shared.messaging.push import PushSender, organization_room
+from shared.messaging.push import PushSender, activity_room, organization_room
 from tests.gateway.conftest import ADMIN, LEAD, Gateway
 from tests.support.waiting import eventually
 
@@ -103,3 +103,29 @@ async def test_who_may_not_sign_in_any_more_is_let_go(browser: Browser, gateway:
     out = {f"members.{ADMIN}.active": False}
     await gateway.views.collection("organizations.g1").update_one({"_id": "demo"}, {"$set": out})
     await eventually(lambda: not browser.client.connected)
+
+
+async def test_the_feed_of_an_organization_goes_to_who_may_read_its_leads(
+    browser: Browser, pusher: PushSender, gateway: Gateway
+) -> None:
+    scopes = {"api_keys.00000000-0000-0000-0000-000000000007.scopes": ["metrics:read"]}
+    await gateway.views.collection("organizations.g1").update_one({"_id": "demo"}, {"$set": scopes})
+    other = Browser()
+    await browser.connect(gateway, {"token": await gateway.token("vera@example.com")})
+    await other.connect(gateway, {"api_key": gateway.key()["X-API-Key"]})
+    try:
+        for each in (browser, other):
+            assert (await each.ask("subscribe", "organization"))["ok"]
+        said = ("activity", {"lead_name": "Ada"}, activity_room("demo"))
+        changed = ("changed", {"view": "timeline"}, organization_room("demo"))
+        await pusher.send([said, changed])
+        await eventually(lambda: changed[:2] in browser.heard)
+        await eventually(lambda: changed[:2] in other.heard)
+        assert said[:2] in browser.heard
+        assert said[:2] not in other.heard
+        assert (await browser.ask("unsubscribe", "organization"))["ok"]
+        await pusher.send([said, ("resync", {}, None)])
+        await eventually(lambda: ("resync", {}) in browser.heard)
+        assert browser.heard.count(said[:2]) == 1
+    finally:
+        await other.client.disconnect()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
+from services.gateway.access import Principal
+from services.gateway.masking import letter_as_seen_by
 from shared.events.query import Answer
-from shared.events.sequence import EditSequence
+from shared.events.sequence import ChangeSequence, EditSequence
 from tests.domain.scenario import SEQUENCE
-from tests.gateway.in_process import InProcess, asked_by
+from tests.gateway.in_process import Found, InProcess, asked_by
 
 SECRET = "Bearer s3cret"
 MASK = "********"
@@ -80,11 +84,27 @@ async def test_what_is_saved_masked_stays_as_it_was(gateway: InProcess) -> None:
         answer = await gateway.http.request(method, PATH, json=body, headers=asked_by("demo", "operator"))
         assert answer.status_code in {200, 422}, answer.text
         order = gateway.requester.ordered[-1].message
-        assert isinstance(order, EditSequence)
-        steps = order.definition.model_dump(mode="json", by_alias=True)["steps"]
+        assert isinstance(order, EditSequence | ChangeSequence)
+        sent = order.definition.steps if isinstance(order, EditSequence) else order.steps or []
+        steps = [step.model_dump(mode="json", by_alias=True) for step in sent]
         outer, within = steps[0]["config"], steps[1]["then"][0]["config"]
         assert (outer["headers"], outer["url"], outer["body"]) == ({"Authorization": NEWER}, URL, BODY)
         assert (within["headers"], within["url"], within["body"]) == ({"Authorization": SECRET}, URL, "{}")
+
+
+async def test_a_change_of_one_field_orders_that_field_alone(gateway: InProcess) -> None:
+    """Two in a row on a view that lags keep each other: neither says what the other changed."""
+    for body in ({"description": "first"}, {"audience": "second", "settings": {"max_retries": 1}, "owner": None}):
+        answer = await gateway.http.patch(PATH, json=body, headers=asked_by("demo", "operator"))
+        assert answer.status_code == 200, answer.text
+        order = gateway.requester.ordered[-1].message
+        assert order == ChangeSequence(sequence_id=SEQUENCE, changes=body)
+    sequence = gateway.requester.domain.world.sequence(SEQUENCE)
+    draft = sequence.draft if sequence is not None else None
+    assert draft is not None
+    assert (draft.description, draft.audience, draft.settings.max_retries) == ("first", "second", 1)
+    answer = await gateway.http.patch(PATH, json={"trigger": {"on": ["score_reached"]}}, headers=asked_by("demo"))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "trigger.score")
 
 
 async def test_a_mask_that_hides_nothing_is_refused_by_name(gateway: InProcess) -> None:
@@ -151,3 +171,63 @@ async def test_odd_addresses_are_masked_like_others(gateway: InProcess, url: str
     assert hidden.status_code == 200, hidden.text
     assert "s3cret" not in hidden.text
     assert (await gateway.http.put(PATH, json=odd, headers=asked_by("demo", "operator"))).status_code < 500
+
+
+class Ledger:
+    """Holds one dispatch."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        self._row = row
+
+    def collection(self, _: str) -> Ledger:
+        return self
+
+    async def find_one(self, *_: Any) -> dict[str, Any]:
+        return self._row
+
+    def find(self, *_: Any) -> Found:
+        return Found([self._row])
+
+
+@pytest.mark.parametrize("path", ["messages/{message_id}", "leads/{lead_id}/data"])
+async def test_a_call_as_it_was_sent_is_masked_likewise(gateway: InProcess, path: str) -> None:
+    parts, ids = gateway.app.state.parts, gateway.domain.ids
+    sent = {"to": URL, "headers": {"Authorization": SECRET}, "subject": "POST", "text": BODY, "html": None}
+    row = {"_id": "d1", "channel": "webhook", "message": sent, "state": "sent"}
+    gateway.app.state.parts = replace(parts, ledger=cast("Any", Ledger(row)))
+    message = {"_id": ids["message_id"], "dispatch_id": str(UUID(int=8)), "channel": "webhook", "status": "sent"}
+    parts.views.put("messages", {**message, "lead_id": str(ids["lead_id"])})
+    gateway.directory.scopes = frozenset({"messages:read", "leads:export"})  # a key that may read, and no more
+    url = f"/api/v1/{path.format_map(ids)}"
+    hidden = await gateway.http.get(url, headers=asked_by("demo", "admin"))
+    assert hidden.status_code == 200, hidden.text
+    assert "s3cret" not in hidden.text
+    assert HIDDEN_URL in hidden.text
+    assert "POST" in hidden.text
+    gateway.directory.scopes = frozenset()
+    seen = await gateway.http.get(url, headers=asked_by("demo", "admin"))
+    assert SECRET in seen.text
+    assert URL in seen.text
+
+
+async def test_a_viewer_sees_no_secret_of_a_call_and_all_of_a_mail(gateway: InProcess) -> None:
+    parts, ids = gateway.app.state.parts, gateway.domain.ids
+    sent = {"to": "ada@example.com", "headers": {"X": "y"}, "subject": "Hi", "text": "Hello", "html": None}
+    url = f"/api/v1/messages/{ids['message_id']}"
+    for channel, text in (("email", "Hello"), ("webhook", MASK)):
+        row = {"_id": "d1", "channel": channel, "message": sent, "state": "sent"}
+        gateway.app.state.parts = replace(parts, ledger=cast("Any", Ledger(row)))
+        message = {"_id": ids["message_id"], "dispatch_id": str(UUID(int=8)), "channel": channel, "status": "sent"}
+        parts.views.put("messages", {**message, "lead_id": str(ids["lead_id"])})
+        answer = (await gateway.http.get(url, headers=asked_by("demo", "viewer"))).json()
+        assert answer["as_sent"]["text"] == text
+        assert answer["as_sent"]["headers"] == {"X": "y" if channel == "email" else MASK}
+
+
+def test_a_dead_letter_of_a_call_shows_its_body_only_to_who_may_change_sequences() -> None:
+    def asks(*scopes: str) -> Principal:
+        return Principal("api_key", UUID(int=7), "demo", "operator", "k", scopes=frozenset(scopes))
+
+    for queue, shown in (("dispatcher.webhook", MASK), ("dispatcher.email", BODY)):
+        assert letter_as_seen_by(asks("operations:read"), queue, BODY) == shown
+        assert letter_as_seen_by(asks(), queue, BODY) == BODY

@@ -64,14 +64,18 @@ async def test_everybody_hears_what_is_theirs_and_pages_hold_each_once(gateway: 
         "tasks",
         {"_id": "due", "due_at": NOW - timedelta(seconds=1), "assignee": f"member:{ADMIN}", **tasks},
         {"_id": "theirs", "due_at": NOW - timedelta(seconds=1), "assignee": f"member:{UUID(int=5)}", **tasks},
+        {"_id": "left", "due_at": NOW - timedelta(seconds=2), "assignee": str(UUID(int=6)), **tasks},
         {"_id": "later", "due_at": NOW + timedelta(hours=1), "assignee": None, **tasks},
     )
+    left = {"email": "left@example.com", "name": "", "role": "coach", "active": False}
+    members = {f"members.{UUID(int=6)}": left}
+    await gateway.views.collection("organizations.g1").update_one({"_id": "demo"}, {"$set": members})
     ada = await bearer(gateway)
     whole = (await asked(gateway, ada))["items"]
-    told = ["task_due", *["reply"] * 5, "approval_wanted", "sender_braked", "limit_reached"]
+    told = ["task_due", "task_due", *["reply"] * 5, "approval_wanted", "sender_braked", "limit_reached"]
     assert [each["kind"] for each in whole] == told
     assert whole[-1]["detail"]["times"] == 5
-    assert (whole[1]["lead_name"], whole[1]["read"]) == ("Lead 0", False)
+    assert (whole[2]["lead_name"], whole[2]["read"]) == ("Lead 0", False)
     paged: list[dict[str, Any]] = []
     cursor: str | None = None
     while True:
@@ -83,7 +87,7 @@ async def test_everybody_hears_what_is_theirs_and_pages_hold_each_once(gateway: 
     assert paged == whole
     vera = await bearer(gateway, "vera@example.com")
     kinds = [each["kind"] for each in (await asked(gateway, vera))["items"]]
-    assert kinds == [*["reply"] * 5, "sequence_rejected", "limit_reached"]
+    assert kinds == ["task_due", *["reply"] * 5, "sequence_rejected", "limit_reached"]
 
 
 async def test_read_is_read_for_one_alone_until_it_is_told_again(gateway: Gateway) -> None:

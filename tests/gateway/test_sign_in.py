@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from services.gateway import signin
-from tests.gateway.conftest import ADMIN, PASSWORD, Gateway
+from shared.events.query import Answer
+from tests.gateway.conftest import ADMIN, PASSWORD, VIEWER, Gateway
 from tests.support.waiting import eventually
 
 TOKEN = "/api/v1/auth/token"
@@ -79,3 +82,65 @@ async def test_a_revoked_key_and_a_member_put_out_are_out_within_a_second(gatewa
 
     await eventually(is_out, 3)
     assert (await gateway.http.get("/api/v1/auth/me", headers=gateway.key())).status_code == 401
+
+
+async def pair(gateway: Gateway, email: str) -> dict[str, str]:
+    answer = await gateway.http.post(TOKEN, data={"username": email, "password": PASSWORD})
+    return dict(answer.json())
+
+
+async def let_in(gateway: Gateway, tokens: dict[str, str]) -> tuple[int, int]:
+    """Statuses of a request with the access token, and of a refresh."""
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    me = await gateway.http.get("/api/v1/auth/me", headers=bearer)
+    again = await gateway.http.post("/api/v1/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
+    return me.status_code, again.status_code
+
+
+@pytest.mark.parametrize("change", [{"password": "another one"}, {"role": "viewer"}, {"active": False}])
+async def test_what_was_changed_of_a_member_ends_their_sign_ins(gateway: Gateway, change: dict[str, object]) -> None:
+    """The view writes ``epoch`` with each change (tests/projector); activating again brings no old sign-in back."""
+    before, other = await pair(gateway, "vera@example.com"), await pair(gateway, "ada@example.com")
+    organizations = gateway.views.collection("organizations.g1")
+    fields = {f"members.{VIEWER}.{name}": value for name, value in change.items() if name != "password"}
+    await organizations.update_one({"_id": "demo"}, {"$set": {**fields, f"members.{VIEWER}.epoch": 17}})
+    if "active" in change:
+        again = {f"members.{VIEWER}.active": True, f"members.{VIEWER}.epoch": 18}
+        await organizations.update_one({"_id": "demo"}, {"$set": again})
+
+    async def is_out() -> bool:
+        bearer = {"Authorization": f"Bearer {before['access_token']}"}
+        return (await gateway.http.get("/api/v1/auth/me", headers=bearer)).status_code == 401
+
+    await eventually(is_out)
+    assert await let_in(gateway, before) == (401, 401)
+    assert await let_in(gateway, await pair(gateway, "vera@example.com")) == (200, 200)
+    assert await let_in(gateway, other) == (200, 200)
+
+
+async def test_who_changes_their_own_password_goes_on_with_new_tokens(gateway: Gateway) -> None:
+    before = await pair(gateway, "ada@example.com")
+    bearer = {"Authorization": f"Bearer {before['access_token']}"}
+    gateway.write_side.answer = lambda _: Answer(ok=True, result={"organization_id": "demo"}, position="03-17")
+    answer = await gateway.http.patch(f"/api/v1/members/{ADMIN}", json={"password": "a new one"}, headers=bearer)
+    assert answer.status_code == 200, answer.text
+    own = answer.json()
+    assert own["organization_id"] == "demo"
+    # Good before the view has the change, and after it.
+    assert (await gateway.http.get("/api/v1/auth/me", headers=bearer)).status_code == 200
+    fresh = await gateway.http.post("/api/v1/auth/refresh", json={"refresh_token": own["refresh_token"]})
+    assert fresh.status_code == 200
+    changed = {f"members.{ADMIN}.epoch": 17}
+    await gateway.views.collection("organizations.g1").update_one({"_id": "demo"}, {"$set": changed})
+
+    async def is_out() -> bool:
+        return (await gateway.http.get("/api/v1/auth/me", headers=bearer)).status_code == 401
+
+    await eventually(is_out)
+    assert await let_in(gateway, fresh.json()) == (200, 200)
+    assert await let_in(gateway, before) == (401, 401)
+    another = await gateway.http.patch(
+        f"/api/v1/members/{VIEWER}", json={"active": True}, headers={"Authorization": f"Bearer {own['access_token']}"}
+    )
+    assert another.status_code == 200
+    assert "access_token" not in another.json()

@@ -6,7 +6,7 @@ import pytest
 
 from shared.events.organization import RemoveSnippet, SetSnippet
 from shared.webhook_signing import secret_of
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import ROLES, Gateway
 
 SNIPPETS = "/api/v1/snippets"
 
@@ -53,6 +53,25 @@ async def test_bad_input_names_its_field(
     assert answer.status_code == status
     assert [error["field"] for error in answer.json()["errors"]] == ([field] if field else [])
     assert gateway.write_side.seen == []
+
+
+async def test_what_approved_messages_say_is_changed_by_an_approver_alone(gateway: Gateway) -> None:
+    await have(gateway, footer={"text": "Bye", "html": None})
+    for role in ROLES:
+        status = 200 if role in {"coach", "admin"} else 403
+        headers = gateway.key_of(role)
+        changed = await gateway.http.patch(f"{SNIPPETS}/footer", json={"text": role}, headers=headers)
+        removed = await gateway.http.delete(f"{SNIPPETS}/footer", headers=headers)
+        assert (changed.status_code, removed.status_code) == (status, status), role
+    said = [envelope.message for envelope in gateway.write_side.seen]
+    assert said == [
+        SetSnippet(name="footer", text="coach"),
+        RemoveSnippet(name="footer"),
+        SetSnippet(name="footer", text="admin"),
+        RemoveSnippet(name="footer"),
+    ]
+    made = await gateway.http.post(SNIPPETS, json={"name": "new", "text": "x"}, headers=gateway.key_of("operator"))
+    assert made.status_code == 201
 
 
 async def test_an_organization_learns_the_secret_of_its_own_webhooks(gateway: Gateway) -> None:

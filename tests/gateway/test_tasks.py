@@ -10,7 +10,9 @@ import pytest
 from services.gateway.routes.drafts import DraftEdit
 from shared.clock import SystemClock
 from shared.events.task import ApproveDraft, CompleteTask, EditDraft, OpenTask, RejectDraft
-from tests.gateway.conftest import ADMIN, LEAD, NOW, SEQUENCE, Gateway, lead_document
+from tests.gateway.conftest import ADMIN, LEAD, NOW, SEQUENCE, VIEWER, Gateway, lead_document
+from tests.gateway.domain import DomainBehind
+from tests.support.waiting import eventually
 
 UUID4 = "00000000-0000-0000-0000-000000000004"
 
@@ -65,6 +67,39 @@ async def test_the_inbox_is_filtered_by_when_whose_and_what(gateway: Gateway) ->
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "due")
 
 
+async def test_tasks_of_a_member_who_is_gone_are_nobodys_and_everybody_sees_them(gateway: Gateway) -> None:
+    await gateway.put("leads", lead_document(0, name="Ada"))
+    await gateway.put(
+        "tasks",
+        task(1, due_at=NOW - timedelta(days=3), assignee=str(VIEWER)),
+        task(2, due_at=NOW - timedelta(days=2), assignee=str(ADMIN)),
+        task(3, due_at=NOW - timedelta(days=1)),
+        task(4, assignee=str(VIEWER), status="completed"),
+        task(5, assignee="vera@example.com", draft=True, kind="email_manual", subject="Hi"),
+    )
+    url = "/api/v1/tasks?status=open&unassigned=true"
+    ada = {"Authorization": f"Bearer {await gateway.token()}"}
+    assert await ids(gateway, url) == ["t3"]
+    assert await ids(gateway, f"{url}&mine=true", ada) == ["t2", "t3"]
+    inactive = {f"members.{VIEWER}.active": False}
+    await gateway.views.collection("organizations.g1").update_one({"_id": "demo"}, {"$set": inactive})
+
+    async def is_nobodys() -> bool:
+        return await ids(gateway, url) == ["t1", "t3"]
+
+    await eventually(is_nobodys)
+    assert await ids(gateway, f"{url}&assignee={ADMIN}") == ["t1", "t2", "t3"]
+    assert await ids(gateway, "/api/v1/drafts?unassigned=true") == ["t5"]
+    shown = (await gateway.http.get("/api/v1/tasks", headers=gateway.key())).json()["items"]
+    whose = {each["id"]: (each["assignee"], each.get("assigned_before")) for each in shown}
+    assert whose == {
+        "t1": (None, str(VIEWER)),
+        "t2": (str(ADMIN), None),
+        "t3": (None, None),
+        "t4": (str(VIEWER), None),
+    }
+
+
 async def test_orders_about_tasks_and_drafts_reach_the_write_side(gateway: Gateway) -> None:
     api, headers = "/api/v1", gateway.key()
     new = {"lead_id": str(LEAD), "kind": "call", "title": "Ring", "due_at": NOW.isoformat()}
@@ -108,6 +143,38 @@ async def test_bad_input_names_its_field(
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == field
     assert gateway.write_side.seen == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("tasks/{task_id}/snooze", {"until": "2020-01-01T00:00:00Z"}, "until"),
+        ("enrollments/{enrollment_id}/pause", {"until": "2020-01-01T00:00:00Z"}, "until"),
+        ("leads/{lead_id}/calls", {"outcome": "connected", "at": "2050-01-01T00:00:00Z"}, "at"),
+        ("leads/{lead_id}/convert", {"at": "2050-01-01T00:00:00Z"}, "at"),
+        (
+            "enrollments",
+            {"lead_id": str(LEAD), "sequence_id": str(SEQUENCE), "start": {"at": "2020-01-01T00:00:00Z"}},
+            "start.at",
+        ),
+        (
+            "enrollments/bulk",
+            {"lead_ids": [str(LEAD)], "sequence_id": str(SEQUENCE), "start": {"at": "2020-01-01T00:00:00Z"}},
+            "start.at",
+        ),
+        ("bulks", {"kind": "pause", "order": {"until": "2020-01-01T00:00:00Z"}, "targets": {"ids": []}}, "order.until"),
+        ("leads", {"lead": {"email": "a@example.com"}, "occurred_at": "2050-01-01T00:00:00Z"}, "occurred_at"),
+    ],
+)
+async def test_a_moment_on_the_wrong_side_of_now_names_its_field(
+    gateway: Gateway, path: str, body: dict[str, Any], field: str
+) -> None:
+    behind = DomainBehind()
+    gateway.write_side.answer = behind.answer
+    route = f"/api/v1/{path.format(**behind.ids)}"
+    refused = await gateway.http.post(route, headers=gateway.key(), json=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_moment"), refused.text
+    assert [each["field"] for each in refused.json()["errors"]] == [field]
 
 
 def test_an_edit_may_empty_a_text() -> None:

@@ -128,6 +128,14 @@ async def test_a_sequence_with_leads_inside_is_deleted_only_with_a_word_about_th
     ]
 
 
+async def test_who_has_not_begun_counts_as_inside_too(gateway: Gateway) -> None:
+    await put_sequence(gateway)
+    await gateway.put("enrollments", enrollment_document(_id=f"{1:032x}", status="pending"))
+    refused = await gateway.http.delete(PATH, headers=gateway.key())
+    assert (refused.status_code, refused.json()["code"]) == (409, "leads_inside")
+    assert gateway.write_side.seen == []
+
+
 async def test_copying_restoring_and_checking(gateway: Gateway) -> None:
     answer = await gateway.http.post(f"{PATH}/duplicate", json={"name": "Mine"}, headers=gateway.key())
     assert answer.status_code == 201

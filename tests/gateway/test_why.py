@@ -6,6 +6,7 @@ from typing import Any
 
 from services.enrollment.explanation import Explainer
 from shared.events import Envelope
+from shared.events.patterns import CHOSEN_ID, MEANINGS
 from shared.events.query import Answer, QueryWhy
 from shared.events.sequence import DeactivateSequence
 from tests.domain.scenario import SEQUENCE as SEQUENCE_OF_STORY
@@ -72,6 +73,7 @@ async def test_wrong_questions_name_the_field(gateway: Gateway) -> None:
         answer = await gateway.http.get(f"/api/v1/leads/{LEAD}/why", params=asked, headers=gateway.key())
         assert answer.status_code == 422, answer.text
         assert answer.json()["errors"][0]["field"] == field
+    assert answer.json()["detail"] == f"step_id: must be {MEANINGS[CHOSEN_ID]}"
     assert gateway.write_side.seen == []
 
 

@@ -130,7 +130,7 @@ def test_the_library_holds_what_is_promised() -> None:
 @pytest.mark.parametrize("template_id", built_in())
 def test_a_template_has_neither_errors_nor_warnings(template_id: str) -> None:
     definition = built_in()[template_id]
-    assert validate(definition, read_content(definition)) == ([], [])
+    assert validate(definition, read_content(definition.steps)) == ([], [])
     assert in_new_form(definition) == definition
     assert definition.description
     assert definition.audience

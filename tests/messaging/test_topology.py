@@ -11,6 +11,7 @@ from shared.events import Envelope, registered
 from shared.events.dispatch import ForgetLead, SettleDispatch, StopOrder
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import RecordSent, StepDue
+from shared.events.lead import LeadBody, LeadCreated
 from shared.events.query import QueryTimers
 from shared.messaging import topology
 from shared.messaging.errors import TopologyMismatch
@@ -101,6 +102,18 @@ def test_routing_keys_follow_class_and_topic() -> None:
         envelope = Envelope(id="i", message=message, source="s", time=NOW, organization_id="o")
         assert topology.exchange_of(envelope) == exchange
         assert topology.routing_key_of(envelope) == key
+
+
+def test_what_a_person_says_of_a_lead_is_an_order_and_what_a_funnel_says_is_none() -> None:
+    created = LeadCreated(organization_id="o", lead=LeadBody(email="a@b.example"))
+    for actor, place in (
+        (None, ("tendril.leads", "lead.created")),
+        ("funnel", ("tendril.leads", "lead.created")),
+        ("member:1", ("tendril.commands", "command.lead.created")),
+        ("api_key:1", ("tendril.commands", "command.lead.created")),
+    ):
+        envelope = Envelope(id="i", message=created, source="s", time=NOW, organization_id="o", actor=actor)
+        assert (topology.exchange_of(envelope), topology.routing_key_of(envelope)) == place
 
 
 def test_every_query_goes_to_the_queue_of_queries() -> None:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from services.projector.memory import MemoryDocuments
+from services.projector.ops import Ops
+from services.projector.views.audit import Audit
+from services.projector.views.notifications import Notifications
+from shared.events.enrollment import (
+    AdvanceEnrollment,
+    PauseEnrollment,
+    RestartEnrollment,
+    ResumeEnrollment,
+    StepSkipped,
+)
+from shared.events.lead import EditLead, EraseLead, LeadBody, LeadCreated, TagLead
+from shared.events.message import Message, registered
+from shared.events.organization import RecordDeed
+from shared.events.task import OpenTask, SkipTask, SnoozeTask
 from shared.ids import derived_id
+from tests.domain.scenario import TWO_MAILS, Scenario, T
 from tests.projector.log import SEQUENCE, Log
 from tests.projector.projecting import events_of, projected
 from tests.projector.test_views import NOON, STEP, Story
 
+LEAD, ENROLLMENT = derived_id("lead", 1), derived_id("enrollment", 1)
 ADA, BOB = "member:ada", "member:bob"
 QUOTA = {"rule": "quota", "inputs": {"scope": "sequence:x", "unit": "day", "limit": 5}}
 
@@ -93,6 +111,31 @@ def test_a_limit_is_told_once_a_day_however_many_wait_for_it() -> None:
     assert limit["detail"]["scope"] == "sequence:x"
 
 
+def test_whatever_plans_a_step_tells_of_the_limit_that_puts_it_off() -> None:
+    """Every event that carries a plan, but the one that hands a step to a person: no limit holds that."""
+    planning = {topic for topic, message in registered().items() if "plan" in message.model_fields}
+    planning.remove("enrollment.step_handed_to_person.v1")
+    assert "enrollment.activated.v1" in planning
+    view = Notifications()
+    for topic in sorted(planning):
+        for why, kinds in ((QUOTA, ["limit_reached"]), ({"rule": "window"}, [])):
+            data = {**STEP, "attempt": 1, "fault": False, "bounce": True, "reason": "x", "plan": put_off(why)}
+            log = Log()
+            log.add(topic.removesuffix(".v1"), ENROLLMENT, data, lead_id=LEAD)
+            [event] = events_of(log.events)
+            ops, documents = Ops(), MemoryDocuments()
+            view.apply(event, ops)
+            documents.carry_out(ops)
+            assert [each["kind"] for each in documents.documents.values()] == kinds, topic
+            assert view.concerns(event) == bool(kinds), topic
+
+
+def test_a_sequence_that_is_deleted_wants_no_approval_any_more() -> None:
+    story = Story().add("sequence.submitted", actor=ADA)
+    assert [each["kind"] for each in told(story)] == ["approval_wanted"]
+    assert told(story.add("sequence.deleted", {"enrollments": "finish"}, actor=BOB)) == []
+
+
 def test_faults_of_sending_are_counted_and_waits_and_bounces_are_none() -> None:
     story = Story()
     refused = {**STEP, "attempt": 1, "reason": "530 sign in"}
@@ -138,3 +181,63 @@ def test_a_bulk_is_one_entry_of_the_audit_with_its_order_and_filter() -> None:
         ("bulk.undone", BOB, str(bulk)),
     ]
     assert entries[0]["detail"] == ordered
+
+
+def test_a_step_that_a_person_passes_over_stands_in_the_audit_and_one_that_is_passed_over_by_itself_does_not() -> None:
+    story = Story()
+    before = len(story.views()["audit"])
+    skipped = {"execution": 1, "step_id": "step1", "kind": "email"}
+    story.add("enrollment.step_skipped", {**skipped, "why": {"rule": "by_hand"}}, actor=ADA)
+    story.add("enrollment.step_skipped", {**skipped, "why": {"rule": "condition"}}, actor=ADA)
+    story.add("enrollment.step_skipped", {**skipped, "why": {"rule": "by_hand"}}, actor="system")
+    entries = sorted(story.views()["audit"].values(), key=lambda each: int(each["position"]))[before:]
+    assert [(each["actor"], each["kind"], each["detail"]) for each in entries] == [
+        (ADA, "enrollment.step_skipped", {"execution": 1})
+    ]
+
+
+def test_what_changes_nothing_in_the_log_is_told_by_the_audit_alone() -> None:
+    story = Story()
+    before = story.views()
+    story.add("organization.deed_recorded", {"deed": "leads_exported", "by": ["status"]}, actor=ADA)
+    after = story.views()
+    [entry] = [each for number, each in after["audit"].items() if number not in before["audit"]]
+    assert (entry["actor"], entry["kind"]) == (ADA, "organization.deed_recorded")
+    assert entry["detail"] == {"deed": "leads_exported", "by": ["status"]}
+    assert {name for name in after if after[name] != before[name]} == {"audit"}
+
+
+def test_every_order_of_a_person_that_changes_something_leaves_an_entry() -> None:
+    """What the engine does in its wake has none of its own, so the order must have one."""
+    audit = Audit()
+    scenario = Scenario(steps=[*TWO_MAILS, {"step_id": "call", "kind": "call", "config": {"title": "Call"}}])
+    lead, enrollment = scenario.lead_id, scenario.enrollment_id
+    task = derived_id("by hand")
+    orders: list[Message] = [
+        PauseEnrollment(enrollment_id=enrollment, reason="by_hand"),
+        ResumeEnrollment(enrollment_id=enrollment),
+        AdvanceEnrollment(enrollment_id=enrollment, skip="wait"),
+        AdvanceEnrollment(enrollment_id=enrollment, skip="step"),
+        AdvanceEnrollment(enrollment_id=enrollment, skip="step"),
+        RestartEnrollment(enrollment_id=enrollment),
+        LeadCreated(organization_id="demo", lead=LeadBody(email="bob@example.com")),
+        EditLead(lead_id=lead, lead=LeadBody(title="CTO")),
+        TagLead(lead_id=lead, add=["vip"]),
+        OpenTask(task_id=task, lead_id=lead, title="Ring", due_at=T),
+        SnoozeTask(task_id=task, until=T + timedelta(days=1)),
+        SkipTask(task_id=task),
+        RecordDeed(deed="leads_exported"),
+        EraseLead(lead_id=lead),
+    ]
+    changing = 0
+    for order in orders:
+        scenario.when(order, actor=ADA)
+        recorded = [change.event for change in scenario.decision.changes] if scenario.decision else []
+        kept = [each for each in recorded if each.TOPIC in audit.handlers and not passed_over_by_itself(each)]
+        assert bool(kept) == bool(recorded), order.TOPIC
+        changing += bool(recorded)
+    assert changing >= len(orders) - 2
+
+
+def passed_over_by_itself(event: object) -> bool:
+    return isinstance(event, StepSkipped) and event.why.rule != "by_hand"

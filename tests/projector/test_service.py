@@ -496,6 +496,7 @@ QUERIES: list[tuple[str, dict[str, Any], list[tuple[str, int]]]] = [
     ("leads", {"organization_id": "demo"}, [("captured_at", -1)]),
     ("leads", {"organization_id": "demo", "search": "ada"}, [("captured_at", -1)]),
     ("leads", {"organization_id": "demo", "status": "New"}, [("captured_at", -1)]),
+    ("leads", {"organization_id": "demo", "funnels": "fair"}, [("captured_at", -1)]),
     ("leads", {"organization_id": "demo"}, [("score", -1)]),
     ("leads", {"organization_id": "demo"}, [("last_activity_at", -1)]),
     ("enrollments", {"organization_id": "demo"}, [("started_at", -1)]),

@@ -31,11 +31,12 @@ from shared.events.enrollment import (
     ResolveDispatch,
     ResumeEnrollment,
     StepDue,
+    StepFailed,
     StepSent,
     StepSettled,
 )
 from shared.events.envelope import Envelope, to_cloud_event
-from shared.events.lead import LeadBody, LeadConverted, LeadCreated, LeadWon
+from shared.events.lead import LeadBody, LeadConverted, LeadCreated, LeadUnsubscribed, LeadWon
 from shared.events.message import Message
 from shared.events.organization import FoundOrganization, SetSender
 from shared.events.sequence import DraftSequence
@@ -205,6 +206,20 @@ def test_counts_equal_events(history: History, cuts: list[int]) -> None:
         for signal in ("opened", "clicked", "replied", "complained", "delivered"):
             noted = [each for each in own if isinstance(each, EngagementNoted) and each.signal == signal]
             assert figures.get(signal, 0) == len(noted)
+        refused = sum(isinstance(each, StepFailed) and each.bounce for each in own)
+        noted = [each for each in own if isinstance(each, EngagementNoted) and each.signal == "bounced"]
+        assert figures.get("bounced", 0) == refused + len(noted)
+        assert figures.get("bounced_unsent", 0) == refused
+        unsubscribed = [
+            change.event
+            for change in log
+            if isinstance(change.event, LeadUnsubscribed)
+            and sequence_of.get(change.event.enrollment_id or change.id) == sequence_id
+        ]
+        assert figures.get("unsubscribed", 0) == len(unsubscribed)
+        for figure in ("bounced", "unsubscribed", "failed", "in_doubt"):
+            assert summed(tree.get("senders", {}), figure) == figures.get(figure, 0)
+            assert summed(tree.get("steps", {}), figure) == figures.get(figure, 0)
         now = Counter(str(state.status) for state in history.enrollments if state.sequence_id == sequence_id)
         for status in ("pending", "active", "paused"):
             assert tree.get("now", {}).get(status, 0) == now[status]

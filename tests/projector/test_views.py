@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.gateway.activities import described
+from services.projector.announcer import activity_of
 from services.projector.event import Event as ViewEvent
 from services.projector.views import ALL_VIEWS
 from services.projector.views.timeline import group_of
@@ -609,6 +611,84 @@ def test_timeline_shows_what_happened_in_order() -> None:
     ]
     sent = next(entry for entry in entries if entry["kind"] == "enrollment.step_sent")
     assert (sent["sequence_id"], sent["step_id"], sent["channel"]) == (str(SEQUENCE), "step2", "email")
+
+
+def test_a_change_of_details_names_the_fields_and_what_personal_ones_there_are_goes_with_the_lead() -> None:
+    story = Story().add(
+        "lead.details_merged",
+        {
+            "company": "secret",
+            "title": "CTO",
+            "consent": {"sms": True},
+            "custom_fields": {"a.b": "secret"},
+            "cleared": ["locale"],
+            "cleared_custom": ["budget"],
+        },
+    )
+
+    def entry() -> dict[str, Any]:
+        return next(each for each in story.views()["timeline"].values() if each["kind"] == "lead.details_merged")
+
+    changed = entry()
+    assert changed["detail"] == {"cleared": ["locale"], "fields": ["title", "consent.sms"]}
+    assert changed["personal"] == {"personal_fields": ["company", "a.b", "budget"]}
+    named = described(changed)
+    assert named["title"] == "Details changed: company, a b, budget, title, consent sms and 1 more"
+    story.add("lead.erased")
+    assert entry()["personal"] is None
+    assert described(entry())["title"] == "Details changed: title, consent sms, locale"
+
+
+def test_what_happens_to_a_task_stands_in_the_timeline() -> None:
+    story = Story().add("task.opened", {"title": "Call", "due_at": NOON})
+    story.add("task.snoozed", {"until": NOON}).add("task.assigned", {"assignee": str(MEMBER)})
+    story.add("task.draft_edited", {"subject": "secret"})
+    entries = sorted(story.views()["timeline"].values(), key=lambda each: int(each["position"]))[-3:]
+    assert [(each["kind"], each["group"], sorted(each["detail"])) for each in entries] == [
+        ("task.snoozed", "task", ["until"]),
+        ("task.assigned", "task", ["assignee"]),
+        ("task.draft_edited", "task", []),
+    ]
+    assert {each["lead_id"] for each in entries} == {str(story.lead)}
+    assert [described(each)["title"] for each in entries] == [
+        "Task put off",
+        "Task given to somebody else",
+        "Draft edited",
+    ]
+    assert "secret" not in str(entries)
+
+
+def test_a_lead_has_every_funnel_that_it_came_by() -> None:
+    story = Story()
+    first = story.of_lead["funnel_id"]
+    for funnel in ("fair", "fair", None):
+        story.add("lead.details_merged", {"funnel_id": funnel, "consent": {}})
+    assert story.of_lead["funnel_id"] == first
+    assert story.of_lead["funnels"] == [*([first] if first else []), "fair"]
+
+
+def test_each_change_of_a_member_begins_a_new_epoch() -> None:
+    story = Story().add("organization.founded", {"name": "Demo", "timezone": "UTC", "postal_address": ""})
+    added = {"member_id": MEMBER, "email": "ann@example.com", "name": "Ann", "role": "admin", "password_hash": "h"}
+    story.add("organization.member_added", added)
+
+    def epoch() -> int:
+        return int(story.document("organizations", "demo")["members"][str(MEMBER)]["epoch"])
+
+    known = [epoch()]
+    for change in ({"password_hash": "i"}, {"role": "viewer"}, {"active": False}, {"active": True}):
+        story.add("organization.member_set", {"member_id": MEMBER, **change})
+        known.append(epoch())
+        assert known[-1] == story.document("organizations", "demo")["position"]
+    assert known[0] == 0
+    assert known == sorted(set(known))
+
+
+def test_what_is_pushed_of_an_event_is_never_personal() -> None:
+    rejected = Story().add("task.draft_rejected", {"reason": "secret", "then": "skip"})
+    assert activity_of(events_of(rejected.log.events)[-1], {})["detail"] == {}
+    failed = Story().add("enrollment.step_failed", {**STEP, "attempt": 1, "reason": "530 sign in"})
+    assert activity_of(events_of(failed.log.events)[-1], {})["detail"]["reason"] == "530 sign in"
 
 
 def test_statistics_by_day_hour_and_step() -> None:

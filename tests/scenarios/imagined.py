@@ -9,9 +9,9 @@ from uuid import UUID
 from services.enrollment.domain.evolving import State
 from services.enrollment.domain.handling import evolve_any
 from services.enrollment.domain.work import Change
-from services.enrollment.simulation.backtest import Past
 from services.enrollment.simulation.backtest import Recorded as RecordedOutside
 from services.enrollment.simulation.outside import Kept, Script
+from services.enrollment.simulation.played_past import Past
 from services.enrollment.simulation.simulator import Later, Simulator
 from services.enrollment.simulation.world import SimulatedWorld
 from services.enrollment.texts import filled

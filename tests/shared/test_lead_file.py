@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from shared.lead_file import BadMapping, Row, UnreadableFile, checked, format_of, id_of, rows_of, suggested
+from shared.lead_file import (
+    BadMapping,
+    NobodyNamed,
+    Row,
+    UnreadableFile,
+    checked,
+    format_of,
+    id_of,
+    must_name_leads,
+    rows_of,
+    suggested,
+)
 
 
 def rows(tmp_path: Path, text: str, encoding: str = "utf-8") -> list[Row]:
@@ -57,6 +68,15 @@ def test_bad_rows_are_told_with_their_line_and_stop_nothing(tmp_path: Path) -> N
         "good@example.com,7,no,\n",
     )
     assert [row.line for row in found if row.problem] == [2, 3, 4, 5, 6, 7, 8]
+    assert [row.field for row in found if row.problem] == [
+        "email",
+        "score",
+        "score",
+        "consent_sms",
+        "custom_fields",
+        None,
+        None,
+    ]
     assert [row.line for row in found if row.body] == [9]
 
 
@@ -108,6 +128,14 @@ def test_a_wrong_mapping_names_its_column(mapping: dict[str, str], column: str) 
     with pytest.raises(BadMapping) as wrong:
         checked(mapping, ("a", "b"))
     assert wrong.value.column == column
+
+
+def test_a_mapping_names_leads_by_email_or_phone_and_by_nothing_else() -> None:
+    for field in ("email", "phone"):
+        must_name_leads({"a": field, "b": "title"})
+    for mapping in ({"a": "external_id", "b": "first_name"}, {"a": "custom:email"}, {}):
+        with pytest.raises(NobodyNamed, match="email or phone"):
+            must_name_leads(mapping)
 
 
 def test_a_problem_never_holds_what_stands_in_a_cell(tmp_path: Path) -> None:

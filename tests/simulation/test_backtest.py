@@ -7,14 +7,17 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.enrollment.domain.lead import Lead
-from services.enrollment.simulation.backtest import Past, Send, backtest
+from services.enrollment.simulation.backtest import backtest, play
 from services.enrollment.simulation.outside import Played, of_lead
+from services.enrollment.simulation.played_past import Past, Send, Taken
 from services.enrollment.simulation.simulator import Later
 from shared.events.definition import SequenceDefinition
+from shared.events.lead import ScoreLead
 from tests.domain.scenario import days, definition, email
 from tests.simulation.making import START, subject
 
@@ -134,3 +137,56 @@ def test_a_lead_that_came_twice_is_played_twice() -> None:
     second = replace(first, enrollment_id=UUID(int=77), entered_at=first.entered_at + timedelta(days=60))
     summary, _ = outcome_of(definition(OLD), first, second)
     assert summary["ends"]["was"] == {"completed": 2}
+
+
+def by_trigger(number: int, score: int, *, taken: Taken | None = Taken("created"), **lead: Any) -> Past:  # noqa: B008
+    one = past(number)
+    return replace(one, lead=replace(one.lead, score=score, **lead), taken=taken)
+
+
+def test_a_changed_trigger_says_who_would_not_have_been_enrolled() -> None:
+    high, low, ordered = by_trigger(1, 95), by_trigger(2, 40), by_trigger(3, 40, taken=None)
+    changed = definition(OLD, trigger={"score": {"min": 90}})
+    summary, [difference] = outcome_of(changed, high, low, ordered)
+    assert difference["lead_id"] == str(low.lead.id)
+    assert difference["was"]["ended_by"] == "completed"
+    assert difference["would"] == {
+        "sends": [],
+        "ended_by": "not enrolled: score",
+        "ended_at": low.entered_at.isoformat(),
+    }
+    assert summary["differ"] == 1
+    assert summary["ends"]["would"] == {"completed": 2, "not enrolled: score": 1}
+    assert summary["by_step"]["first"] == {"same": 2, "gone": 1}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "taken", "rule"),
+    [
+        ({"start": "manual"}, Taken("created"), "manual"),
+        ({"on": ["score_reached"], "score": {"min": 50}}, Taken("created"), "occasion"),
+        ({"on": ["score_reached"], "score": {"min": 50}}, Taken("score_reached", 40), None),
+        ({"on": ["score_reached"], "score": {"min": 50}}, Taken("score_reached", 55), "threshold"),
+        ({"sources": ["Web"]}, Taken("created"), None),
+        ({"tags": ["vip"]}, Taken("created"), "tag"),
+        ({"conditions": {"field": "lead.title", "op": "eq", "value": "CTO"}}, Taken("created"), "condition"),
+        ({"conditions": {"time": {"start": "10:30", "end": "11:30"}}}, Taken("created"), None),  # in Berlin
+        ({"funnels": ["webinar"]}, Taken("created"), "funnel"),
+        ({"priority": 7}, Taken("created"), None),
+    ],
+)
+def test_each_criterion_of_a_changed_trigger_is_asked(trigger: dict[str, Any], taken: Taken, rule: str | None) -> None:
+    one = by_trigger(1, 60, taken=taken, source="Web")
+    summary, differences = outcome_of(definition(OLD, trigger=trigger), one)
+    assert [each["would"]["ended_by"] for each in differences] == ([f"not enrolled: {rule}"] if rule else [])
+    assert summary["differ"] == len(differences)
+
+
+def test_leads_are_asked_once_and_enrolled_by_no_trigger_again() -> None:
+    """A score that crosses a threshold during the play begins nothing: what it began is a past of its own."""
+    crossing = {"on": ["score_reached"], "score": {"min": 50}}
+    tried = replace(subject(OLD), definition=definition([email("first")], settings={"reenroll": {}}, trigger=crossing))
+    one = past(1)
+    scored = replace(one, messages=[Later(one.entered_at + timedelta(days=9), ScoreLead(lead_id=one.lead.id, set=80))])
+    [course] = play(tried, [scored]).values()
+    assert course.steps == ["first"]

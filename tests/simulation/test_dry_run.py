@@ -10,16 +10,21 @@ from uuid import UUID
 import pytest
 
 from services.enrollment.batch_world import BatchWorld
-from services.enrollment.domain.errors import InvalidLead
+from services.enrollment.domain.errors import DomainError, InvalidLead, TaskClosed, UnknownTarget
 from services.enrollment.domain.flow import compile_version
 from services.enrollment.domain.sequence import Winner
 from services.enrollment.domain.variants import key_of
 from services.enrollment.simulation.dry_run import ContentProblem, Subject, dry_run
 from services.enrollment.simulation.outside import Played
-from services.enrollment.simulation.telling import DryRun
+from services.enrollment.simulation.telling import DryRun, warn
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
-from shared.events.enrollment import StepDue
-from shared.events.lead import LeadBody
+from shared.events.definition import Intent
+from shared.events.enrollment import StepDue, WakeTimer
+from shared.events.lead import EditLead, LeadBody, LeadConverted, MeetingBooked
+from shared.events.message import Message
+from shared.events.query import PlayedSignal
+from shared.events.task import ApproveDraft, CompleteTask
+from shared.events.why import TimerClass
 from shared.ids import derived_id
 from tests.domain.scenario import SEQUENCE, Scenario, days, email
 from tests.simulation.making import START, subject
@@ -111,9 +116,40 @@ def test_limits_used_by_others_count() -> None:
 def test_who_cannot_be_reached_cannot_enter() -> None:
     run = dry_run(subject(BRANCHING), LeadBody(first_name="Nobody"), START)
     assert (run.steps, run.ended_by) == ([], "refused")
-    assert run.warnings == ["The lead cannot enter: the first message cannot reach the lead: address."]
+    assert run.warnings == [
+        "The lead cannot enter. The first message cannot reach the lead. The lead has no address for email."
+    ]
     suppressed = Surroundings(suppression=lambda *_: "bounce")
     assert dry_run(subject(BRANCHING), ADA, START, around=suppressed).ended_by == "refused"
+
+
+def test_what_was_refused_on_the_way_is_told_without_names_of_programs() -> None:
+    fact = {"organization_id": "demo", "occurred_at": START, "lead": ADA}
+    messages: list[Message] = [
+        WakeTimer(enrollment_id=UUID(int=1), execution=1, attempt=1, timer_class=TimerClass.FOLLOW_UP),
+        CompleteTask(task_id=UUID(int=1)),
+        ApproveDraft(task_id=UUID(int=1)),
+        MeetingBooked.model_validate(fact),
+        LeadConverted.model_validate(fact),
+        EditLead(lead_id=UUID(int=1), lead=ADA),
+    ]
+    wrong = InvalidLead("raw", errors=[{"field": "lead.email", "problem": "is no address"}])
+    errors: list[DomainError] = [
+        TaskClosed(f"task {UUID(int=1)} is completed"),
+        UnknownTarget("lead", UUID(int=1)),
+        wrong,
+    ]
+    run = DryRun(ended_by="completed")
+    warn(run, [(message, error) for message in messages for error in errors])
+    assert run.warnings[:3] == [
+        "The moment of a step did not count. The task is no longer open.",
+        "The moment of a step did not count. There is no such lead.",
+        "The moment of a step did not count. The lead has errors: lead.email: is no address.",
+    ]
+    assert run.warnings[-1].startswith("Something that happens meanwhile did not count. ")
+    for message, told_of_it in zip(messages, run.warnings[::3], strict=True):
+        assert type(message).__name__ not in told_of_it
+    assert len({warning.partition(" did not count")[0] for warning in run.warnings}) == len(messages)
 
 
 def test_fields_that_are_no_lead_are_refused() -> None:
@@ -214,3 +250,19 @@ def test_what_is_counted_of_variants_decides_as_it_does_live() -> None:
         for figure, count in (("sent", 500), ("opened", 300 if variant == "b" else 20))
     }
     assert drawn_in_dry_run(tried, ADA, around=Surroundings(figures=lambda *_: figures)) == "b"
+
+
+@pytest.mark.parametrize(("intent", "sent"), [("interested", "warm"), ("not_now", "cold"), (None, "cold")])
+def test_a_reply_is_played_with_its_intent(intent: Intent | None, sent: str) -> None:
+    when = {"engagement": {"signal": "replied", "step": "first", "intent": "interested"}}
+    fork = {"step_id": "fork", "kind": "condition", "delay": days(1), "config": {"when": when}}
+    steps = [email("first"), {**fork, "then": [email("warm")], "else": [email("cold")]}]
+    played = [Played("replied", timedelta(hours=1), "first", intent=intent)]
+    run = dry_run(subject(steps, settings={"stop_on": ["unsubscribe"]}), ADA, START, played)
+    assert [each["step_id"] for each in run.steps if each["outcome"] == "sends"] == ["first", sent]
+
+
+def test_only_a_reply_has_an_intent() -> None:
+    PlayedSignal(signal="replied", step="first", intent="interested")
+    with pytest.raises(ValueError, match="intent belongs to the signal replied"):
+        PlayedSignal(signal="opened", step="first", intent="interested")

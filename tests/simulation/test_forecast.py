@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -239,3 +240,57 @@ def test_renaming_reaches_every_corner_and_copies_nothing_else() -> None:
     }
     untouched = (other, {"a": START + timedelta(1)})
     assert renaming.of(untouched) is untouched
+
+
+def test_a_lead_that_is_held_and_leaves_later_ends_once() -> None:
+    rules = [{"on": "click", "do": "pause"}, {"on": "reply", "do": "exit"}]
+    tried = subject([email("first"), email("last", delay=days(3))], settings={"stop_on": rules})
+    both = forecast(tried, 10, START, Rates(1, 1, 1))
+    assert (both["ends"], both["still_inside"]) == ({"replied": 10}, 0)
+    assert both["days"] == [{"day": "2026-11-20", "sent": {"email": 10}, "ended": {"replied": 10}}]
+    held = forecast(tried, 10, START, Rates(1, 1, 0))
+    assert (held["ends"], held["still_inside"], held["days_until_the_end"]["p100"]) == ({"stop_rule": 10}, 0, 0)
+    assert held["last_end"] == (START + timedelta(hours=2, minutes=5)).isoformat()
+
+
+def test_a_crowd_that_is_held_as_its_message_goes_out_still_parts_by_what_its_members_do() -> None:
+    rules = [{"on": "reply", "do": "exit"}, {"on": "goal", "do": "pause"}]
+    steps = [email("first"), {"step_id": "won", "kind": "goal", "config": {"name": "won"}}, email("last")]
+    result = forecast(subject(steps, settings={"stop_on": rules}), 1_000, START, Rates(0, 0, 0.5))
+    assert (sum(result["ends"].values()), result["still_inside"]) == (1_000, 0)
+    assert result["ends"]["replied"] == result["totals"]["signals"]["replied"]
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    size=st.integers(1, 30),
+    rules=st.lists(
+        st.fixed_dictionaries(
+            {
+                "on": st.sampled_from(["reply", "click", "unsubscribe", "goal"]),
+                "do": st.sampled_from(["pause", "exit"]),
+            }
+        ),
+        max_size=4,
+        unique_by=lambda rule: rule["on"],
+    ),
+    rates=st.builds(Rates, *[st.sampled_from([0.0, 0.5, 1.0])] * 3),
+    per_day=st.none() | st.integers(1, 9),
+    goal=st.booleans(),
+    together=st.booleans(),
+)
+def test_every_lead_has_one_end_or_is_still_inside(
+    size: int, rules: list[dict[str, str]], rates: Rates, per_day: int | None, goal: bool, together: bool
+) -> None:
+    way: dict[str, Any] = {"step_id": "won", "kind": "goal", "config": {"name": "won"}} if goal else email("third")
+    steps = [email("first"), email("second", delay={"amount": 3, "unit": "hours"}), way, email("last", delay=days(2))]
+    asked = {"stop_on": rules, "limits": {"per_day": per_day}}
+    result = forecast(subject(steps, settings=asked), size, START, rates, together=together)
+    ended = Counter[str]()
+    for each in result["days"]:
+        ended.update(each["ended"])
+    assert result["entered"] == size
+    assert sum(result["ends"].values()) + result["still_inside"] == size
+    assert result["still_inside"] >= 0
+    assert min(result["ends"].values(), default=1) > 0
+    assert ended == result["ends"]

@@ -16,10 +16,11 @@ import pytest
 
 from services.enrollment.domain.lead import Lead
 from services.enrollment.past import TOLD, past_of
-from services.enrollment.simulation.backtest import Past, play
+from services.enrollment.simulation.backtest import play
 from services.enrollment.simulation.crowd import CrowdSimulator, CrowdWorld, Group
 from services.enrollment.simulation.dry_run import Subject, dry_run
 from services.enrollment.simulation.outside import Script
+from services.enrollment.simulation.played_past import Past
 from services.enrollment.simulation.simulator import Later
 from shared.events.enrollment import Enroll, EnrollmentStarted, StepSent
 from shared.events.envelope import Envelope
@@ -62,6 +63,9 @@ class Crowd(Script):
     def groups(self, event: StepSent, size: int, random: Random) -> Sequence[Group]:
         del event, random
         return [Group(size, ())]
+
+    def parted(self, aggregate_id: UUID, twin: UUID, size: int) -> None:
+        raise AssertionError((aggregate_id, twin, size))  # a crowd of one is not parted
 
 
 def test_a_forecast_tells_the_same(name: str) -> None:

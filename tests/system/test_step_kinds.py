@@ -74,7 +74,8 @@ async def test_a_lead_is_called_written_to_and_invited_as_people_say(stack: Stac
     key = base64.b64decode(secret.removeprefix("whsec_"))
     assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
-    assert (draft["title"], draft["subject"], draft["step_name"]) == ("Hi Ada1", "Hi {{ first_name }}", "draft")
+    hi = "Hi {{ first_name }}"
+    assert (draft["title"], draft["subject"], draft["step_name"]) == ("Hi Ada1", hi, hi)
     unknown = await stack.request("PATCH", f"drafts/{draft['id']}", json={"text": "{{ nobody_knows }}"})
     assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (422, "text")
     await stack.api("PATCH", f"drafts/{draft['id']}", json={"text": "Edited by hand. {{ snippets.bye }}"})

@@ -307,10 +307,11 @@ async def test_stops_raced_against_sends(stack: Stack) -> None:
     await asyncio.gather(*(race(number) for number in range(leads)))
 
     async def quiet() -> dict[int, dict[str, Any]] | None:
-        found = await run.by_number()
-        states = [each["status"] for each in found.values()]
+        states = [each["status"] for each in (await run.by_number()).values()]
+        if not set(states) <= {"paused", "exited", "completed"}:
+            return None
         due = await stack.items("messages", sequence_id=run.sequence_id, status="due")
-        return found if set(states) <= {"paused", "exited", "completed"} and not due else None
+        return None if due else await run.by_number()  # with the answer to what was in flight at the first look
 
     found = await eventually(quiet, timeout_seconds=60, message="the stops did not take effect")
     for number, (how, _, _) in enumerate(plans):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -20,7 +22,20 @@ from shared.persistence.eventstore.opening import open_url
 from shared.persistence.files import Files
 from shared.persistence.mongo import MongoClient, connect
 from shared.settings import Settings, load_settings
-from tendril.backup import EVENTS, MANIFEST, BackupProblem, back_up, copy_events, read_manifest, restore
+from tendril.backup import (
+    EVENTS,
+    MANIFEST,
+    BackupProblem,
+    Kept,
+    Manifest,
+    back_up,
+    copy_events,
+    read_manifest,
+    restore,
+)
+from tendril.backup_keys import missing_keys, prove_keys
+from tendril.cli import restore as command
+from tendril.up.secret_file import keep_secrets
 from tests.eventstore.builders import activated, captured, completed
 
 MASTER = b"k" * 32
@@ -216,3 +231,80 @@ async def test_a_store_elsewhere_is_left_to_its_own_tools(mongo_url: str, tmp_pa
         await back_up(settings, tmp_path / "first")
     made = await back_up(settings, tmp_path / "second", events=False)
     assert (made.position, read_manifest(tmp_path / "second")) == (None, made)
+
+
+# --- the keys ---------------------------------------------------------------------------------------------------------
+
+
+def a_backup(folder: Path) -> Path:
+    """Of an event store alone, made with ``MASTER``."""
+    folder.mkdir()
+    with open_store(folder / "live.db") as store:
+        store.append([activated(enrollment := uuid4()), completed(enrollment, 2)])
+    kept = folder / "backup"
+    kept.mkdir()
+    position = copy_events(folder / "live.db", kept / EVENTS)
+    files = {EVENTS: Kept(hashlib.sha256((kept / EVENTS).read_bytes()).hexdigest(), position)}
+    (kept / MANIFEST).write_bytes(Manifest("2026-11-20T12:00:00+00:00", 16, position, files).written())
+    return kept
+
+
+def keyed(home: Path, master: bytes | None = None, secret: str | None = None) -> Settings:
+    given = {"TENDRIL_HOME": str(home)}
+    if master is not None:
+        given["TENDRIL_MASTER_KEY"] = base64.b64encode(master).decode()
+    if secret is not None:
+        given["TENDRIL_SECRET_KEYS"] = secret
+    return load_settings(given)
+
+
+def test_missing_keys_are_named_with_what_is_lost_without_them(tmp_path: Path) -> None:
+    neither = missing_keys(keyed(tmp_path))
+    assert neither is not None
+    for said in ("secrets.json is not there", "TENDRIL_MASTER_KEY and TENDRIL_SECRET_KEYS are not set", "for ever"):
+        assert said in neither
+    signing = missing_keys(keyed(tmp_path, MASTER))
+    assert signing is not None
+    assert ("TENDRIL_SECRET_KEYS is not set" in signing, "for ever" in signing) == (True, False)
+    assert missing_keys(keyed(tmp_path, MASTER, "s" * 16)) is None
+    keep_secrets(tmp_path)
+    assert missing_keys(keyed(tmp_path)) is None
+
+
+def test_a_master_key_that_does_not_open_the_backup_is_refused(tmp_path: Path) -> None:
+    kept = a_backup(tmp_path / "old")
+    before = {each.name: each.read_bytes() for each in kept.iterdir()}
+    prove_keys(keyed(tmp_path, MASTER), kept)
+    prove_keys(keyed(tmp_path), kept)  # none yet: nothing is proven
+    with pytest.raises(BackupProblem, match=r"in TENDRIL_MASTER_KEY does not open this backup"):
+        prove_keys(keyed(tmp_path, b"x" * 32), kept)
+    keep_secrets(tmp_path)
+    with pytest.raises(BackupProblem, match=r"in .*secrets\.json does not open this backup"):
+        prove_keys(keyed(tmp_path), kept)
+    prove_keys(keyed(tmp_path, MASTER), kept)  # the environment counts before the file, as when it runs
+    assert {each.name: each.read_bytes() for each in kept.iterdir()} == before
+
+
+def test_nothing_is_restored_without_keys_unless_they_come_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = a_backup(tmp_path / "old")
+    restored: list[Path] = []
+
+    async def brought_back(_: Settings, folder: Path) -> Manifest:
+        restored.append(folder)
+        return read_manifest(folder)
+
+    monkeypatch.setattr(command, "restore", brought_back)
+    monkeypatch.setattr(command, "settings_here", lambda: keyed(tmp_path / "new"))
+    with pytest.raises(BackupProblem, match="Nothing was restored: put the keys in their place, or say --keys-later"):
+        command.app((str(kept),), standalone_mode=False)
+    assert restored == []
+    command.app((str(kept), "--keys-later"), standalone_mode=False)
+    assert restored == [kept]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Before anything is started:" in said
+    assert "stays closed for ever" in said
+    monkeypatch.setattr(command, "settings_here", lambda: keyed(tmp_path / "new", MASTER, "s" * 16))
+    command.app((str(kept),), standalone_mode=False)
+    assert "Before anything is started" not in capsys.readouterr().err

@@ -93,6 +93,14 @@ def test_what_can_be_mended_is_one_line(tmp_path: Path, words: tuple[str, ...], 
     assert "secret" not in done.stderr
 
 
+def test_a_file_that_names_nobody_is_refused_as_a_whole(tmp_path: Path) -> None:
+    file = tmp_path / "leads.csv"
+    file.write_text("crm_id,first_name\n7,Ada\n8,Bob\n", encoding="utf-8")
+    done = tendril("leads", "import", str(file), "--organization", "acme", home=tmp_path)
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1)
+    assert "no column is called email or phone; nothing was imported" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

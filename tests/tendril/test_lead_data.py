@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +20,10 @@ from shared.persistence.erasure import receipts
 from shared.persistence.mongo import connect
 from shared.persistence.views import ViewReader
 from shared.settings import load_settings
-from tendril.cli.lead_data import _export, _followed
+from tendril.cli.lead_data import _export, _followed, _opened
+from tendril.cli.leads import NoSuchFile
+from tendril.cli.organizations import NoSuchOrganization
+from tendril.cli.trials import Bench, NoSuchSequence
 
 LEAD, OTHER = UUID(int=1), UUID(int=2)
 
@@ -75,13 +81,54 @@ async def test_an_export_holds_the_organizations_living_leads(mongo_url: str, tm
             document(UUID(int=13), organization_id="other", email="theirs@example.com"),
         ]
     )
-    target = io.StringIO()
-    assert await _export(settings, "demo", {}, target) == 2
-    assert {row["email"] for row in csv.DictReader(io.StringIO(target.getvalue()))} == {
+    await (await ViewReader(client, settings.database_prefix).collection("organizations")).insert_one({"_id": "demo"})
+    file = tmp_path / "leads.csv"
+    assert await _export(settings, "demo", {}, file) == 2
+    assert {row["email"] for row in csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))} == {
         "new@example.com",
         "old@example.com",
     }
-    assert await _export(settings, "demo", {"status": "New"}, io.StringIO()) == 1
+    assert await _export(settings, "demo", {"status": "New"}, file) == 1
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 2
+    await client.close()
+
+
+async def test_an_organization_that_is_not_there_is_no_empty_file(mongo_url: str, tmp_path: Path) -> None:
+    settings = load_settings({}, mongo_url=mongo_url, home=tmp_path / "home")
+    kept = tmp_path / "kept.csv"
+    kept.write_text("email\n", encoding="utf-8")
+    missing = tmp_path / "leads.csv"
+    for path in (missing, kept, None):
+        with pytest.raises(NoSuchOrganization, match="no organization 'typo': nothing was exported"):
+            await _export(settings, "typo", {}, path)
+    assert not missing.exists()
+    assert kept.read_text(encoding="utf-8") == "email\n"
+
+
+def test_a_file_is_there_once_it_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "leads.csv"
+    writing = ExitStack()
+    writing.enter_context(_opened(file)).write("half")
+    assert writing.__exit__(RuntimeError, RuntimeError(), None) is False
+    assert list(tmp_path.iterdir()) == []
+    with _opened(file) as target:
+        target.write("whole")
+        assert not file.exists()
+    assert [each.read_text(encoding="utf-8") for each in tmp_path.iterdir()] == ["whole"]
+    with pytest.raises(NoSuchFile, match="cannot be written"), _opened(tmp_path / "no" / "leads.csv"):
+        pass
+    with _opened(Path(os.devnull)) as target:
+        target.write("gone")
+    assert not Path(os.devnull).is_file()
+
+
+async def test_a_trial_of_nobodys_sequence_names_the_organization(mongo_url: str, tmp_path: Path) -> None:
+    settings = load_settings({}, mongo_url=mongo_url, home=tmp_path)
+    client = connect(mongo_url)
+    with pytest.raises(NoSuchOrganization, match="nothing was played"):
+        await Bench(settings, client).sequence("Webinar follow-up", "typo")
+    with pytest.raises(NoSuchSequence):
+        await Bench(settings, client).sequence("Webinar follow-up", None)
     await client.close()
 
 

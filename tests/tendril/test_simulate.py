@@ -118,7 +118,8 @@ async def test_known_leads_are_found_as_the_api_finds_them_and_nobody_is_told_in
     for words, line in (
         (("simulate", str(sequence_id), "--status", "Old"), "tendril: there are no leads like that"),
         (("simulate", str(sequence_id), "--status", "Gone"), "tendril: there are no leads like that"),
-        (("simulate", "Hello", "--organization", "other"), "tendril: there is no sequence 'Hello'"),
+        (("simulate", "Hello", "--organization", "other"), "tendril: there is no organization 'other'"),
+        (("simulate", "Goodbye"), "tendril: there is no sequence 'Goodbye'"),
         (("simulate", "Hello", "--version", "9"), "tendril: forecast: "),
     ):
         refused = await terminal.type(*words)

@@ -203,6 +203,20 @@ async def test_hits_beyond_the_cap_are_counted(tracker: Running) -> None:
     assert rest.count == 7
 
 
+async def test_a_click_of_a_person_goes_out_by_itself_however_often_a_scanner_came(tracker: Running) -> None:
+    token, scanner = link("click"), {"user-agent": "Mozilla/5.0 Mimecast"}
+    for _ in range(HITS_PER_MINUTE + 7):
+        assert (await tracker.http.get(f"/t/c/{token}", headers=scanner)).status_code == 302
+    await tracker.http.get(f"/t/c/{token}")
+    for _ in range(3):
+        await tracker.http.get(f"/t/c/{token}", headers=scanner)
+    signals = await tracker.signals(HITS_PER_MINUTE + 1)
+    assert [signal.count for signal in signals if signal.machine < 0.5] == [1]
+    await tracker.service.door.close()
+    (rest,) = await tracker.signals(1)
+    assert (rest.count, rest.machine >= 0.5) == (10, True)
+
+
 async def test_many_at_once_share_frames_and_each_has_its_own_id(tracker: Running) -> None:
     tokens = [link("open", execution=number) for number in range(1, 121)]
     await asyncio.gather(*(tracker.http.get(f"/t/o/{token}.gif") for token in tokens))

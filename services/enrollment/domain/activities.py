@@ -7,6 +7,7 @@ one ahead of us in all of them, one long past in none. What was cancelled books 
 
 from __future__ import annotations
 
+from services.enrollment.domain import moments
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.lead_facts import book_meeting, known_lead, stop_enrollments
 from services.enrollment.domain.work import Work
@@ -23,11 +24,14 @@ from shared.events.activity import (
 from shared.events.why import Why
 
 ANSWERS = frozenset({"interested", "not_interested"})
+#: Outcomes of a meeting whose time has come.
+TOOK_PLACE = frozenset({"held", "no_show"})
 
 
 def log_call(work: Work, command: LogCall) -> None:
-    """Raises UnknownTarget or LeadErasedAlready."""
+    """Raises UnknownTarget, LeadErasedAlready, or InvalidMoment for a call that is still to come."""
     lead = known_lead(work, command.lead_id)
+    moments.done(work, "at", command.at)
     at = command.at or work.now
     work.on_lead(
         lead.id,
@@ -50,8 +54,10 @@ def log_call(work: Work, command: LogCall) -> None:
 
 
 def log_meeting(work: Work, command: LogMeeting) -> None:
-    """Raises UnknownTarget or LeadErasedAlready."""
+    """Raises UnknownTarget, LeadErasedAlready, or InvalidMoment for one held or missed that is still to come."""
     lead = known_lead(work, command.lead_id)
+    if command.outcome in TOOK_PLACE:
+        moments.done(work, "at", command.at)
     ahead = command.at > work.now
     outcome = command.outcome or ("scheduled" if ahead else "held")
     work.on_lead(
@@ -75,8 +81,9 @@ def log_meeting(work: Work, command: LogMeeting) -> None:
 
 
 def log_email(work: Work, command: LogEmail) -> None:
-    """Raises UnknownTarget or LeadErasedAlready."""
+    """Raises UnknownTarget, LeadErasedAlready, or InvalidMoment for an e-mail that is still to come."""
     lead = known_lead(work, command.lead_id)
+    moments.done(work, "at", command.at)
     work.on_lead(
         lead.id,
         LeadEmailLogged(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from services.enrollment.domain.due import run_on
-from services.enrollment.domain.enrolling import Origin, open_enrollment
+from services.enrollment.domain.enrolling import Origin, called, open_enrollment, require_active, require_reach
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.errors import (
     AdvanceNotAllowed,
@@ -14,19 +14,18 @@ from services.enrollment.domain.errors import (
     EnrollmentNotActive,
     LeadErasedAlready,
     NothingToAdvance,
-    SequenceNotActive,
     StepInFlight,
-    Unreachable,
 )
 from services.enrollment.domain.flow import Node
 from services.enrollment.domain.leaving import complete, leave
-from services.enrollment.domain.matching import crowded, first_barrier
+from services.enrollment.domain.matching import DUPLICATE, crowded
 from services.enrollment.domain.planning import ADVANCED, Scene, passed_by, plan_after, plan_at, scene_of
 from services.enrollment.domain.windows import PASSED_BY
 from services.enrollment.domain.work import Work
 from shared.events.enrollment import AdvanceEnrollment, EnrollmentAdvanced, RestartEnrollment, StepSkipped
 from shared.events.task import TaskWithdrawn
 from shared.events.why import Plan, Why
+from shared.events.wording import in_words
 
 BY_HAND = Why(rule="by_hand")
 RESTARTED = "restarted"
@@ -100,8 +99,7 @@ def restart(work: Work, command: RestartEnrollment) -> UUID:
     if lead.erased:
         raise LeadErasedAlready
     sequence = work.sequence(state.sequence_id)
-    if sequence.status != "active":
-        raise SequenceNotActive(f"sequence {sequence.id} is {sequence.status}")
+    require_active(sequence)
     if state.in_flight is not None:
         raise StepInFlight
     others = (
@@ -109,12 +107,10 @@ def restart(work: Work, command: RestartEnrollment) -> UUID:
         for each, membership in lead.enrollments.items()
         if each != state.id and membership.sequence_id == sequence.id and membership.ended_at is None
     )
-    if (other := next(others, None)) is not None:
-        raise AlreadyEnrolled(f"the lead is in the sequence by enrollment {other}")
     version = work.version(sequence.id, sequence.version)
-    why = first_barrier(work, lead, version)
-    if why is not None:
-        raise Unreachable(f"the first message cannot reach the lead: {why.rule}")
+    if next(others, None) is not None:
+        raise AlreadyEnrolled(in_words(Why(rule=DUPLICATE), {"here": called(version)}))
+    require_reach(work, lead, version)
     leave(work, state, RESTARTED, stop="cancelled", why=BY_HAND)
     lead = work.lead(lead.id)
     passed = crowded(work, lead, version)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from services.enrollment.domain.delays import delayed
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.flow import Node, Version
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.lead_values import date_field
-from services.enrollment.domain.planning import Scene, delayed
+from services.enrollment.domain.planning import Scene
 from services.enrollment.domain.work import Work
 from services.enrollment.domain.world import World
 from shared.events.definition import AppointmentConfig

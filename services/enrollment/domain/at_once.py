@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.enrollment.domain.enrollment import Enrollment, Status
-from services.enrollment.domain.leaving import apply_stop_rule, complete
+from services.enrollment.domain.leaving import active_member, active_owner, apply_stop_rule, complete
 from services.enrollment.domain.scoring import change_score
 from services.enrollment.domain.work import Work
 from shared.events.definition import Step
@@ -14,6 +14,8 @@ from shared.events.why import Why
 
 ALL_MEMBERS = "all"
 OWNER = "owner"
+#: To whom a notification goes that names no member.
+NOBODY_NAMED = frozenset({ALL_MEMBERS, OWNER})
 
 
 def take_effect(work: Work, state: Enrollment, step: Step, execution: int) -> None:
@@ -30,10 +32,10 @@ def take_effect(work: Work, state: Enrollment, step: Step, execution: int) -> No
             work.on_enrollment(state, NoteLeft(execution=execution, step_id=step.step_id, text=text))
         case NotificationConfig(text=template, to=to):
             lead = work.find_lead(state.lead_id)
-            owner = lead.owner if lead is not None else None
-            named = (owner or ALL_MEMBERS) if to == OWNER else to
+            named = active_owner(work, state) if to == OWNER else active_member(work, to)
             text = work.world.filled(template, lead)
-            work.on_enrollment(state, MembersNotified(execution=execution, step_id=step.step_id, to=named, text=text))
+            told = MembersNotified(execution=execution, step_id=step.step_id, to=named or ALL_MEMBERS, text=text)
+            work.on_enrollment(state, told)
 
 
 def set_fields(work: Work, state: Enrollment, step: Step, config: FieldConfig) -> Why | None:

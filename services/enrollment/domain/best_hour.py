@@ -16,6 +16,9 @@ from shared.events.enrollment import EngagementNoted
 from shared.events.why import Why
 
 BEST_HOUR = "best_hour"
+#: What every kind of figures of hours begins with, and what one of a single lead's does.
+OF_HOURS = "hours:"
+OF_LEAD = f"{OF_HOURS}lead:"
 #: Latest that a message is sent after it was due.
 LATEST = timedelta(hours=24)
 #: What a person's signal says about the hour it came in; a machine's says nothing and never comes here.
@@ -29,7 +32,7 @@ PRIOR = 6
 
 def kind_of(lead_id: UUID | None) -> str:
     """Kind of the figures of a lead's hours, for None of those of all leads. Keys are local hours, ``00`` to ``23``."""
-    return "hours:organization" if lead_id is None else f"hours:lead:{lead_id}"
+    return f"{OF_HOURS}organization" if lead_id is None else f"{OF_LEAD}{lead_id}"
 
 
 def zone_of_lead(lead: Lead | None, organization: Organization | None) -> ZoneInfo:

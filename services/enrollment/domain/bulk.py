@@ -143,7 +143,11 @@ def advance(state: Bulk, command: RecordBulkProgress, at: datetime) -> Iterator[
     if command.begin != state.handled or state.status not in {"running", "cancelled"} or command.end > state.count:
         return
     advanced = BulkAdvanced(
-        handled=command.end, done=command.done, unchanged=command.unchanged, refusals=command.refusals
+        handled=command.end,
+        done=command.done,
+        unchanged=command.unchanged,
+        refusals=command.refusals,
+        stays=command.stays,
     )
     yield advanced
     after = evolve(state, advanced, at)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from services.enrollment.domain.lead import UNSUBSCRIBED
 from services.enrollment.domain.lead_values import bare, reader_of
 from shared.events.definition import Condition, EngagementTest, TimeTest
 from shared.events.lead import PLAIN_FIELDS
@@ -102,11 +103,20 @@ def _tag(tag: str) -> Test:
 
 
 def _consent(channel: str) -> Test:
+    """Given, and not taken back by an unsubscribe from the channel or from this sequence."""
     label = f"consent {channel}"
 
     def test(scene: Scene, _state: Enrollment | None, inputs: dict[str, Any]) -> bool:
-        given = inputs[label] = scene.lead.consent.get(channel) if scene.lead is not None else None
-        return given is True
+        lead = scene.lead
+        given = inputs[label] = lead.consent.get(channel) if lead is not None else None
+        if lead is None or given is not True:
+            return False
+        if channel in lead.unsubscribed or (
+            lead.unsubscribed_sequences and (channel, scene.version.sequence_id) in lead.unsubscribed_sequences
+        ):
+            inputs[label] = UNSUBSCRIBED
+            return False
+        return True
 
     return test
 

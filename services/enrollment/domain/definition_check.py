@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from services.enrollment.domain import content_check
+from services.enrollment.domain.at_once import NOBODY_NAMED
 from services.enrollment.domain.attachments import wrong_attachments
 from services.enrollment.domain.condition_check import check_condition
 from services.enrollment.domain.content_check import ContentFacts, Finding, finding
@@ -31,7 +32,7 @@ from shared.events.definition import (
     texts_of,
     walk,
 )
-from shared.events.kinds import Channel, StepKind
+from shared.events.kinds import Channel, FieldConfig, NotificationConfig, StepKind
 from shared.events.outline import delay_minutes
 from shared.ids import derived_id
 
@@ -72,7 +73,8 @@ def validate(
         warnings += content_check.advice(step)
         warnings += _long_delay(step)
     errors += _order(definition.steps)
-    errors += _unreachable(definition.steps)
+    goal = definition.settings.stop_rule("goal")
+    errors += _unreachable(definition.steps, goal_ends=goal is not None and goal.do == "exit")
     errors += _depth(definition.steps)
     _at_once(definition.steps, warnings)
     return errors, warnings
@@ -96,18 +98,34 @@ def judge(
     errors, warnings = validate(definition, facts)
     errors += wrong_snippets(definition, organization.snippets if organization is not None else {})
     errors += wrong_attachments(definition, organization.attachments if organization is not None else {})
-    warnings += _unknown_assignees(definition, organization)
+    warnings += _unknown_members(definition, organization)
     return Judgement(errors, warnings, [*without_sender(definition, organization), *not_set_up(definition, serves)])
 
 
-def _unknown_assignees(definition: SequenceDefinition, organization: Organization | None) -> Iterator[Finding]:
-    """Tasks for whom is no active member now: they would be on nobody's list."""
+def _unknown_members(definition: SequenceDefinition, organization: Organization | None) -> Iterator[Finding]:
+    """Where somebody is named who is no active member now: a task would be on nobody's list, a notification would
+    reach everybody, a lead would get no owner.
+    """
     members = organization.members.values() if organization is not None else ()
     known = {str(member.member_id) for member in members if member.active}
+    for place, named in _named_members(definition):
+        if named not in known:
+            yield finding(place, "is no active member's id")
+
+
+def _named_members(definition: SequenceDefinition) -> Iterator[tuple[str, str]]:
+    if definition.owner is not None:
+        yield "owner", definition.owner
     for step in walk(definition.steps):
-        named = getattr(step.config, "assignee", None)
-        if named is not None and named not in known:
-            yield finding(f"steps.{step.step_id}.config.assignee", "is no active member's id")
+        where, config = f"steps.{step.step_id}.config", step.config
+        if isinstance(config, NotificationConfig):
+            if config.to not in NOBODY_NAMED:
+                yield f"{where}.to", config.to
+        elif isinstance(config, FieldConfig):
+            if config.owner is not None:
+                yield f"{where}.owner", str(config.owner)
+        elif (assignee := getattr(config, "assignee", None)) is not None:
+            yield f"{where}.assignee", assignee
 
 
 def without_sender(definition: SequenceDefinition, organization: Organization | None) -> list[Finding]:
@@ -175,6 +193,8 @@ def _trigger(definition: SequenceDefinition) -> Iterator[Finding]:
     score = definition.trigger.score
     if score is not None and score.min is not None and score.max is not None and score.min > score.max:
         yield finding("trigger.score", "min must not be above max")
+    if definition.trigger.any_funnel and definition.trigger.funnels:
+        yield finding("trigger.any_funnel", "goes with no funnels: name some, or take leads of any")
     if "score_reached" in definition.trigger.on and (score is None or (score.min is None and score.max is None)):
         yield finding("trigger.score", "is required for score_reached")
     if definition.trigger.conditions is not None:
@@ -263,24 +283,24 @@ def _tested_steps(condition: Condition, where: str) -> Iterator[tuple[str, str]]
         yield from _tested_steps(condition.not_, f"{where}.not")
 
 
-def _unreachable(steps: Sequence[Step]) -> Iterator[Finding]:
-    """Steps after one at which every way ends."""
+def _unreachable(steps: Sequence[Step], *, goal_ends: bool) -> Iterator[Finding]:
+    """Steps after one at which every way ends. ``goal_ends``: who reaches a goal leaves."""
     ended = False
     for step in steps:
         if ended:
             yield finding(f"steps.{step.step_id}", "is never reached: every way ends before it")
-        yield from _unreachable(step.then)
-        yield from _unreachable(step.else_)
-        ended = ended or _ends(step)
+        yield from _unreachable(step.then, goal_ends=goal_ends)
+        yield from _unreachable(step.else_, goal_ends=goal_ends)
+        ended = ended or _ends(step, goal_ends=goal_ends)
 
 
-def _ends(step: Step) -> bool:
+def _ends(step: Step, *, goal_ends: bool) -> bool:
     """Does nobody get past this step?"""
     if not step.active or step.conditions is not None:
         return False
-    if step.kind is StepKind.EXIT:
+    if step.kind is StepKind.EXIT or (goal_ends and step.kind is StepKind.GOAL):
         return True
-    return any(map(_ends, step.then)) and any(map(_ends, step.else_))
+    return all(any(_ends(each, goal_ends=goal_ends) for each in arm) for arm in (step.then, step.else_))
 
 
 def _depth(steps: Sequence[Step], depth: int = 0) -> Iterator[Finding]:

@@ -13,26 +13,26 @@ from services.enrollment.domain import brake
 from services.enrollment.domain.appointment import appointment_of
 from services.enrollment.domain.at_once import reach_goal, set_fields, take_effect
 from services.enrollment.domain.conditions import evaluate
+from services.enrollment.domain.delays import BY_DELAY, delayed
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.enrollment_history import TRACELESS_RULES
 from services.enrollment.domain.flow import PERSON_KINDS, Node
+from services.enrollment.domain.lead import UNSUBSCRIBED
 from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.leaving import apply_stop_rule, complete, leave
 from services.enrollment.domain.migrating import take_effect as take_effect_of_migration
 from services.enrollment.domain.person_steps import hand_over
 from services.enrollment.domain.planning import (
-    BY_DELAY,
     NEVER_OPEN,
     Scene,
     blocked,
-    delayed,
     fit,
     passed_by,
     plan_after,
     scene_of,
     sends,
 )
-from services.enrollment.domain.reach import UNSUBSCRIBED, barrier, missing_sender
+from services.enrollment.domain.reach import barrier, missing_sender
 from services.enrollment.domain.variants import draw
 from services.enrollment.domain.work import Work
 from shared.events.definition import AppointmentConfig
@@ -67,7 +67,7 @@ def run_on(work: Work, state: Enrollment, *, messages: bool = False) -> Enrollme
             break
         scene = scene or scene_of(work, state)
         node = scene.version.nodes.get(plan.step_id)
-        if node is None or _blocker(work, scene, state, node) is not None:
+        if node is None or held_by(work, scene, state, node) is not None:
             break
         passed_over = not node.step.active or state.passes_over(plan.step_id)
         if not passed_over and sends(state, node) and not (messages and plan.timer_class == TimerClass.FOLLOW_UP):
@@ -99,7 +99,7 @@ def _decide(work: Work, state: Enrollment) -> Enrollment:
     node = scene.version.nodes.get(plan.step_id)
     if node is None:
         return complete(work, state)
-    blocker = _blocker(work, scene, state, node)
+    blocker = held_by(work, scene, state, node)
     if blocker is not None:
         if plan.blocked_on == blocker:
             return state
@@ -120,7 +120,8 @@ def _not_wanted(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enro
     if state.passes_over(node.step.step_id):
         return _skip(work, scene, state, node, ALREADY_DONE)
     if node.reaches_lead and (why := _barrier(work, scene, state, node)) is not None:
-        rule = scene.version.settings.stop_rule("unsubscribe") if why.rule == UNSUBSCRIBED else None
+        unsubscribed = UNSUBSCRIBED in {why.rule, why.inputs.get("reason")}  # by the lead, or by one with its address
+        rule = scene.version.settings.stop_rule("unsubscribe") if unsubscribed else None
         if rule is not None and rule.do == "exit":
             return apply_stop_rule(work, state, rule, why)
         return _skip(work, scene, state, node, why)
@@ -153,7 +154,7 @@ def _barrier(work: Work, scene: Scene, state: Enrollment, node: Node) -> Why | N
     return barrier(work, scene.lead, node.channel, state.sequence_id)
 
 
-def _blocker(work: Work, scene: Scene, state: Enrollment, node: Node) -> str | None:
+def held_by(work: Work, scene: Scene, state: Enrollment, node: Node) -> str | None:
     """What holds the enrollment without an end: a paused sequence, no active sender, or a brake."""
     sequence = work.find_sequence(state.sequence_id)
     if sequence is None or not sequence.runs:

@@ -7,10 +7,12 @@ from functools import lru_cache
 from typing import NamedTuple, cast
 from uuid import UUID
 
+from services.enrollment.domain import moments
 from services.enrollment.domain.due import run_on
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.errors import (
     AlreadyEnrolled,
+    DomainError,
     Exclusive,
     LeadErasedAlready,
     SequenceNotActive,
@@ -18,6 +20,7 @@ from services.enrollment.domain.errors import (
 )
 from services.enrollment.domain.flow import Version
 from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.leaving import leave
 from services.enrollment.domain.matching import (
     BEFORE_A_CROSSING,
     DUPLICATE,
@@ -31,14 +34,19 @@ from services.enrollment.domain.matching import (
     nth,
 )
 from services.enrollment.domain.planning import Scene, plan_after
+from services.enrollment.domain.sequence import Sequence
 from services.enrollment.domain.work import Work
 from services.enrollment.domain.world import CatalogueEntry
 from shared.events.enrollment import Enroll, EnrollmentActivated, EnrollmentStarted, StartRefused
-from shared.events.lead import LeadJoinedSequence, LeadMatched, LeadNotMatched
+from shared.events.lead import LeadJoinedSequence, LeadMatched, LeadNotEnrolled, LeadNotMatched
+from shared.events.naming import thing_called
 from shared.events.why import Why
+from shared.events.wording import in_words, sentence_of
 from shared.ids import derived_id
 
 FUNNEL_OFF = "funnel_off"
+#: Why an enrollment left.
+SEQUENCE_DELETED = "sequence_deleted"
 
 
 class Origin(NamedTuple):
@@ -50,24 +58,21 @@ class Origin(NamedTuple):
     restarts: UUID | None = None
 
 
-def enroll(work: Work, command: Enroll) -> UUID:
-    """Raises UnknownTarget, LeadErasedAlready, SequenceNotActive, AlreadyEnrolled, Exclusive or Unreachable."""
+def enroll(work: Work, command: Enroll, asked_at: datetime) -> UUID:
+    """Raises UnknownTarget, LeadErasedAlready, SequenceNotActive, AlreadyEnrolled, Exclusive or Unreachable;
+    InvalidMoment for a beginning that was over when it was asked for. A bulk takes its time: its last leads begin late.
+    """
+    if command.bulk_id is None:
+        moments.begins(work, "start_at", command.start_at, asked_at)
     lead = work.lead(command.lead_id)
     if lead.erased:
         raise LeadErasedAlready
     sequence = work.sequence(command.sequence_id)
-    if sequence.status != "active":
-        raise SequenceNotActive(f"sequence {sequence.id} is {sequence.status}")
-    version = work.version(sequence.id, sequence.version)
-    why = already_in(work, lead, version)
-    if why is not None:
-        raise AlreadyEnrolled(f"lead {lead.id} is refused by rule {why.rule}")
-    why = crowded(work, lead, version)
-    if why is not None:
-        raise Exclusive(f"lead {lead.id} is refused by rule {why.rule}")
-    why = first_barrier(work, lead, version)
-    if why is not None:
-        raise Unreachable(f"the first message cannot reach the lead: {why.rule}")
+    try:
+        version = _admitted(work, lead, sequence)
+    except DomainError as refusal:
+        _tell(work, lead, command, refusal)
+        raise
     return open_enrollment(
         work,
         lead,
@@ -76,6 +81,60 @@ def enroll(work: Work, command: Enroll) -> UUID:
         start=command.start,
         start_at=command.start_at,
     )
+
+
+def _admitted(work: Work, lead: Lead, sequence: Sequence) -> Version:
+    """The version that the lead comes into. Raises SequenceNotActive, AlreadyEnrolled, Exclusive or Unreachable."""
+    require_active(sequence)
+    version = work.version(sequence.id, sequence.version)
+    why = already_in(work, lead, version)
+    if why is not None:
+        raise AlreadyEnrolled(in_words(why, {"here": called(version)}), why=why)
+    why = crowded(work, lead, version)
+    if why is not None:
+        raise Exclusive(in_words(why, _other(work, lead, why)), why=why)
+    require_reach(work, lead, version)
+    return version
+
+
+def _tell(work: Work, lead: Lead, command: Enroll, refusal: DomainError) -> None:
+    """Who asks later why the lead is not in the sequence is answered; of one that is in it there is nothing to tell."""
+    if refusal.why is None or refusal.why.rule == DUPLICATE:
+        return
+    why, refusal.told = refusal.why, True
+    work.on_lead(
+        lead.id, LeadNotEnrolled(sequence_id=command.sequence_id, by=command.by, bulk_id=command.bulk_id, why=why)
+    )
+
+
+def require_active(sequence: Sequence) -> None:
+    """Raises SequenceNotActive."""
+    if sequence.status != "active":
+        definition = sequence.published or sequence.draft
+        name = thing_called("sequence", definition.name if definition is not None else None)
+        raise SequenceNotActive(
+            sentence_of(f"{name or 'the sequence'} is {sequence.status}: it takes no leads."),
+            why=Why(rule="sequence_not_running", inputs={"status": sequence.status}),
+        )
+
+
+def require_reach(work: Work, lead: Lead, version: Version) -> None:
+    """Raises Unreachable when the sequence's first message cannot reach the lead."""
+    why = first_barrier(work, lead, version)
+    if why is not None:
+        raise Unreachable(f"The first message cannot reach the lead. {in_words(why)}", why=why)
+
+
+def called(version: Version) -> str:
+    """As refusals speak of its sequence."""
+    return f"the sequence “{version.definition.name}”"
+
+
+def _other(work: Work, lead: Lead, why: Why) -> dict[str, str]:
+    """The name of the sequence that keeps the lead out of another one."""
+    inside = (each for each in lead.enrollments.values() if str(each.sequence_id) == why.inputs.get("sequence_id"))
+    versions = (work.world.version(each.sequence_id, each.version) for each in inside)
+    return next(({"sequence_id": called(each)} for each in versions if each is not None), {})
 
 
 def next_enrollment(lead: Lead, sequence_id: UUID) -> UUID:
@@ -140,24 +199,30 @@ def open_enrollment(
 
 
 def start_pending(work: Work, state: Enrollment) -> None:
-    """A pending enrollment begins. Raises Unreachable when its first message cannot reach the lead."""
-    why = _start_barrier(work, state)
-    if why is not None:
-        raise Unreachable(f"the first message cannot reach the lead: {why.rule}")
+    """A pending enrollment begins. Raises SequenceNotActive when its sequence is archived or deleted, Unreachable when
+    its first message cannot reach the lead.
+    """
+    sequence = work.sequence(state.sequence_id)
+    if sequence.status == "archived":
+        require_active(sequence)
+    require_reach(work, work.lead(state.lead_id), work.version(state.sequence_id, state.version))
     _begin(work, state)
 
 
 def start_due(work: Work, state: Enrollment) -> None:
-    """The moment of a pending enrollment has come. What cannot begin is left pending, with the reason."""
-    why = _start_barrier(work, state)
-    if why is not None:
+    """The moment of a pending enrollment has come. What cannot begin is left pending, with the reason; that of a
+    deleted sequence ends.
+    """
+    sequence = work.sequence(state.sequence_id)
+    if sequence.deleted is not None:
+        leave(work, state, SEQUENCE_DELETED, stop="cancelled")
+        return
+    archived = Why(rule="sequence_archived") if sequence.status == "archived" else None
+    barrier = first_barrier(work, work.lead(state.lead_id), work.version(state.sequence_id, state.version))
+    if (why := archived or barrier) is not None:
         work.on_enrollment(state, StartRefused(why=why))
     else:
         _begin(work, state)
-
-
-def _start_barrier(work: Work, state: Enrollment) -> Why | None:
-    return first_barrier(work, work.lead(state.lead_id), work.version(state.sequence_id, state.version))
 
 
 def _begin(work: Work, state: Enrollment) -> None:

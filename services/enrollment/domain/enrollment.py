@@ -55,6 +55,8 @@ class Credit(TypedDict):
     content: str | None
 
 
+#: The rule of a plan that waits because the sequence is paused.
+SEQUENCE_NOT_ACTIVE = "sequence_not_active"
 #: Nothing was heard.
 SILENCE: Mapping[str, datetime] = {}
 
@@ -137,6 +139,7 @@ class Enrollment:
     how often a person's step was put off to be tried again. ``previous_at`` is what a delay from the previous step
     counts from. ``last_execution`` is the highest number given. ``bulk_id`` names the bulk that opened it.
     ``start_at`` is when a pending one begins; None: by hand.
+    ``was_held``: it was paused, or a step of it blocked, at least once.
     ``done`` holds the steps that took effect, or may have; once ``migrated`` to another version, none of them is done
     again.
     """
@@ -169,6 +172,7 @@ class Enrollment:
     done: frozenset[str] = frozenset()
     migrated: bool = False
     migration: Migration | None = None
+    was_held: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -191,6 +195,14 @@ class Enrollment:
         """The task the planned step waits for."""
         blocked_on = self.plan.blocked_on if self.plan is not None else None
         return UUID(blocked_on[5:]) if blocked_on is not None and blocked_on.startswith("task:") else None
+
+    @property
+    def outlasts(self) -> bool:
+        """Is the task it waits for overdue, and kept because the sequence is paused?"""
+        plan = self.plan
+        if plan is None or plan.at is not None or plan.why.rule != SEQUENCE_NOT_ACTIVE:
+            return False
+        return self.task_id is not None
 
 
 def reaches(channel: str) -> bool:

@@ -103,7 +103,8 @@ def _activated(state: Enrollment, event: EnrollmentActivated, at: datetime) -> E
 def _postponed(
     state: Enrollment, event: StepPostponed | EnrollmentAdvanced | EnrollmentReplanned, _at: datetime
 ) -> Enrollment:
-    return replace(state, plan=event.plan)
+    held = state.was_held or (event.plan.blocked_on is not None and state.task_id is None)
+    return replace(state, plan=event.plan, was_held=held)
 
 
 def _due(state: Enrollment, event: StepDue, _at: datetime) -> Enrollment:
@@ -314,6 +315,7 @@ def _resumed(state: Enrollment, event: EnrollmentResumed, _at: datetime) -> Enro
         plan=event.plan,
         faults=0,
         last_execution=_highest(state, event.plan),
+        was_held=True,
     )
 
 

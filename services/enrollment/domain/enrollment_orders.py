@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from services.enrollment.domain import moments
 from services.enrollment.domain.enrolling import start_pending
 from services.enrollment.domain.enrollment import Enrollment, Fate, Status
-from services.enrollment.domain.errors import EnrollmentClosed, UnknownTarget
+from services.enrollment.domain.errors import EnrollmentClosed, HeldWithoutEnd, UnknownTarget
 from services.enrollment.domain.leaving import hold, leave
 from services.enrollment.domain.outcomes import settle
 from services.enrollment.domain.resuming import resume
@@ -17,6 +18,9 @@ from shared.events.enrollment import (
     StartEnrollment,
 )
 
+#: Of a pause that a person ordered, who may give it another end.
+BY_HAND = "by_hand"
+
 
 def start(work: Work, command: StartEnrollment) -> None:
     """Raises UnknownTarget, or EnrollmentClosed when it has ended."""
@@ -27,7 +31,8 @@ def start(work: Work, command: StartEnrollment) -> None:
 
 
 def pause(work: Work, command: PauseEnrollment) -> None:
-    """Raises UnknownTarget, or EnrollmentClosed when there is nothing left to hold.
+    """Raises UnknownTarget, EnrollmentClosed when there is nothing left to hold, or InvalidMoment for an end that has
+    passed; HeldWithoutEnd for a pause with an end of what a stop rule, a failure or a doubt holds.
 
     One that is held for another reason, or until another time, is held anew for this one.
     """
@@ -37,6 +42,12 @@ def pause(work: Work, command: PauseEnrollment) -> None:
         return
     if state.status == Status.PENDING:
         raise EnrollmentClosed(f"enrollment {state.id} has not begun")
+    moments.ahead(work, "until", command.until)
+    if state.status == Status.PAUSED and state.reason != BY_HAND and command.until is not None:
+        raise HeldWithoutEnd(
+            f"It is held ({(state.reason or '').replace('_', ' ')}) until somebody resumes it; "
+            "a pause that ends would let it go on by itself."
+        )
     hold(work, state, command.reason, until=command.until)
 
 

@@ -5,6 +5,7 @@ DomainError
 ├── Conflict               the state does not allow it (409)
 │   ├── EnrollmentClosed
 │   ├── EnrollmentNotActive
+│   ├── HeldWithoutEnd
 │   ├── StepInFlight
 │   ├── NothingToAdvance
 │   ├── AdvanceNotAllowed
@@ -38,6 +39,7 @@ DomainError
     ├── InvalidDraft
     ├── InvalidSnippet
     ├── InvalidSettings
+    ├── InvalidMoment
     ├── BulkTooLarge
     ├── InvalidMoves
     └── Unreachable
@@ -50,21 +52,31 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.enrollment.domain.handling import Decision
+    from shared.events.why import Why
+
 
 class DomainError(Exception):
     """The order was refused.
 
     ``code`` is stable and meant for programs, ``title`` says the kind of refusal, ``str(error)`` this one. ``status``
     is the HTTP status it
-    becomes. ``errors`` holds ``{"field", "problem"}`` pairs where single fields are at fault.
+    becomes. ``errors`` holds ``{"field", "problem"}`` pairs where single fields are at fault. ``why`` is the rule that
+    said no, where a lead was refused. ``told``: what its handler has recorded is to be kept all the same, and is in
+    ``recorded`` then.
     """
 
     code: ClassVar[str] = "refused"
     title: ClassVar[str] = "The order was refused"
     status: ClassVar[int] = 409
 
-    def __init__(self, detail: str | None = None, *, errors: Sequence[dict[str, str]] = ()) -> None:
+    def __init__(
+        self, detail: str | None = None, *, errors: Sequence[dict[str, str]] = (), why: Why | None = None
+    ) -> None:
         self.errors = list(errors)
+        self.why = why
+        self.told = False
+        self.recorded: Decision | None = None
         super().__init__(detail or (self.__doc__ or self.title).strip())
 
 
@@ -100,6 +112,13 @@ class EnrollmentNotActive(Conflict):
 
     code = "enrollment_not_active"
     title = "The enrollment is not active"
+
+
+class HeldWithoutEnd(Conflict):
+    """The enrollment is held until a person resumes it: no pause with an end takes the place of that."""
+
+    code = "held_without_end"
+    title = "The enrollment is held until it is resumed"
 
 
 class StepInFlight(Conflict):
@@ -353,6 +372,13 @@ class InvalidSettings(Invalid):
 
     code = "invalid_settings"
     title = "A setting is wrong"
+
+
+class InvalidMoment(Invalid):
+    """A moment lies on the wrong side of now."""
+
+    code = "invalid_moment"
+    title = "The moment is wrong"
 
 
 class BulkTooLarge(Invalid):

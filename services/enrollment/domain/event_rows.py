@@ -1,5 +1,5 @@
-"""What single events leave in the tables beside the log: suppressions, orders for a company's leads, and counts for
-variants, brakes and the hours at which leads answer.
+"""What single events leave in the tables beside the log: suppressions, orders for a company's leads, a lead's tasks
+made by hand, and counts for variants, brakes and the hours at which leads answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import Any
 from services.enrollment.domain import best_hour, brake
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.handling import Decision
+from services.enrollment.domain.lead import UNSUBSCRIBED
 from services.enrollment.domain.row_types import CompanyToStop, Figure, Rows, Suppression
+from services.enrollment.domain.task import by_hand_of
 from services.enrollment.domain.variants import key_of, kind_of
 from services.enrollment.domain.work import Change
 from services.enrollment.domain.world import World
@@ -22,9 +24,10 @@ from shared.events.enrollment import (
     StepSent,
     StepSettled,
 )
-from shared.events.lead import LeadAddressSuppressed, LeadErased
+from shared.events.lead import LeadAddressSuppressed, LeadErased, LeadResubscribed, LeadUnsubscribed
 from shared.events.message import Event
 from shared.events.organization import AddressSuppressed, AddressUnsuppressed
+from shared.events.task import TaskOpened
 
 Note = Callable[[Rows, Change, Any, Decision, World], None]
 
@@ -48,9 +51,27 @@ def _unsuppressed(rows: Rows, change: Change, event: AddressUnsuppressed, _decis
     rows.suppressions_gone.append((change.organization_id, event.channel, event.address_hash))
 
 
+def _unsubscribed(rows: Rows, change: Change, event: LeadUnsubscribed, _decision: Decision, _world: World) -> None:
+    if event.address_hash is not None:
+        suppression = Suppression(change.organization_id, event.channel, event.address_hash, UNSUBSCRIBED, event.at)
+        rows.suppressions.append(suppression)
+
+
+def _resubscribed(rows: Rows, change: Change, event: LeadResubscribed, _decision: Decision, _world: World) -> None:
+    if event.address_hash is not None:
+        rows.suppressions_gone.append((change.organization_id, event.channel, event.address_hash))
+
+
 def _erased(rows: Rows, change: Change, _event: LeadErased, _decision: Decision, _world: World) -> None:
     rows.erased.append(change.id)
     rows.figures_gone.append((change.organization_id, best_hour.kind_of(change.id)))
+    rows.figures_gone.append((change.organization_id, by_hand_of(change.id)))
+
+
+def _task_opened(rows: Rows, change: Change, event: TaskOpened, _decision: Decision, _world: World) -> None:
+    """One of an enrollment is found by that."""
+    if event.enrollment_id is None and change.lead_id is not None:
+        rows.figures.append(Figure(change.organization_id, by_hand_of(change.lead_id), str(change.id)))
 
 
 def _company_stop_asked(rows: Rows, change: Change, event: CompanyStopAsked, decision: Decision, _world: World) -> None:
@@ -111,7 +132,10 @@ _NOTES: Mapping[type[Event], Note] = {
     LeadAddressSuppressed: _suppressed,
     AddressSuppressed: _suppressed,
     AddressUnsuppressed: _unsuppressed,
+    LeadUnsubscribed: _unsubscribed,
+    LeadResubscribed: _resubscribed,
     LeadErased: _erased,
+    TaskOpened: _task_opened,
     CompanyStopAsked: _company_stop_asked,
     StepSent: _sent,
     StepSettled: _settled,

@@ -4,11 +4,13 @@ sequence's, which matching reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 from services.enrollment.domain import funnel
+from services.enrollment.domain.content_check import finding
 from services.enrollment.domain.funnel import Funnel, funnel_aggregate
+from services.enrollment.domain.sequence import NO_FUNNEL, Sequence
 from services.enrollment.domain.work import Work
 from shared.events.definition import SequenceDefinition
 from shared.events.funnel import AssignSequences, CloseForm, CreateFunnel, OpenForm, SetFunnel, UnassignSequences
@@ -50,7 +52,21 @@ def unassign(work: Work, command: UnassignSequences) -> None:
             work.record("sequence", sequence_id, SequenceUnassignedFromFunnels(funnel_ids=gone), None)
     for funnel_id in dict.fromkeys(command.funnel_ids):
         _record(work, funnel_id, funnel.unassign(work.funnel(funnel_id), command.sequence_ids))
-    work.result = {"funnel_ids": command.funnel_ids, "sequence_ids": [str(each) for each in command.sequence_ids]}
+    work.result = {
+        "funnel_ids": command.funnel_ids,
+        "sequence_ids": [str(each) for each in command.sequence_ids],
+        "warnings": [
+            finding(f"sequences.{each}", NO_FUNNEL)
+            for each in command.sequence_ids
+            if _takes_nobody(work.sequence(each))
+        ],
+    }
+
+
+def _takes_nobody(state: Sequence) -> bool:
+    """Has it lost its last funnel?"""
+    definition = state.published or state.draft
+    return state.narrowed and not state.funnels and definition is not None and not definition.trigger.any_funnel
 
 
 def open_form(work: Work, command: OpenForm) -> None:
@@ -64,16 +80,24 @@ def close_form(work: Work, command: CloseForm) -> None:
     _record(work, command.funnel_id, funnel.close_form(work.funnel(command.funnel_id)))
 
 
-def take_shorthand(work: Work, sequence_id: UUID, before: SequenceDefinition | None, after: SequenceDefinition) -> None:
-    """A version was published: the funnels its trigger names are assigned, those that only the one before named are
-    not any more.
+def take_shorthand(
+    work: Work,
+    sequence_id: UUID,
+    before: SequenceDefinition | None,
+    after: SequenceDefinition,
+    *,
+    away: Collection[str] = (),
+) -> None:
+    """A version was published: the funnels its trigger names are assigned, but for those that were ``away``, taken away
+    by hand; those that only the version before named are assigned no more.
     """
     wanted = list(dict.fromkeys(after.trigger.funnels))
     dropped = [each for each in (before.trigger.funnels if before is not None else []) if each not in wanted]
-    if dropped:
-        work.record("sequence", sequence_id, SequenceUnassignedFromFunnels(funnel_ids=dropped), None)
+    if dropped or away:
+        work.record("sequence", sequence_id, SequenceUnassignedFromFunnels(funnel_ids=[*dropped, *away]), None)
     for funnel_id in wanted:
-        _record(work, funnel_id, funnel.assign(_made(work, funnel_id), [sequence_id]))
+        if funnel_id not in away:
+            _record(work, funnel_id, funnel.assign(_made(work, funnel_id), [sequence_id]))
     for funnel_id in dropped:
         known = work.find_funnel(funnel_id)
         if known is not None:

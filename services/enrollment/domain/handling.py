@@ -105,21 +105,30 @@ def handle(envelope: Envelope, world: World, facts: Mapping[str, ContentFacts] |
     """Decides one message on the world as it is. Changes nothing outside.
 
     ``facts`` holds what the entry point read in a definition's content (Liquid tags, links), by step id; in a
-    draft's or a snippet's under the empty name. Raises
-    DomainError when the message is
-    refused; UnknownTarget also for a topic that is not handled, and for what belongs to another organization.
+    draft's or a snippet's under the empty name. Raises DomainError when the message is refused (``recorded`` holds a
+    decision where the refusal itself is to be kept); UnknownTarget also for a topic that is not handled, and for what
+    belongs to another organization.
     """
     handler = _HANDLERS.get(envelope.topic)
     if handler is None:
         raise UnknownTarget("handler for", envelope.topic)
     work = Work(world, _organization_id(envelope, world))
-    handler(Order(work, envelope, facts or {}), envelope.message)
+    try:
+        handler(Order(work, envelope, facts or {}), envelope.message)
+    except DomainError as refusal:
+        if refusal.told:
+            refusal.recorded = _decided(work)
+        raise
     if work.crossings:
         enrolling.match_crossings(work)
     if work.before:
         migrating.after_changes(work)
         replanning.after_changes(work)
     brake.watch(work)
+    return _decided(work)
+
+
+def _decided(work: Work) -> Decision:
     return Decision(
         work.changes, work.before, work.states, work.read, work.retimed, work.claims, work.woken, work.result
     )
@@ -190,7 +199,6 @@ _PLAIN: dict[type[Any], Callable[[Work, Any], object]] = {
     funnel_events.UnassignSequences: funnel_orders.unassign,
     funnel_events.OpenForm: funnel_orders.open_form,
     funnel_events.CloseForm: funnel_orders.close_form,
-    bulk_events.OrderBulk: bulk_orders.order,
     bulk_events.NameBulkTargets: bulk_orders.name_targets,
     bulk_events.BeginBulk: bulk_orders.begin,
     bulk_events.CancelBulk: bulk_orders.cancel,
@@ -212,7 +220,12 @@ _HANDLERS.update({cls.TOPIC: _plain(function) for cls, function in _PLAIN.items(
 
 @_handles(enrollment_events.Enroll)
 def _enroll(order: Order, command: enrollment_events.Enroll) -> None:
-    order.work.result["enrollment_id"] = str(enrolling.enroll(order.work, command))
+    order.work.result["enrollment_id"] = str(enrolling.enroll(order.work, command, order.envelope.time))
+
+
+@_handles(bulk_events.OrderBulk)
+def _order_bulk(order: Order, command: bulk_events.OrderBulk) -> None:
+    bulk_orders.order(order.work, command, order.envelope.time)
 
 
 @_handles(enrollment_events.RestartEnrollment)
@@ -256,7 +269,8 @@ def _record_sequence(order: Order, sequence_id: UUID, events: Iterator[Event]) -
     for event in events:
         work.record("sequence", sequence_id, event, None)
         if isinstance(event, sequence_events.SequencePublished):
-            funnel_orders.take_shorthand(work, sequence_id, published, event.definition)
+            away = sequence.taken_away(known, event.definition) if known is not None else []
+            funnel_orders.take_shorthand(work, sequence_id, published, event.definition, away=away)
             bulk_orders.move_those_inside(work, sequence_id, event)
         elif isinstance(event, sequence_events.SequenceDeleted):
             bulk_orders.let_those_inside_leave(work, sequence_id, event, order.envelope.id)
@@ -274,7 +288,9 @@ def _record_sequence(order: Order, sequence_id: UUID, events: Iterator[Event]) -
     work.result.update(sequence_id=str(sequence_id), version=state.version, status=state.status)
 
 
-def _check(order: Order, definition: SequenceDefinition, *, publishes: bool = False) -> None:
+def _check(
+    order: Order, definition: SequenceDefinition, known: sequence.Sequence | None, *, publishes: bool = False
+) -> None:
     """Raises InvalidDefinition; what is only unwise is told in the answer. To be published, every message needs a
     sender and a channel that somebody serves besides.
     """
@@ -287,13 +303,15 @@ def _check(order: Order, definition: SequenceDefinition, *, publishes: bool = Fa
         warnings += unready
     if errors:
         raise InvalidDefinition("; ".join(f"{each['field']}: {each['problem']}" for each in errors), errors=errors)
+    if known is not None:
+        warnings += sequence.funnel_warnings(known, definition)
     order.work.result["warnings"] = warnings
 
 
 @_handles(sequence_events.DraftSequence)
 def _draft(order: Order, command: sequence_events.DraftSequence) -> None:
     known = _place_for(order, command.sequence_id)
-    _check(order, command.definition, publishes=command.activate)
+    _check(order, command.definition, known, publishes=command.activate)
     events = sequence.draft(known, command.definition, activate=command.activate)
     _record_sequence(order, command.sequence_id, events)
 
@@ -316,8 +334,16 @@ def _duplicate(order: Order, command: sequence_events.DuplicateSequence) -> None
 @_handles(sequence_events.EditSequence)
 def _edit(order: Order, command: sequence_events.EditSequence) -> None:
     state = order.work.sequence(command.sequence_id)
-    _check(order, command.definition)
+    _check(order, command.definition, state)
     _record_sequence(order, state.id, sequence.edit(state, command.definition))
+
+
+@_handles(sequence_events.ChangeSequence)
+def _change(order: Order, command: sequence_events.ChangeSequence) -> None:
+    state = order.work.sequence(command.sequence_id)
+    definition = sequence.changed(state, command)
+    _check(order, definition, state)
+    _record_sequence(order, state.id, sequence.edit(state, definition))
 
 
 @_handles(sequence_events.RejectSequence)
@@ -330,8 +356,8 @@ def _reject(order: Order, command: sequence_events.RejectSequence) -> None:
 def _activate(order: Order, command: sequence_events.ActivateSequence) -> None:
     state = order.work.sequence(command.sequence_id)
     events = list(sequence.activate(state, inside=command.inside, moves=command.moves, repeats=command.repeats))
-    if state.draft is not None:
-        _check(order, state.draft, publishes=True)
+    if state.draft is not None and not sequence.resumes_beside_draft(state, command.inside):
+        _check(order, state.draft, state, publishes=True)
     _record_sequence(order, state.id, iter(events))
 
 
@@ -400,6 +426,7 @@ _ON_ORGANIZATION: dict[type[Any], Callable[[organization.Organization, Any], Ite
     organization_events.IssueApiKey: organization.issue_api_key,
     organization_events.RevokeApiKey: lambda state, command: organization.revoke_api_key(state, command.key_id),
     organization_events.SetCalendar: organization.set_calendar,
+    organization_events.RecordDeed: lambda _, command: organization.record_deed(command),
     attachment_events.AddAttachment: lambda state, command: attachments.add(state.attachments, command),
     template_events.RemoveTemplate: lambda state, command: templates.remove(state.templates, command),
     organization_events.RemoveSnippet: lambda state, command: snippets.remove_snippet(state.snippets, command.name),
@@ -450,7 +477,7 @@ def _suppress(order: Order, command: organization_events.SuppressAddress) -> Non
     kind: IdentityKind = "email" if channel == "email" else "phone"
     owner = work.world.lead_by_identity(work.organization_id, kind, address) if work.changes else None
     if owner is not None:
-        replanning.address_suppressed(work, owner, channel)
+        replanning.address_suppressed(work, owner, channel, command.reason)
 
 
 @_handles(organization_events.UnsuppressAddress)

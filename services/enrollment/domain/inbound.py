@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from services.enrollment.domain import moments
 from services.enrollment.domain.enrolling import match_created
 from services.enrollment.domain.errors import InvalidLead
 from services.enrollment.domain.identities import IdentityKind, normalise
@@ -44,13 +46,15 @@ class Identified(NamedTuple):
 
 
 def record(work: Work, fact: InboundLead, message_id: str) -> UUID:
-    """Raises InvalidLead, also for an organization that there is not. Answers the id of the lead that the message is
-    about.
+    """Raises InvalidLead, also for an organization that there is not; InvalidMoment for what is dated in the future.
+    Answers the id of the lead that the message is about.
     """
     if work.find_organization() is None:
         problem = f"there is no organization {work.organization_id}"
         raise InvalidLead(problem, errors=[{"field": "organization_id", "problem": problem}])
-    at = fact.occurred_at or work.now
+    moments.done(work, "occurred_at", fact.occurred_at, moments.ASKEW_BY_ZONE)
+    # Of a clock that is ahead nothing counts as later than its arrival: else it would outlast every later word.
+    at = min(fact.occurred_at, work.now) if fact.occurred_at is not None else work.now
     body = normalised(fact.lead)
     identified = identify(work, body)
     lead_id = identified.lead_id or _new_id(work, identified, message_id)
@@ -211,27 +215,36 @@ def _capture(work: Work, lead_id: UUID, funnel_id: str | None, body: LeadBody, a
 
 
 def merge(
-    work: Work, lead: Lead, body: LeadBody, at: datetime, *, funnel_id: str | None = None, dated: bool = False
+    work: Work,
+    lead: Lead,
+    body: LeadBody,
+    at: datetime,
+    *,
+    funnel_id: str | None = None,
+    dated: bool = False,
+    by_hand: bool = False,
 ) -> Lead:
     """Each field keeps the value with the latest ``at``; of two at one moment the greater, so that their order does
     not matter. Tags add up.
 
-    ``dated``: the message says itself when it was true, so a value it merely confirms holds from then on.
+    ``dated``: the message says itself when it was true, so a value it merely confirms holds from then on. ``by_hand``:
+    a person's word wins over all that is known.
     """
+    wins = partial(_changes, lead) if by_hand else partial(_wins, lead, at, dated)
     values = {
         name: value
         for name in FIELDS
-        if (value := getattr(body, name)) is not None and _wins(lead, name, getattr(lead, name), value, at, dated=dated)
+        if (value := getattr(body, name)) is not None and wins(name, getattr(lead, name), value)
     }
     custom = {
         name: value
         for name, value in (body.custom_fields or {}).items()
-        if _wins(lead, f"custom.{name}", lead.custom_fields.get(name), value, at, dated=dated)
+        if wins(f"custom.{name}", lead.custom_fields.get(name), value)
     }
     consent = {
         str(channel): given
         for channel, given in (body.consent or {}).items()
-        if _wins(lead, f"consent.{channel}", _caution(lead.consent.get(channel)), _caution(given), at, dated=dated)
+        if wins(f"consent.{channel}", _caution(lead.consent.get(channel)), _caution(given))
     }
     new_funnel = funnel_id if funnel_id is not None and funnel_id not in lead.funnels else None
     if values or custom or consent or new_funnel is not None:
@@ -244,13 +257,17 @@ def merge(
     added = [tag for tag in dict.fromkeys(body.tags or []) if tag not in lead.tags]
     if added:
         lead = work.on_lead(lead.id, LeadTagged(added=added, why=Why(rule=FROM_MESSAGE)))
-    if body.score is not None and _wins(lead, "score", lead.score, body.score, at, dated=dated):
+    if body.score is not None and wins("score", lead.score, body.score):
         why = Why(rule=FROM_MESSAGE, inputs={"occurred_at": at.isoformat()})
         lead = change_score(work, lead.id, to=body.score, why=why, confirm=True) or lead
     return lead
 
 
-def _wins(lead: Lead, field: str, known: Any, value: Any, at: datetime, *, dated: bool) -> bool:
+def _changes(lead: Lead, field: str, known: Any, value: Any) -> bool:
+    return bool(value != known) or field not in lead.stamps
+
+
+def _wins(lead: Lead, at: datetime, dated: bool, field: str, known: Any, value: Any) -> bool:
     since = lead.stamps.get(field)
     if since is None or at > since:
         return since is None or dated or bool(value != known)

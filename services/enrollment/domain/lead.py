@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from services.enrollment.domain.frozen import replace
@@ -37,6 +37,8 @@ FIELDS = (*PERSONAL_FIELDS, *PLAIN_FIELDS)
 #: The address a channel sends to. The null channel stands in for e-mail.
 ADDRESS_FIELD = {"email": "email", "null": "email", "sms": "phone", "whatsapp": "phone"}
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
+#: The rule of a lead that unsubscribed, and the reason for which the address of one is suppressed.
+UNSUBSCRIBED: Literal["unsubscribed"] = "unsubscribed"
 
 
 def contact_channel(channel: str) -> str:
@@ -55,7 +57,8 @@ class Membership(NamedTuple):
 @dataclass(frozen=True)
 class Lead:
     """A person being nurtured. ``stamps`` holds, per field, since when its value is known to be true
-    (``custom.<name>`` and ``consent.<channel>`` too).
+    (``custom.<name>`` and ``consent.<channel>`` too). No moment in it is later than the event that told of it: a clock
+    that is ahead wins over no later word.
     """
 
     id: UUID
@@ -117,10 +120,10 @@ def initial(lead_id: UUID, organization_id: str) -> Lead:
     return replace(_BLANK, id=lead_id, organization_id=organization_id)
 
 
-def _captured(state: Lead, event: LeadCaptured, _at: datetime) -> Lead:
+def _captured(state: Lead, event: LeadCaptured, at: datetime) -> Lead:
     values = {name: getattr(event, name) for name in FIELDS}
     custom = dict(event.custom_fields or {})
-    since = event.occurred_at
+    since = min(event.occurred_at, at)
     stamps = {name: since for name, value in values.items() if value is not None}
     if event.score or event.score_given:  # none given reads 0: any word about it counts
         stamps["score"] = since
@@ -138,10 +141,10 @@ def _captured(state: Lead, event: LeadCaptured, _at: datetime) -> Lead:
     )
 
 
-def _merged(state: Lead, event: LeadDetailsMerged, _at: datetime) -> Lead:
+def _merged(state: Lead, event: LeadDetailsMerged, at: datetime) -> Lead:
     values = {name: value for name in FIELDS if (value := getattr(event, name)) is not None}
     custom = event.custom_fields or {}
-    since = event.occurred_at
+    since = min(event.occurred_at, at)
     stamps = dict(state.stamps)
     stamps.update(dict.fromkeys(values, since))
     stamps.update({f"custom.{name}": since for name in custom})
@@ -162,11 +165,11 @@ def _merged(state: Lead, event: LeadDetailsMerged, _at: datetime) -> Lead:
     )
 
 
-def _scored(state: Lead, event: LeadScored, _at: datetime) -> Lead:
+def _scored(state: Lead, event: LeadScored, at: datetime) -> Lead:
     since = event.why.inputs.get("occurred_at")
     if not isinstance(since, str):
         return replace(state, score=event.after)
-    return replace(state, score=event.after, stamps={**state.stamps, "score": datetime.fromisoformat(since)})
+    return replace(state, score=event.after, stamps={**state.stamps, "score": min(datetime.fromisoformat(since), at)})
 
 
 def _tagged(state: Lead, event: LeadTagged, _at: datetime) -> Lead:
@@ -201,14 +204,14 @@ def _left(state: Lead, event: LeadLeftSequence, at: datetime) -> Lead:
     return replace(state, enrollments={**state.enrollments, event.enrollment_id: membership._replace(ended_at=at)})
 
 
-def _won(state: Lead, event: LeadWon, _at: datetime) -> Lead:
-    return replace(state, won=state.won | {event.occurred_at}, won_at=max(state.won_at or LONG_AGO, event.occurred_at))
+def _won(state: Lead, event: LeadWon, at: datetime) -> Lead:
+    since = min(event.occurred_at, at)
+    return replace(state, won=state.won | {event.occurred_at}, won_at=max(state.won_at or LONG_AGO, since))
 
 
-def _met(state: Lead, event: LeadBookedMeeting, _at: datetime) -> Lead:
-    return replace(
-        state, meetings=state.meetings | {event.occurred_at}, met_at=max(state.met_at or LONG_AGO, event.occurred_at)
-    )
+def _met(state: Lead, event: LeadBookedMeeting, at: datetime) -> Lead:
+    since = min(event.occurred_at, at)
+    return replace(state, meetings=state.meetings | {event.occurred_at}, met_at=max(state.met_at or LONG_AGO, since))
 
 
 def _erased(state: Lead, _event: LeadErased, _at: datetime) -> Lead:

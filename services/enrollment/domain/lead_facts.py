@@ -5,20 +5,30 @@ what follows for its enrollments.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from services.enrollment.domain.attribution import attribute
 from services.enrollment.domain.company import company_hash
+from services.enrollment.domain.enrollment import Execution
 from services.enrollment.domain.errors import LeadErasedAlready
 from services.enrollment.domain.identities import normalise_address
-from services.enrollment.domain.lead import Lead, contact_channel
+from services.enrollment.domain.lead import UNSUBSCRIBED, Lead, contact_channel
 from services.enrollment.domain.leaving import apply_stop_rule
 from services.enrollment.domain.work import Work
 from shared.events.definition import StopRule
 from shared.events.enrollment import StopForCompany
-from shared.events.lead import LeadAddressSuppressed, LeadBookedMeeting, LeadUnsubscribed, LeadWon
+from shared.events.lead import (
+    LeadAddressSuppressed,
+    LeadBookedMeeting,
+    LeadResubscribed,
+    LeadUnsubscribed,
+    LeadWon,
+)
 from shared.events.why import Why
+
+#: Why an enrollment left that was stopped for what another lead of its company did: no success of its own.
+COMPANY = "company"
 
 
 def known_lead(work: Work, lead_id: UUID) -> Lead:
@@ -30,7 +40,7 @@ def known_lead(work: Work, lead_id: UUID) -> Lead:
 
 
 def suppress_address(
-    work: Work, lead_id: UUID, channel: str, reason: Literal["bounce", "complaint", "by_hand", "wrong_number"]
+    work: Work, lead_id: UUID, channel: str, reason: Literal["bounce", "complaint", "wrong_number"]
 ) -> None:
     """The lead's address on a channel must not be sent to any more; what is suppressed already stays as it is."""
     lead = work.find_lead(lead_id)
@@ -45,6 +55,60 @@ def suppress_address(
     work.on_lead(lead_id, LeadAddressSuppressed(channel=contact, address_hash=key, reason=reason, at=work.now))
 
 
+def keep_unsubscribes(work: Work, lead: Lead) -> None:
+    """Before a lead is erased: what it unsubscribed from holds for its addresses, whoever comes with them later."""
+    for channel in lead.unsubscribed:
+        key = _not_yet_suppressed(work, lead, channel)
+        if key is not None:
+            event = LeadAddressSuppressed(channel=channel, address_hash=key, reason=UNSUBSCRIBED, at=work.now)
+            work.on_lead(lead.id, event)
+
+
+def _not_yet_suppressed(work: Work, lead: Lead, channel: str) -> str | None:
+    """The hash of the lead's address on a channel; None when it has none, or one that is suppressed itself."""
+    address = lead.address(channel)
+    if not address:
+        return None
+    normal = normalise_address(channel, address)
+    return (
+        None
+        if own_suppression(work, channel, normal)
+        else work.world.address_hash(work.organization_id, channel, normal)
+    )
+
+
+def own_suppression(work: Work, channel: str, normal: str) -> str | None:
+    """Why an address, and not only its domain, is suppressed; None when it is not."""
+    world, organization_id = work.world, work.organization_id
+    reason = world.suppression(organization_id, channel, normal)
+    if (
+        reason is None
+        or "@" not in normal
+        or reason != world.suppression(organization_id, channel, normal.rpartition("@")[2])
+    ):
+        return reason
+    # Domains are suppressed by hand alone, as these addresses were.
+    key = world.address_hash(organization_id, channel, normal)
+    return reason if (channel, key) in work.organization().suppressed else None
+
+
+def resubscribe(work: Work, lead: Lead, channel: str, *, source: str) -> Lead:
+    """An explicit opt-in: lifts the lead's unsubscribes from a channel, and what an unsubscribe, of this lead or of
+    another that had it, has suppressed its address for. Bounces, complaints and what a person suppressed stay.
+    """
+    known = channel in lead.unsubscribed or any(each[0] == channel for each in lead.unsubscribed_sequences)
+    address, key = lead.address(channel), None
+    if address:
+        normal = normalise_address(channel, address)
+        hashed = work.world.address_hash(work.organization_id, channel, normal)
+        by_hand = (channel, hashed) in work.organization().suppressed
+        if not by_hand and own_suppression(work, channel, normal) == UNSUBSCRIBED:
+            key = hashed
+    if not known and key is None:
+        return lead
+    return work.on_lead(lead.id, LeadResubscribed(channel=channel, at=work.now, source=source, address_hash=key))
+
+
 def unsubscribe(
     work: Work,
     lead: Lead,
@@ -53,10 +117,13 @@ def unsubscribe(
     at: datetime,
     source: str,
     enrollment_id: UUID | None = None,
-    execution: int | None = None,
+    execution: Execution | None = None,
     sequence_id: UUID | None = None,
 ) -> None:
-    """No more on a channel, or in one sequence. Open enrollments whose rules stop on it end or pause."""
+    """No more on a channel, or in one sequence; ``execution`` is the message it came back for. Open enrollments whose
+    rules stop on it end or pause. From a whole channel the lead's address goes: nobody who shares it is sent to any
+    more.
+    """
     contact = contact_channel(channel)
     known = contact in lead.unsubscribed or (
         sequence_id is not None and (contact, sequence_id) in lead.unsubscribed_sequences
@@ -68,14 +135,19 @@ def unsubscribe(
                 channel=contact,
                 sequence_id=sequence_id,
                 enrollment_id=enrollment_id,
-                execution=execution,
                 at=at,
                 source=source,
+                address_hash=_not_yet_suppressed(work, lead, contact) if sequence_id is None else None,
+                **({} if execution is None else _message(execution)),
             ),
         )
     stop_enrollments(
         work, lead.id, "unsubscribe", Why(rule="unsubscribe", inputs={"channel": contact}), sequence_id=sequence_id
     )
+
+
+def _message(execution: Execution) -> dict[str, Any]:
+    return {"execution": execution.number, "step_id": execution.step_id, **execution.credit}
 
 
 def win(work: Work, lead: Lead, *, value: float | None, currency: str | None, occurred_at: datetime) -> None:
@@ -137,8 +209,9 @@ def stop_for_company(work: Work, command: StopForCompany) -> None:
         return
     if company_hash(work.world, work.organization_id, lead.company) != command.company_hash:
         return
-    why = Why(rule="company", inputs={"signal": command.signal, "enrollment": str(command.enrollment_id)})
+    why = Why(rule=COMPANY, inputs={"signal": command.signal, "enrollment": str(command.enrollment_id)})
     for enrollment_id in lead.open_enrollments:
         state = work.find_enrollment(enrollment_id)
         if state is not None and state.sequence_id == command.sequence_id:
-            apply_stop_rule(work, state, StopRule(on=command.signal, do=command.do), why)
+            rule = StopRule(on=command.signal, do=command.do)
+            apply_stop_rule(work, state, rule, why, reason=COMPANY)

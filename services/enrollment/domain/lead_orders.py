@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from uuid import UUID
 
+from services.enrollment.domain import moments
 from services.enrollment.domain.errors import InvalidLead
 from services.enrollment.domain.inbound import identify, merge, normalised
 from services.enrollment.domain.lead import FIELDS, Lead
-from services.enrollment.domain.lead_facts import known_lead, win
+from services.enrollment.domain.lead_facts import keep_unsubscribes, known_lead, resubscribe, win
 from services.enrollment.domain.leaving import leave
 from services.enrollment.domain.scoring import change_score
+from services.enrollment.domain.task import by_hand_of
 from services.enrollment.domain.work import IdentityClaim, Work
 from shared.events.lead import (
     AssignLead,
@@ -20,12 +23,12 @@ from shared.events.lead import (
     LeadBody,
     LeadDetailsMerged,
     LeadErased,
-    LeadResubscribed,
     LeadTagged,
     ScoreLead,
     SetLeadStatus,
     TagLead,
 )
+from shared.events.task import TaskWithdrawn
 from shared.events.why import Why
 
 BY_HAND = "by_hand"
@@ -34,7 +37,8 @@ BY_HAND = "by_hand"
 def edit(work: Work, command: EditLead) -> None:
     """Raises UnknownTarget, LeadErasedAlready or InvalidLead (an identity that names another lead cannot be taken).
 
-    A person's word counts from now on; a consent given here is an explicit opt-in and lifts an unsubscribe. An
+    A person's word counts from now on, whatever was known; a consent given here is an explicit opt-in and lifts an
+    unsubscribe. An
     identity that is cleared is no field any more, but still names this lead to a funnel that knows it.
     """
     lead = known_lead(work, command.lead_id)
@@ -46,7 +50,7 @@ def edit(work: Work, command: EditLead) -> None:
             "another lead has this identity",
             errors=[{"field": f"lead.{kind}", "problem": "names another lead"} for kind in taken],
         )
-    lead = merge(work, lead, body.model_copy(update={"tags": None}), work.now)
+    lead = merge(work, lead, body.model_copy(update={"tags": None}), work.now, by_hand=True)
     clear(work, lead, command.clear, command.clear_custom)
     if command.lead.tags is not None:
         _retag(work, lead, add=command.lead.tags, remove=lead.tags - set(command.lead.tags))
@@ -57,8 +61,8 @@ def edit(work: Work, command: EditLead) -> None:
         if kind not in identified.owners
     )
     for channel, given in (command.lead.consent or {}).items():
-        if given and (channel in lead.unsubscribed or any(each[0] == channel for each in lead.unsubscribed_sequences)):
-            lead = work.on_lead(lead.id, LeadResubscribed(channel=channel, at=work.now, source=BY_HAND))
+        if given:
+            lead = resubscribe(work, lead, channel, source=BY_HAND)
 
 
 def clear(work: Work, lead: Lead, names: Collection[str], custom: Collection[str]) -> None:
@@ -77,7 +81,7 @@ def set_status(work: Work, command: SetLeadStatus) -> None:
     if command.status is None:
         clear(work, lead, ["status"], [])
     else:
-        merge(work, lead, LeadBody(status=command.status), work.now)
+        merge(work, lead, LeadBody(status=command.status), work.now, by_hand=True)
 
 
 def tag(work: Work, command: TagLead) -> None:
@@ -99,8 +103,9 @@ def score(work: Work, command: ScoreLead) -> None:
 
 
 def convert(work: Work, command: ConvertLead) -> None:
-    """Raises UnknownTarget or LeadErasedAlready."""
+    """Raises UnknownTarget, LeadErasedAlready, or InvalidMoment for a conversion that is still to come."""
     lead = known_lead(work, command.lead_id)
+    moments.done(work, "at", command.at)
     win(work, lead, value=command.value, currency=command.currency, occurred_at=command.at or work.now)
 
 
@@ -117,7 +122,9 @@ def assign(work: Work, command: AssignLead) -> None:
 
 
 def erase(work: Work, command: EraseLead) -> None:
-    """Raises UnknownTarget. Everything still running stops; what is in flight is still answered and recorded."""
+    """Raises UnknownTarget. Everything still running stops, open tasks are withdrawn; what is in flight is still
+    answered and recorded. What the lead unsubscribed from stays so for its addresses.
+    """
     lead = work.lead(command.lead_id)
     if lead.erased:
         return
@@ -125,4 +132,9 @@ def erase(work: Work, command: EraseLead) -> None:
         state = work.find_enrollment(enrollment_id)
         if state is not None:
             leave(work, state, "erased", stop="erased")
+    for task_id in sorted(work.world.figures(work.organization_id, by_hand_of(lead.id))):
+        task = work.find_task(UUID(task_id))
+        if task is not None and task.status == "open":
+            work.record("task", task.id, TaskWithdrawn(reason="erased"), lead.id)
+    keep_unsubscribes(work, lead)
     work.on_lead(lead.id, LeadErased())

@@ -14,6 +14,7 @@ from shared.events.enrollment import (
     EnrollmentExited,
     EnrollmentPaused,
     PauseReason,
+    StartRefused,
     StepStopRequested,
     StopReason,
 )
@@ -69,18 +70,22 @@ def hold(
 ) -> Enrollment:
     """Pauses; a step in flight is asked to stop."""
     state = stop_in_flight(work, state, stop)
-    owner = _active_owner(work, state) if reason in LOOKED_INTO else None
+    owner = active_owner(work, state) if reason in LOOKED_INTO else None
     paused = EnrollmentPaused(reason=reason, was=state.status, why=why, until=until, owner=owner)
     return work.on_enrollment(state, paused)
 
 
-def _active_owner(work: Work, state: Enrollment) -> str | None:
+def active_owner(work: Work, state: Enrollment) -> str | None:
     """The lead's owner; None when there is none, or none who is still an active member."""
-    lead, organization = work.find_lead(state.lead_id), work.find_organization()
-    owner = lead.owner if lead is not None else None
-    if owner is None or organization is None:
-        return None
-    return owner if any(str(each) == owner and member.active for each, member in organization.members.items()) else None
+    lead = work.find_lead(state.lead_id)
+    return active_member(work, lead.owner) if lead is not None and lead.owner is not None else None
+
+
+def active_member(work: Work, named: str) -> str | None:
+    """The member's id; None when nobody active has it."""
+    organization = work.find_organization()
+    members = organization.members.items() if organization is not None else ()
+    return named if any(str(each) == named and member.active for each, member in members) else None
 
 
 def stop_in_flight(work: Work, state: Enrollment, reason: StopReason) -> Enrollment:
@@ -103,9 +108,15 @@ def stop_in_flight(work: Work, state: Enrollment, reason: StopReason) -> Enrollm
     )
 
 
-def apply_stop_rule(work: Work, state: Enrollment, rule: StopRule | None, why: Why) -> Enrollment:
+def apply_stop_rule(
+    work: Work, state: Enrollment, rule: StopRule | None, why: Why, *, reason: str | None = None
+) -> Enrollment:
     """Exits or pauses an open enrollment as its rule says; without a rule nothing happens. A rule that says
-    ``company`` reaches the other leads of the company too, even from an enrollment that has ended.
+    ``company`` reaches the other leads of the company too, even from an enrollment that has ended. ``reason``: why it
+    leaves, where that is not the rule's own signal.
+
+    Where the rule pauses, nothing but a person's order lets the enrollment go on: a pause that would end by itself is
+    made one without an end, and a beginning at a set time is left to a person.
     """
     if rule is None:
         return state
@@ -113,12 +124,19 @@ def apply_stop_rule(work: Work, state: Enrollment, rule: StopRule | None, why: W
         state = ask_company(work, state, rule)
     if not state.is_open:
         return state
-    reason = REASONS[rule.on]
+    stop = REASONS[rule.on]
     if rule.do == "exit":
-        return leave(work, state, reason, stop=reason, why=why)
-    if state.status != Status.ACTIVE:
+        return leave(work, state, reason or stop, stop=stop, why=why)
+    if state.status == Status.PENDING:
+        return work.on_enrollment(state, StartRefused(why=why)) if state.start_at is not None else state
+    if state.status == Status.PAUSED and not _goes_on_by_itself(state):
         return state
-    return hold(work, state, "stop_rule", stop=reason, why=why)
+    return hold(work, state, "stop_rule", stop=stop, why=why)
+
+
+def _goes_on_by_itself(state: Enrollment) -> bool:
+    """Will the pause end without a person: at a set time, or once it is known what became of a send in doubt?"""
+    return state.paused_until is not None or state.reason == "in_doubt"
 
 
 def _left(work: Work, state: Enrollment, how: Literal["completed", "exited"], reason: str | None) -> None:

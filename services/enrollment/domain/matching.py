@@ -15,7 +15,7 @@ from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.planning import Scene
 from services.enrollment.domain.reach import barrier
 from services.enrollment.domain.work import Work
-from services.enrollment.domain.world import CatalogueEntry
+from services.enrollment.domain.world import CatalogueEntry, World
 from shared.events.definition import ScoreRange, Trigger
 from shared.events.why import Why
 
@@ -41,8 +41,7 @@ def match(work: Work, lead: Lead, occasion: Occasion, *, score_before: int = 0) 
     fitting: list[tuple[int, int, str, CatalogueEntry]] = []
     for entry in work.world.catalogue(work.organization_id):
         trigger = entry.definition.trigger
-        why = _off(entry, lead, occasion, score_before) or _own_conditions(work, lead, entry)
-        why = why or _barred(work, lead, entry)
+        why = _unmet(work, lead, entry, occasion, score_before) or _barred(work, lead, entry)
         if why is not None:
             refused[str(entry.sequence_id)] = why
         else:
@@ -64,6 +63,11 @@ def match(work: Work, lead: Lead, occasion: Occasion, *, score_before: int = 0) 
         },
     )
     return Match(best, why, refused)
+
+
+def unmet(world: World, lead: Lead, entry: CatalogueEntry, occasion: Occasion, score_before: int = 0) -> Why | None:
+    """What a sequence's trigger says against a lead; None when it takes it. Nothing is decided by this."""
+    return _unmet(Work(world, lead.organization_id), lead, entry, occasion, score_before)
 
 
 def crossed(work: Work, lead: Lead, score_before: int) -> list[str]:
@@ -100,6 +104,10 @@ def specificity(entry: CatalogueEntry) -> int:
     return named + (1 if trigger.conditions is not None else 0)
 
 
+def _unmet(work: Work, lead: Lead, entry: CatalogueEntry, occasion: Occasion, score_before: int) -> Why | None:
+    return _off(entry, lead, occasion, score_before) or _own_conditions(work, lead, entry)
+
+
 def _off(entry: CatalogueEntry, lead: Lead, occasion: Occasion, score_before: int) -> Why | None:
     """The first criterion that the lead does not meet."""
     trigger = entry.definition.trigger
@@ -107,8 +115,8 @@ def _off(entry: CatalogueEntry, lead: Lead, occasion: Occasion, score_before: in
         return Why(rule="manual")
     if occasion not in trigger.on:
         return Why(rule="occasion", inputs={"on": occasion})
-    if entry.funnels and not lead.funnels & entry.funnels:
-        return Why(rule="funnel", inputs={"wanted": sorted(entry.funnels)})
+    if (why := _wrong_funnel(entry, lead)) is not None:
+        return why
     if trigger.score is not None and not _within(trigger.score, lead.score):
         low, high = trigger.score.min, trigger.score.max
         return Why(rule="score", inputs={"score": lead.score, "min": low, "max": high})
@@ -124,6 +132,14 @@ def _off(entry: CatalogueEntry, lead: Lead, occasion: Occasion, score_before: in
     if trigger.tags and not lead.tags & set(trigger.tags):
         return Why(rule="tag", inputs={"wanted": trigger.tags})
     return None
+
+
+def _wrong_funnel(entry: CatalogueEntry, lead: Lead) -> Why | None:
+    """The lead came through none of its funnels, or it has lost them all."""
+    if entry.funnels:
+        return None if lead.funnels & entry.funnels else Why(rule="funnel", inputs={"wanted": sorted(entry.funnels)})
+    lost = entry.narrowed and not entry.definition.trigger.any_funnel
+    return Why(rule="no_funnel") if lost else None
 
 
 def _own_conditions(work: Work, lead: Lead, entry: CatalogueEntry) -> Why | None:
@@ -176,13 +192,16 @@ def already_in(work: Work, lead: Lead, version: Version) -> Why | None:
     if any(each.ended_at is None for each in past):
         return Why(rule=DUPLICATE)
     rule = version.settings.reenroll
-    if rule is None:
-        return Why(rule="reenroll", inputs={"times": len(past)})
-    if rule.at_most is not None and len(past) > rule.at_most:
-        return Why(rule="reenroll", inputs={"times": len(past), "at_most": rule.at_most})
     ended = max(each.ended_at for each in past if each.ended_at is not None)
+    inputs = {"times": len(past), "ended_at": ended.isoformat()}
+    if rule is None:
+        return Why(rule="reenroll", inputs=inputs)
+    if rule.at_most is not None and len(past) > rule.at_most:
+        return Why(rule="reenroll", inputs={**inputs, "at_most": rule.at_most})
     free_at = ended + timedelta(days=rule.after_days)
-    return Why(rule="reenroll", inputs={"not_before": free_at.isoformat()}) if free_at > work.now else None
+    if free_at <= work.now:
+        return None
+    return Why(rule="reenroll", inputs={**inputs, "not_before": free_at.isoformat(), "after_days": rule.after_days})
 
 
 def crowded(work: Work, lead: Lead, version: Version) -> Why | None:

@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
+from services.enrollment.domain.best_hour import OF_LEAD
 from services.enrollment.domain.bulk import Bulk
 from services.enrollment.domain.engagement import Engagement
 from services.enrollment.domain.enrollment import Enrollment
+from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.evolving import State
 from services.enrollment.domain.flow import Version, compile_version
 from services.enrollment.domain.full_slots import FullSlots
@@ -101,7 +103,7 @@ class MemoryWorld:
         states = (self.sequence(sequence_id) for sequence_id, _ in self._versions)
         found = {state.id: state for state in states if state is not None and state.organization_id == organization_id}
         return [
-            CatalogueEntry(state.id, state.version, state.published, state.funnels)
+            CatalogueEntry(state.id, state.version, state.published, state.funnels, state.narrowed)
             for state in found.values()
             if state.status == "active" and state.published is not None
         ]
@@ -148,11 +150,18 @@ class MemoryWorld:
     def send(
         self, message: Message, *, organization_id: str | None = "demo", message_id: str = "", actor: str | None = None
     ) -> Decision:
-        """Decides a message and applies the decision. Raises what ``handle`` raises, and then nothing has changed."""
+        """Decides a message and applies the decision. Raises what ``handle`` raises, and then nothing has changed but
+        for what the refusal records.
+        """
         envelope = Envelope(
             id=message_id, message=message, source="memory", time=self.now, organization_id=organization_id, actor=actor
         )
-        decision = handle(envelope, self)
+        try:
+            decision = handle(envelope, self)
+        except DomainError as refusal:
+            if refusal.recorded is not None:
+                self.apply(refusal.recorded)
+            raise
         self.apply(decision)
         return decision
 
@@ -262,7 +271,8 @@ class MemoryWorld:
     def _count(self, figures: Iterable[Figure]) -> None:
         for figure in figures:
             counts = self.counted.setdefault((figure.organization_id, figure.kind), {})
-            counts[figure.key] = counts.get(figure.key, 0) + figure.add * self.weight
+            of_one = figure.kind.startswith(OF_LEAD)  # each of many leads has its own
+            counts[figure.key] = counts.get(figure.key, 0) + figure.add * (1 if of_one else self.weight)
 
     def _state(self, aggregate_id: UUID, cls: type[T]) -> T | None:
         state = self.states.get(aggregate_id)

@@ -91,14 +91,16 @@ def _plan(work: Work, state: Enrollment, new: Version, found: Place) -> Plan | N
     )
     plan = state.plan
     if plan is None or plan.step_id != found.step_id:
-        return plan_step(scene, moved, node, execution=state.last_execution + 1, previous=state.previous_at)
+        return plan_step(
+            scene, moved, node, execution=state.last_execution + 1, after=state.after, previous=state.previous_at
+        )
     if state.task_id is not None and _same_work(work, state, node):
         return plan
     if plan.execution in state.executions or state.repeats or state.approved is not None:
         return plan_at(
             scene, moved, node, execution=plan.execution, due=plan.due_at or work.now, why=plan.why
         )  # it was tried, or a person's word on it stands: its wait is no longer its delay
-    return plan_step(scene, moved, node, execution=plan.execution, previous=state.previous_at)
+    return plan_step(scene, moved, node, execution=plan.execution, after=state.after, previous=state.previous_at)
 
 
 def _same_work(work: Work, state: Enrollment, node: Node) -> bool:

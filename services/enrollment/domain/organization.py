@@ -31,12 +31,14 @@ from shared.events.organization import (
     ApiKeyIssued,
     ApiKeyRevoked,
     CalendarSet,
+    DeedRecorded,
     FoundOrganization,
     IssueApiKey,
     MemberAdded,
     MemberSet,
     OrganizationFounded,
     OrganizationSettingsSet,
+    RecordDeed,
     ReleaseSender,
     Role,
     SenderBraked,
@@ -317,6 +319,11 @@ def set_member(state: Organization, command: SetMember) -> Iterator[Event]:
         if not any(each.role == "admin" and each.active for each in others):
             raise LastAdmin("make another member admin first")
     yield MemberSet(member_id=command.member_id, **changed)
+
+
+def record_deed(command: RecordDeed) -> Iterator[Event]:
+    """Whoever does it again is recorded again."""
+    yield DeedRecorded(deed=command.deed, target=command.target, by=command.by)
 
 
 def set_calendar(state: Organization, command: SetCalendar) -> Iterator[Event]:

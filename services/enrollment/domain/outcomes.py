@@ -100,7 +100,12 @@ def sent(work: Work, outcome: RecordSent) -> None:
 
 def settle(work: Work, state: Enrollment, execution: Execution, outcome: str, by: str) -> Enrollment:
     """What became of a send in doubt. An enrollment that was held for it goes on."""
-    state = work.on_enrollment(
+    return go_on_settled(work, record_settled(work, state, execution, outcome, by), execution)
+
+
+def record_settled(work: Work, state: Enrollment, execution: Execution, outcome: str, by: str) -> Enrollment:
+    """The fact alone: what it was heard by may have more to say before anything goes on."""
+    return work.on_enrollment(
         state,
         StepSettled(
             execution=execution.number,
@@ -112,6 +117,10 @@ def settle(work: Work, state: Enrollment, execution: Execution, outcome: str, by
             **execution.credit,
         ),
     )
+
+
+def go_on_settled(work: Work, state: Enrollment, execution: Execution) -> Enrollment:
+    """An enrollment that is still held for a doubt that is none any more goes on."""
     if state.status == Status.PAUSED and state.reason == "in_doubt" and state.last_execution == execution.number:
         state = resume(work, state)
     return state
@@ -188,6 +197,7 @@ def fail(
             bounce=bounce,
             how=how,
             plan=plan,
+            **state.executions[flight.execution].credit,
         ),
     )
     if state.status != Status.ACTIVE:
@@ -288,6 +298,7 @@ def in_doubt(work: Work, outcome: RecordInDoubt) -> None:
             dispatch_id=flight.dispatch_id,
             reason=outcome.reason,
             plan=plan,
+            **state.executions[flight.execution].credit,
         ),
     )
     if active and holds:

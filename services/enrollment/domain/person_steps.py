@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from services.enrollment.domain.enrollment import Enrollment
+from services.enrollment.domain.enrollment import SEQUENCE_NOT_ACTIVE, Enrollment
 from services.enrollment.domain.flow import Node
-from services.enrollment.domain.leaving import leave
+from services.enrollment.domain.leaving import active_owner, leave
 from services.enrollment.domain.planning import Scene, blocked, plan_after, plan_at, scene_of
 from services.enrollment.domain.task_times import task_due
 from services.enrollment.domain.work import Work
@@ -18,6 +19,8 @@ from shared.ids import derived_id
 
 #: Why a task was withdrawn, and an enrollment left, when nobody did it in time.
 OVERDUE = "overdue"
+#: The rule of a plan that waits for a task.
+TASK = "task"
 
 
 def hand_over(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enrollment:
@@ -27,9 +30,20 @@ def hand_over(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enroll
     config = step.config
     assert isinstance(config, PersonConfig)
     task_id = derived_id("task", state.id, plan.execution)
-    due_at = task_due(scene, work.now + timedelta(hours=config.due_in_hours), config.assignee)
-    work.record("task", task_id, _opened(work, state, node, config, due_at, plan.execution), state.lead_id)
-    waiting = blocked(state, plan, f"task:{task_id}", "task").model_copy(update={"at": overdue_at(config, due_at)})
+    assignee = config.assignee or active_owner(work, state)
+    due_at = task_due(scene, work.now + timedelta(hours=config.due_in_hours), assignee)
+    opened = TaskOpened(
+        kind=step.kind.value,
+        title=None,
+        due_at=due_at,
+        assignee=assignee,
+        enrollment_id=state.id,
+        sequence_id=state.sequence_id,
+        execution=plan.execution,
+        step_id=step.step_id,
+    )
+    work.record("task", task_id, opened.model_copy(update=_content(scene, config)), state.lead_id)
+    waiting = blocked(state, plan, f"task:{task_id}", TASK).model_copy(update={"at": overdue_at(config, due_at)})
     return work.on_enrollment(
         state,
         StepHandedToPerson(
@@ -38,28 +52,15 @@ def hand_over(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enroll
     )
 
 
-def _opened(
-    work: Work, state: Enrollment, node: Node, config: PersonConfig, due_at: datetime, execution: int
-) -> TaskOpened:
-    step, lead, filled = node.step, work.find_lead(state.lead_id), work.world.filled
-    event = TaskOpened(
-        kind=step.kind.value,
-        title=None,
-        due_at=due_at,
-        assignee=config.assignee or (lead.owner if lead is not None else None),
-        enrollment_id=state.id,
-        sequence_id=state.sequence_id,
-        execution=execution,
-        step_id=step.step_id,
-    )
+def _content(scene: Scene, config: PersonConfig) -> dict[str, Any]:
+    """What the person reads; of a draft, what would be sent."""
+    lead, filled = scene.lead, scene.work.world.filled
     if isinstance(config, TaskConfig):
         notes = filled(config.notes, lead) if config.notes else config.notes
-        more = {"title": filled(config.title, lead), "notes": notes, "network": getattr(config, "network", None)}
-    else:
-        assert isinstance(config, EmailManualConfig)
-        more = {name: getattr(config, name) for name in CONTENT_FIELDS}
-        more["title"] = filled(config.subject, lead)
-    return event.model_copy(update=more)
+        return {"title": filled(config.title, lead), "notes": notes, "network": getattr(config, "network", None)}
+    assert isinstance(config, EmailManualConfig)
+    content = {name: getattr(config, name) for name in CONTENT_FIELDS}
+    return {**content, "title": filled(config.subject, lead)}
 
 
 def overdue_at(config: PersonConfig, due_at: datetime) -> datetime | None:
@@ -78,12 +79,37 @@ def move_overdue(work: Work, state: Enrollment | None, due_at: datetime) -> None
     work.on_enrollment(state, StepPostponed(execution=plan.execution, step_id=plan.step_id, plan=plan))
 
 
-def is_overdue(work: Work, state: Enrollment) -> bool:
-    """Has the task that the enrollment waits for been left undone too long?"""
-    return state.task_id is not None and state.plan is not None and state.plan.is_due(work.now)
+def look_after(work: Work, state: Enrollment) -> Enrollment | None:
+    """The timer of an enrollment that waits for a task has rung. Gives it up when it was left undone too long; a paused
+    sequence gives up nobody: the task stays open until the sequence runs, and is judged then.
+
+    Answers the state when the enrollment may go on, None when it waits.
+    """
+    plan = state.plan
+    assert plan is not None
+    waiting = waits_again(work, state, plan) if state.outlasts else plan
+    if waiting.is_due(work.now):
+        sequence = work.find_sequence(state.sequence_id)
+        if sequence is not None and sequence.runs:
+            return _give_up(work, state)
+        held = blocked(state, plan, f"sequence:{state.sequence_id}", SEQUENCE_NOT_ACTIVE)
+        waiting = held.model_copy(update={"blocked_on": plan.blocked_on})
+    if waiting != plan:
+        work.on_enrollment(state, StepPostponed(execution=plan.execution, step_id=plan.step_id, plan=waiting))
+    return None
 
 
-def give_up(work: Work, state: Enrollment) -> Enrollment:
+def waits_again(work: Work, state: Enrollment, plan: Plan) -> Plan:
+    """The plan of a task that outlasted its time while the sequence was paused, overdue again as its step says."""
+    assert plan.blocked_on is not None
+    task = work.find_task(state.task_id) if state.task_id is not None else None
+    node = work.version(state.sequence_id, state.version).nodes.get(plan.step_id)
+    config = node.step.config if node is not None else None
+    at = overdue_at(config, task.due_at) if task is not None and isinstance(config, PersonConfig) else None
+    return blocked(state, plan, plan.blocked_on, TASK).model_copy(update={"at": at})
+
+
+def _give_up(work: Work, state: Enrollment) -> Enrollment:
     """The overdue task is withdrawn and the enrollment goes on without it, or ends, as its step says. The state
     afterwards has a plan only where it goes on.
     """

@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from services.enrollment.domain.best_hour import Habits, better_moment, kind_of, may_move, zone_of_lead
+from services.enrollment.domain.best_hour import BEST_HOUR, Habits, better_moment, kind_of, may_move, zone_of_lead
+from services.enrollment.domain.delays import BY_DELAY, SPACING, due_after
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.flow import Node, Version
 from services.enrollment.domain.lead import Lead, contact_channel
-from services.enrollment.domain.lead_values import date_field
 from services.enrollment.domain.organization import Organization
 from services.enrollment.domain.quotas import Asker, Full, limits_of, places_free, places_reserved, places_taken
 from services.enrollment.domain.windows import (
@@ -19,15 +19,11 @@ from services.enrollment.domain.windows import (
     PASSED_BY,
     Passed,
     Rule,
-    at_time_of_day,
-    business_days_later,
     first_zone,
     is_day_off,
-    local_days_later,
     next_open,
 )
 from services.enrollment.domain.work import Work
-from shared.events.definition import Delay
 from shared.events.why import Plan, QuotaSlot, TimerClass, Why
 
 #: Moments tried before a step is planned without a place; it is then looked at again when it is due.
@@ -37,9 +33,8 @@ LONGEST_WISH = timedelta(days=7)
 #: What a message waits for whose rules about hours never open together: that one of them is changed.
 NEVER_OPEN = "hours"
 #: Reasons for a moment that leave its hour free.
-_ANY_HOUR_WILL_DO = frozenset({"delay", "window"})
+_ANY_HOUR_WILL_DO = frozenset({"delay", "window", SPACING})
 OUT_OF_OFFICE = "out_of_office"
-BY_DELAY = Why(rule="delay")
 AT_ONCE = Why(rule="at_once")
 #: The rule of a plan whose wait a person passed over.
 ADVANCED = "advanced"
@@ -104,52 +99,29 @@ def zone_of(version: Version, lead: Lead | None, organization: Organization | No
     return first_zone(home) if asked == "organization" else first_zone(asked, home)
 
 
-def delayed(delay: Delay, *, previous: datetime, started: datetime, scene: Scene) -> datetime:
-    """The moment a delay gives, before windows and limits. A date field that is empty or no date counts as the
-    previous step's moment.
-    """
-    base = previous
-    if delay.from_ == "enrollment":
-        base = started
-    elif delay.from_ == "field" and delay.field is not None:
-        base = date_field(scene.lead, delay.field, scene.zone) or previous
-    moment = _later(base, delay, scene)
-    return at_time_of_day(moment, delay.at, scene.zone) if delay.at is not None else moment
-
-
-def _later(base: datetime, delay: Delay, scene: Scene) -> datetime:
-    if not delay.amount:
-        return base
-    match delay.unit:
-        case "minutes":
-            return base + timedelta(minutes=delay.amount)
-        case "hours":
-            return base + timedelta(hours=delay.amount)
-        case "days":
-            return local_days_later(base, delay.amount, scene.zone)
-        case "weeks":
-            return local_days_later(base, delay.amount * 7, scene.zone)
-        case "business_days":
-            return business_days_later(base, delay.amount, scene.zone, scene.is_off)
-
-
 def plan_after(
     scene: Scene, state: Enrollment, step_id: str | None, *, arm: str | None = None, moment: datetime
 ) -> Plan | None:
     """The step that follows ``step_id``, its delay counted from ``moment``; None when there is none."""
     node = scene.version.after(step_id, arm)
-    return None if node is None else plan_step(scene, state, node, execution=state.last_execution + 1, previous=moment)
+    if node is None:
+        return None
+    return plan_step(scene, state, node, execution=state.last_execution + 1, after=step_id, previous=moment)
 
 
-def plan_step(scene: Scene, state: Enrollment, node: Node, *, execution: int, previous: datetime) -> Plan:
-    """A step after its own delay. An inactive one, or one done in another version, is passed over without waiting."""
+def plan_step(
+    scene: Scene, state: Enrollment, node: Node, *, execution: int, after: str | None, previous: datetime
+) -> Plan:
+    """A step after its own delay, which follows the step ``after``. An inactive one, or one done in another version, is
+    passed over without waiting.
+    """
     now = scene.work.now
     if not node.step.active or state.passes_over(node.step.step_id):
         return Plan(
             step_id=node.step.step_id, execution=execution, at=now, due_at=now, timer_class=_class(state), why=AT_ONCE
         )
-    due = delayed(node.step.delay, previous=previous, started=state.started_at, scene=scene)
-    return plan_at(scene, state, node, execution=execution, due=due)
+    due = due_after(scene, state, node, after, previous)
+    return plan_at(scene, state, node, execution=execution, due=due.moment, why=due.why)
 
 
 def plan_at(
@@ -263,7 +235,7 @@ def _optimised(scene: Scene, state: Enrollment, node: Node, fitted: Fit, due: da
         return fitted
     work, zone = scene.work, zone_of_lead(scene.lead, scene.organization)
     figures = (work.world.figures(work.organization_id, kind_of(lead_id)) for lead_id in (state.lead_id, None))
-    draw = work.world.draw("best_hour", state.id, execution)
+    draw = work.world.draw(BEST_HOUR, state.id, execution)
     better = better_moment(fitted.at, due, Habits(*figures), scene.rules_for(node), zone, draw)
     if better is None:
         return fitted

@@ -6,12 +6,10 @@ from uuid import UUID
 
 from services.enrollment.domain.flow import Node
 from services.enrollment.domain.identities import normalise_address
-from services.enrollment.domain.lead import Lead, contact_channel
+from services.enrollment.domain.lead import UNSUBSCRIBED, Lead, contact_channel
 from services.enrollment.domain.organization import DEFAULT_SENDER, Organization
 from services.enrollment.domain.work import Work
 from shared.events.why import Why
-
-UNSUBSCRIBED = "unsubscribed"
 
 
 def barrier(work: Work, lead: Lead | None, channel: str, sequence_id: UUID) -> Why | None:

@@ -6,6 +6,7 @@ from services.enrollment.domain.due import run_on
 from services.enrollment.domain.enrollment import Enrollment, Fate, Status
 from services.enrollment.domain.frozen import replace
 from services.enrollment.domain.leaving import complete
+from services.enrollment.domain.person_steps import waits_again
 from services.enrollment.domain.planning import Scene, next_plan, scene_of
 from services.enrollment.domain.work import Work
 from shared.events.enrollment import EnrollmentResumed
@@ -19,6 +20,8 @@ def resume(work: Work, state: Enrollment) -> Enrollment:
         return work.on_enrollment(state, EnrollmentResumed(plan=None))
     scene = scene_of(work, state)
     plan = next_plan(scene, _goes_on(scene, state))
+    if plan is not None and state.outlasts:
+        plan = waits_again(work, state, plan)
     state = work.on_enrollment(state, EnrollmentResumed(plan=plan))
     return run_on(work, state) if plan is not None else complete(work, state)
 

@@ -100,7 +100,7 @@ def timer_of(state: Enrollment, wall_now: datetime) -> Timer | None:
         organization_id,
         plan.timer_class,
         plan.at,
-        plan.blocked_on,
+        f"sequence:{state.sequence_id}" if plan.at is None and state.outlasts else plan.blocked_on,
         plan.execution,
         state.next_attempt,
     )

@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from pydantic import ValidationError
+
+from services.enrollment.domain.content_check import Finding, finding
 from services.enrollment.domain.errors import (
+    InvalidDefinition,
     InvalidMoves,
     NothingToSubmit,
     SequenceArchivedAlready,
@@ -25,7 +29,9 @@ from services.enrollment.domain.flow import compile_version
 from services.enrollment.domain.places import wrong_moves
 from shared.events.definition import SequenceDefinition
 from shared.events.message import Event
+from shared.events.places import reasons_of
 from shared.events.sequence import (
+    ChangeSequence,
     Inside,
     SequenceApproved,
     SequenceArchived,
@@ -50,6 +56,7 @@ from shared.events.why import Why
 DraftStatus = Literal["draft", "pending", "approved", "rejected"]
 Life = Literal["active", "paused", "archived"]
 Leaving = Literal["finish", "exit"]
+NO_FUNNEL = "the sequence has lost its funnels and takes no leads by itself: assign it to one, or set any_funnel"
 MOST_NAME_CHARACTERS = 200
 
 
@@ -67,9 +74,9 @@ class Sequence:
     """``draft`` is what the next version would be, None when there is nothing new; ``published`` the running
     version's definition.
 
-    ``version`` is its number, 0 before the first. ``life`` is None until then. ``winners`` by step id.
-    ``version`` is its number, 0 before the first. ``life`` is None until then. ``deleted`` says what becomes of those
-    inside, None while it is not deleted; a deleted one is archived too.
+    ``version`` is its number, 0 before the first. ``life`` is None until then. ``winners`` by step id. ``deleted`` says
+    what becomes of those inside, None while it is not deleted; a deleted one is archived too. ``funnels`` are those it
+    takes leads of; none: of any, unless it is ``narrowed`` and its trigger does not say ``any_funnel``.
     """
 
     id: UUID
@@ -85,6 +92,7 @@ class Sequence:
     braked: Why | None = None  #: why it has stopped itself
     releases: int = 0  #: how often a person let it go on
     funnels: frozenset[str] = frozenset()
+    narrowed: bool = False  #: it was assigned to a funnel at least once
 
     @property
     def status(self) -> SequenceStatus:
@@ -134,11 +142,14 @@ def evolve(state: Sequence, event: Event, _at: datetime) -> Sequence:
                 version=event.version,
                 published=event.definition,
                 funnels=_funnels_after(state, event.definition),
+                narrowed=state.narrowed or bool(event.definition.trigger.funnels),
             )
         case SequenceAssignedToFunnels() | SequenceUnassignedFromFunnels():
             added = isinstance(event, SequenceAssignedToFunnels)
             state = replace(
-                state, funnels=state.funnels | set(event.funnel_ids) if added else state.funnels - set(event.funnel_ids)
+                state,
+                funnels=state.funnels | set(event.funnel_ids) if added else state.funnels - set(event.funnel_ids),
+                narrowed=True,
             )
         case SequencePaused() | SequenceResumed() | SequenceArchived():
             state = replace(state, life=_LIFE_AFTER[type(event)])
@@ -161,6 +172,24 @@ def _funnels_after(state: Sequence, definition: SequenceDefinition) -> frozenset
     named = frozenset(definition.trigger.funnels)
     before = frozenset(state.published.trigger.funnels) if state.published is not None else frozenset()
     return (state.funnels - (before - named)) | named
+
+
+def taken_away(state: Sequence, definition: SequenceDefinition) -> list[str]:
+    """Funnels that a next version names as the running one does, and that were taken away by hand since."""
+    before = state.published.trigger.funnels if state.published is not None else []
+    return [each for each in dict.fromkeys(definition.trigger.funnels) if each in before and each not in state.funnels]
+
+
+def funnel_warnings(state: Sequence, definition: SequenceDefinition) -> list[Finding]:
+    """What is odd about the funnels it would have with this definition published."""
+    away = taken_away(state, definition)
+    found = [
+        finding("trigger.funnels", f"names {each}, from which the sequence was unassigned: assign it there again")
+        for each in away
+    ]
+    if state.narrowed and not (_funnels_after(state, definition) - set(away)) and not definition.trigger.any_funnel:
+        found.append(finding("trigger.funnels", NO_FUNNEL))
+    return found
 
 
 def draft(state: Sequence | None, definition: SequenceDefinition, *, activate: bool) -> Iterator[Event]:
@@ -191,6 +220,25 @@ def edit(state: Sequence, definition: SequenceDefinition) -> Iterator[Event]:
     if definition == (state.draft or state.published):
         return
     yield SequenceEdited(definition=definition)
+
+
+def changed(state: Sequence, command: ChangeSequence) -> SequenceDefinition:
+    """What the sequence says now, its draft before its running version, with the order's changes. Raises
+    SequenceArchivedAlready, InvalidDefinition.
+    """
+    _not_archived(state)
+    now = state.draft or state.published
+    said: dict[str, Any] = now.model_dump(mode="json", by_alias=True) if now is not None else {}
+    steps = [step.model_dump(mode="json", by_alias=True) for step in command.steps] if command.steps else said["steps"]
+    for name, value in command.changes.items():
+        old = said.get(name)
+        said[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    try:
+        return SequenceDefinition.model_validate({**said, "steps": steps})
+    except ValidationError as error:
+        wrong = reasons_of(error, {**said, "steps": steps})
+        detail = "; ".join(f"{each['field']}: {each['problem']}" for each in wrong)
+        raise InvalidDefinition(detail, errors=wrong) from None
 
 
 def submit(state: Sequence) -> Iterator[Event]:
@@ -233,9 +281,11 @@ _NEXT = {
 def activate(
     state: Sequence, *, inside: Inside = "stay", moves: Mapping[str, str] | None = None, repeats: bool = False
 ) -> Iterator[Event]:
-    """Raises SequenceNotApproved, SequenceArchivedAlready or InvalidMoves."""
+    """A paused sequence whose draft is not approved goes on with the version it has, and keeps the draft, unless those
+    inside were to move to the new one. Raises SequenceNotApproved, SequenceArchivedAlready or InvalidMoves.
+    """
     _not_archived(state)
-    if state.draft is None:
+    if state.draft is None or resumes_beside_draft(state, inside):
         if state.life == "paused":
             yield SequenceResumed()
         return
@@ -256,6 +306,11 @@ def activate(
     yield SequencePublished(
         version=state.version + 1, definition=state.draft, inside=inside, moves=moves, repeats=repeats
     )
+
+
+def resumes_beside_draft(state: Sequence, inside: Inside) -> bool:
+    """Is it paused with a draft that nobody approved, which can wait?"""
+    return state.life == "paused" and state.draft_status != "approved" and inside == "stay"
 
 
 def deactivate(state: Sequence) -> Iterator[Event]:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from services.enrollment.domain.engagement import Engagement
+from services.enrollment.domain.engagement import Engagement, counts
 from services.enrollment.domain.enrollment import Enrollment, Execution, Fate
 from services.enrollment.domain.errors import UnknownTarget
 from services.enrollment.domain.lead_facts import stop_enrollments, suppress_address, unsubscribe
 from services.enrollment.domain.leaving import apply_stop_rule
-from services.enrollment.domain.outcomes import settle
+from services.enrollment.domain.outcomes import go_on_settled, record_settled
 from services.enrollment.domain.scoring import change_score
 from services.enrollment.domain.work import Work, engagement_id
 from shared.events.engagement import RecordSignal, SignalReceived
@@ -19,8 +19,6 @@ from shared.events.enrollment import EngagementNoted
 from shared.events.lead import LeadReplied, LeadWentAway
 from shared.events.why import Why
 
-#: From this confidence on a hit is taken for a machine's and counts for nothing.
-MACHINE = 0.5
 #: Longest absence that an automatic answer is believed.
 LONGEST_ABSENCE = timedelta(days=60)
 #: Signals that prove that a message in doubt went out.
@@ -43,8 +41,9 @@ def record(work: Work, fact: RecordSignal) -> None:
         return
     if fact.signal == "replied":
         _keep_reply(work, state, fact)
-    if fact.signal in PROOFS and execution.fate == Fate.IN_DOUBT:
-        state = settle(work, state, execution, "sent", fact.signal)
+    settles = fact.signal in PROOFS and execution.fate == Fate.IN_DOUBT
+    if settles:
+        state = record_settled(work, state, execution, "sent", fact.signal)
     first = fact.signal not in execution.signals
     if first:
         state = work.on_enrollment(
@@ -62,20 +61,15 @@ def record(work: Work, fact: RecordSignal) -> None:
         )
         _score(work, state, fact)
     _act(work, state, execution, fact)
-
-
-def counts(fact: RecordSignal) -> bool:
-    """A person's own signal, not a machine's, an answering machine's, or a passing refusal."""
-    if fact.machine >= MACHINE or fact.auto_reply:
-        return False
-    return not (fact.signal == "bounced" and fact.bounce_kind == "soft")
+    if settles:  # after the stop rules, so that nothing goes on that the signal itself stops
+        go_on_settled(work, work.enrollment(state.id), execution)
 
 
 def _keep(work: Work, state: Enrollment, fact: RecordSignal) -> bool:
     """The raw hit; False when it is one too many of its kind."""
     stream = engagement_id(state.id, fact.execution)
     known = work.engagement(stream) or Engagement(stream, state.organization_id)
-    if not known.keeps(fact.signal, fact.count):
+    if not known.keeps(fact):
         return False
     event = SignalReceived(
         enrollment_id=state.id,
@@ -135,10 +129,10 @@ def _act(work: Work, state: Enrollment, execution: Execution, fact: RecordSignal
             rule = work.version(state.sequence_id, state.version).settings.stop_rule(_RULES[fact.signal])
             apply_stop_rule(work, work.enrollment(state.id), rule, why)
         case "unsubscribed":
-            _unsubscribe(work, state, fact)
+            _unsubscribe(work, state, execution, fact)
         case "complained":
+            _unsubscribe(work, state, execution, fact)  # first: no opt-in lifts what is suppressed for a complaint
             suppress_address(work, state.lead_id, fact.channel, "complaint")
-            _unsubscribe(work, state, fact)
         case "bounced":
             rule = work.version(state.sequence_id, state.version).settings.stop_rule("bounce")
             apply_stop_rule(work, work.enrollment(state.id), rule, why)
@@ -147,7 +141,7 @@ def _act(work: Work, state: Enrollment, execution: Execution, fact: RecordSignal
                 stop_enrollments(work, state.lead_id, "bounce", why)
 
 
-def _unsubscribe(work: Work, state: Enrollment, fact: RecordSignal) -> None:
+def _unsubscribe(work: Work, state: Enrollment, execution: Execution, fact: RecordSignal) -> None:
     lead = work.find_lead(state.lead_id)
     if lead is not None:
         unsubscribe(
@@ -157,6 +151,6 @@ def _unsubscribe(work: Work, state: Enrollment, fact: RecordSignal) -> None:
             at=fact.at,
             source=fact.source,
             enrollment_id=state.id,
-            execution=fact.execution,
+            execution=execution,
             sequence_id=None if fact.whole or fact.signal == "complained" else state.sequence_id,
         )

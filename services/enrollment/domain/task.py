@@ -24,6 +24,11 @@ from shared.events.task import (
 TaskStatus = Literal["open", "completed", "skipped", "withdrawn", "approved", "rejected"]
 
 
+def by_hand_of(lead_id: UUID) -> str:
+    """Kind of the figures whose keys are the lead's tasks that belong to no enrollment, open or not."""
+    return f"tasks:lead:{lead_id}"
+
+
 class Content(NamedTuple):
     """What a draft says, as templates. All None once the lead is erased."""
 

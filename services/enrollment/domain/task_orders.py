@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from services.enrollment.domain import moments
 from services.enrollment.domain.due import go_on
 from services.enrollment.domain.enrollment import Enrollment, Status
 from services.enrollment.domain.errors import InvalidAssignee, InvalidOutcome, LeadErasedAlready, NotATask, TaskClosed
@@ -80,10 +81,11 @@ def skip_task(work: Work, command: SkipTask) -> None:
 
 
 def snooze_task(work: Work, command: SnoozeTask) -> None:
-    """Raises UnknownTarget or TaskClosed."""
+    """Raises UnknownTarget, TaskClosed, or InvalidMoment for a time that has passed."""
     task = work.task(command.task_id)
     still_open(task)
     if task.due_at != command.until:
+        moments.ahead(work, "until", command.until)
         work.record("task", task.id, TaskSnoozed(until=command.until), task.lead_id)
         move_overdue(work, awaiting(work, task), command.until)
 

@@ -112,9 +112,13 @@ def _arm(node: Node, variant_id: str) -> Arm:
 # --- counts -----------------------------------------------------------------------------------------------------------
 
 
+#: What every kind of figures of variants begins with.
+OF_VARIANTS = "variants:"
+
+
 def kind_of(sequence_id: UUID, step_id: str) -> str:
     """Under which the counts of a step's variants are kept."""
-    return f"variants:{sequence_id}:{step_id}"
+    return f"{OF_VARIANTS}{sequence_id}:{step_id}"
 
 
 def key_of(variant_id: str, content: str, figure: str) -> str:

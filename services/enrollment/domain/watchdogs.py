@@ -8,7 +8,7 @@ from services.enrollment.domain.due import go_on, take_due
 from services.enrollment.domain.enrolling import start_due
 from services.enrollment.domain.enrollment import UNANSWERED, Enrollment, InFlight, Status
 from services.enrollment.domain.outcomes import fail
-from services.enrollment.domain.person_steps import give_up, is_overdue
+from services.enrollment.domain.person_steps import look_after
 from services.enrollment.domain.planning import scene_of
 from services.enrollment.domain.replanning import by_the_rules
 from services.enrollment.domain.resuming import resume
@@ -63,12 +63,14 @@ def _wake_active(work: Work, state: Enrollment, command: WakeTimer) -> None:
     if plan is None:
         return
     if state.task_id is not None:
-        if is_overdue(work, state):
-            go_on(work, give_up(work, state))
+        given_up = look_after(work, state)
+        if given_up is not None:
+            go_on(work, given_up)
         return
     if (plan.execution, state.next_attempt) != (command.execution, command.attempt):
         return
-    if plan.at is None or plan.at <= work.now:
+    at = plan.at or plan.due_at  # what held it may have ended before its delay did: the lead's date has moved
+    if at is None or at <= work.now:
         take_due(work, state)
     else:
         by_the_rules(work, state)  # woken before its time, because the rules have changed

@@ -23,12 +23,15 @@ from shared.events.definition import SequenceDefinition
 
 
 class CatalogueEntry(NamedTuple):
-    """An active sequence with its running version, and the funnels it is assigned to (none: it takes leads of any)."""
+    """An active sequence with its running version, and the funnels it is assigned to (none: it takes leads of any,
+    unless it was ``narrowed`` to some before).
+    """
 
     sequence_id: UUID
     version: int
     definition: SequenceDefinition
     funnels: frozenset[str] = frozenset()
+    narrowed: bool = False
 
 
 class World(Protocol):

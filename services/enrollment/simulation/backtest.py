@@ -12,24 +12,31 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from services.enrollment.domain.errors import DomainError
+from services.enrollment.domain.handling import Decision
 from services.enrollment.domain.identities import normalise
 from services.enrollment.domain.inbound import KINDS
 from services.enrollment.domain.lead import Lead
+from services.enrollment.domain.lead_facts import COMPANY
 from services.enrollment.domain.work import Change
+from services.enrollment.simulation.admission import kept_out
 from services.enrollment.simulation.dry_run import Subject
 from services.enrollment.simulation.forecast import Progress, no_progress
-from services.enrollment.simulation.outside import Played, done, sent, signal, stopped
+from services.enrollment.simulation.outside import absent, done, sent, signal, stopped
+from services.enrollment.simulation.played_past import CompanyStop, Past, Send
 from services.enrollment.simulation.simulator import Later, Simulator
-from services.enrollment.simulation.world import SimulatedWorld
+from services.enrollment.simulation.world import SimulatedWorld, Surroundings
 from shared.events.definition import SequenceDefinition
 from shared.events.enrollment import (
+    AdvanceEnrollment,
+    CancelEnrollment,
     Enroll,
     EnrollmentCompleted,
     EnrollmentExited,
+    PauseEnrollment,
     StepDue,
     StepSent,
     StepStopRequested,
@@ -42,32 +49,11 @@ HORIZON = timedelta(days=2 * 366)
 #: Two sends of a step within this are the same send.
 SAME = timedelta(minutes=1)
 STEPS_PER_REPORT = 500
+#: How an enrollment ends that a changed trigger would not have begun; the rule follows.
+NOT_ENROLLED = "not enrolled"
+NOBODY: Mapping[UUID, str] = {}
 #: Signals that say something about a message.
 TELLING = ("opened", "clicked", "replied", "unsubscribed", "bounced", "complained")
-
-
-class Send(NamedTuple):
-    step_id: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """A past enrollment with its inputs. ``lead`` is as it was just before it entered.
-
-    ``signals`` are what came back, from when their step was sent; ``done_after`` how long people took over a step's
-    task; ``messages`` what was heard of the lead and ordered by people, with its time. ``sends`` is what really went
-    out.
-    """
-
-    enrollment_id: UUID
-    lead: Lead
-    version: int
-    entered_at: datetime
-    signals: Sequence[Played] = ()
-    done_after: Mapping[str, timedelta] = field(default_factory=dict)
-    messages: Sequence[Later] = ()
-    sends: Sequence[Send] = ()
 
 
 @dataclass(slots=True)
@@ -114,11 +100,15 @@ def backtest(
     *,
     keep: Keep,
     progress: Progress = no_progress,
+    around: Surroundings | None = None,
 ) -> dict[str, Any]:
     """Plays ``past`` by the definitions they were in (``versions``) and by that of ``subject``; answers the summary."""
     total = len(past)
-    was = play_all(subject, versions, past, lambda done, _all: progress(done // 2, total))
-    would = play_all(subject, None, past, lambda done, _all: progress((total + done) // 2, total))
+    was = play_all(subject, versions, past, lambda done, _all: progress(done // 2, total), around=around)
+    refused = kept_out(subject, versions, past)
+    would = play_all(
+        subject, None, past, lambda done, _all: progress((total + done) // 2, total), refused, around=around
+    )
     progress(total, total)
     return compare(past, was, would, keep=keep)
 
@@ -128,13 +118,24 @@ def play_all(
     versions: Mapping[int, SequenceDefinition] | None,
     past: Sequence[Past],
     progress: Progress = no_progress,
+    refused: Mapping[UUID, str] = NOBODY,
+    *,
+    around: Surroundings | None = None,
 ) -> dict[UUID, Course]:
-    """The course of each by the definition of ``versions`` that it was in; None: by that of ``subject``."""
-    courses: dict[UUID, Course] = {}
-    for version, together in _lanes(past):
+    """The course of each by the definition of ``versions`` that it was in; None: by that of ``subject``.
+
+    ``refused`` are those whom the trigger would not have taken (``kept_out``): their course is that.
+    """
+    entered = {each.enrollment_id: each.entered_at for each in past if each.enrollment_id in refused}
+    courses = {each: Course([], f"{NOT_ENROLLED}: {refused[each]}", at) for each, at in entered.items()}
+    for version, together in _lanes([each for each in past if each.enrollment_id not in refused]):
         before = len(courses)
         tried = subject if versions is None else replace(subject, definition=versions[version])
-        courses |= play(tried, together, lambda ended, _all, before=before: progress(before + ended, len(past)))  # type: ignore[misc]
+
+        def told(ended: int, _all: int, before: int = before) -> None:
+            progress(before + ended, len(past))
+
+        courses |= play(tried, together, told, around=around)
     return courses
 
 
@@ -164,17 +165,22 @@ def _lanes(past: Sequence[Past]) -> Iterable[tuple[int, list[Past]]]:
 
 
 def play(
-    subject: Subject, past: Sequence[Past], progress: Progress = no_progress, outside: Recorded | None = None
+    subject: Subject,
+    past: Sequence[Past],
+    progress: Progress = no_progress,
+    outside: Recorded | None = None,
+    *,
+    around: Surroundings | None = None,
 ) -> dict[UUID, Course]:
     """The course of each, by enrollment id. All share one world, so that they take places in limits from each other.
 
     ``outside`` takes the place of the one that is made of ``past``.
     """
-    world = SimulatedWorld(min(each.entered_at for each in past))
+    world = SimulatedWorld(min(each.entered_at for each in past), around=around)
     world.hold(subject.organization)
-    world.publish(subject.organization.id, subject.sequence_id, subject.version, subject.definition)
+    world.publish(subject.organization.id, subject.sequence_id, subject.version, _by_order(subject.definition))
     recorded = outside or Recorded(past)
-    simulator = Simulator(world, subject.organization.id, recorded)
+    simulator = Replay(world, subject.organization.id, recorded)
     for each in past:
         _place(world, each.lead)
         simulator.expect(
@@ -182,10 +188,38 @@ def play(
         )
         for later in each.messages:
             simulator.expect(later)
+        for stop in each.company_stops:
+            simulator.expect_stop(stop, each.enrollment_id, subject.definition)
     until = max(each.entered_at for each in past) + HORIZON
     while simulator.run(until, at_most=STEPS_PER_REPORT):
         progress(recorded.ended, len(past))
     return recorded.courses
+
+
+def _by_order(definition: SequenceDefinition) -> SequenceDefinition:
+    """The same for leads that are put in: what its trigger takes later is a past enrollment of its own."""
+    return definition.model_copy(update={"trigger": definition.trigger.model_copy(update={"start": "manual"})})
+
+
+class Replay(Simulator):
+    """Gives what people ordered about a step only to who waits at that step."""
+
+    def take(self, later: Later) -> Decision | None:
+        if later.at_step is not None and isinstance(later.message, AdvanceEnrollment):
+            state = self.world.enrollment(later.message.enrollment_id)
+            if state is None or state.plan is None or state.plan.step_id != later.at_step:
+                return None
+        return super().take(later)
+
+    def expect_stop(self, stop: CompanyStop, enrollment_id: UUID, definition: SequenceDefinition) -> None:
+        """The company's stop, as far as the definition that is played has a rule for it."""
+        rule = definition.settings.stop_rule(stop.signal)
+        if rule is None or not rule.company:
+            return
+        if rule.do == "exit":
+            self.expect(Later(stop.at, CancelEnrollment(enrollment_id=enrollment_id, reason=COMPANY)))
+        else:
+            self.expect(Later(stop.at, PauseEnrollment(enrollment_id=enrollment_id, reason="stop_rule")))
 
 
 def _place(world: SimulatedWorld, lead: Lead) -> None:
@@ -253,6 +287,11 @@ class Recorded:
                 for played in past.signals:
                     if played.step == step.step_id:
                         yield Later(step.sent_at + played.after, signal(change.id, step, played, step.sent_at))
+                for away in past.absences:
+                    if away.step in {None, step.step_id}:
+                        since = step.sent_at if away.step is not None else past.entered_at
+                        at = max(since + away.after, step.sent_at)
+                        yield Later(at, absent(change.id, step, away.returns_on, at))
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

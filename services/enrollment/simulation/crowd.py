@@ -23,6 +23,7 @@ from random import Random
 from typing import NamedTuple, Protocol, cast
 from uuid import UUID
 
+from services.enrollment.domain.best_hour import BEST_HOUR, kind_of
 from services.enrollment.domain.enrollment import Enrollment
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.handling import Decision, handle
@@ -42,6 +43,8 @@ from shared.ids import derived_id
 
 #: Numbers drawn for a crowd at most: shares come out within about 1.5 % of those of drawing for each member.
 MOST_DRAWS = 1_000
+#: Moments of an hour that the members of a crowd are sent at who answer in it, so that they stay in few crowds.
+PARTS_OF_HOUR = 12
 
 
 class Group(NamedTuple):
@@ -54,6 +57,10 @@ class Group(NamedTuple):
 class CrowdOutside(Outside, Protocol):
     def groups(self, event: StepSent, size: int, random: Random) -> Sequence[Group]:
         """Parts a crowd that was just sent a message by what its members do; sizes sum up to ``size``."""
+        ...
+
+    def parted(self, aggregate_id: UUID, twin: UUID, size: int) -> None:
+        """``size`` members of a crowd are from now on a crowd of their own, in the state of an aggregate's twin."""
         ...
 
 
@@ -76,9 +83,19 @@ class CrowdWorld(SimulatedWorld):
             used = max(0, used + self.times * self.moved.get((organization_id, scope, slot), 0))
         return used
 
+    def learn_of_twin(self, organization_id: str, lead_id: UUID, twin: UUID) -> None:
+        """A twin answers at the hours that its lead does."""
+        known = self.counted.get((organization_id, kind_of(lead_id)))
+        if known is not None:
+            self.counted[organization_id, kind_of(twin)] = dict(known)
+        self._known_figures.add((organization_id, kind_of(twin)))
+
     def draw(self, *parts: object) -> float:
         self.drawn += 1
-        return super().draw(*parts) if self.ticket is None else super().draw("crowd", self.ticket, self.drawn)
+        if self.ticket is None:
+            return super().draw(*parts)
+        number = super().draw("crowd", self.ticket, self.drawn)
+        return int(number * PARTS_OF_HOUR) / PARTS_OF_HOUR if parts[0] == BEST_HOUR else number
 
 
 class CrowdSimulator(Simulator):
@@ -267,9 +284,11 @@ class CrowdSimulator(Simulator):
             renamed = renaming.of(aggregate_id)
             world.states[renamed] = renaming.of(state)
             self._of_lead[twin].add(renamed)
+            self.outside.parted(aggregate_id, renamed, size)
             if (timer := world.timers.get((aggregate_id, "step"))) is not None:
                 moved = world.timers[renamed, "step"] = timer._replace(aggregate_id=renamed)
                 self.watch(moved)
+        world.learn_of_twin(self.organization_id, lead_id, twin)
         for later in list(self._pending[lead_id].values()):
             self.expect(Later(later.at, renaming.of(later.message), later.actor))
         return twin, renaming

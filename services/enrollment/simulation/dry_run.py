@@ -18,9 +18,8 @@ from services.enrollment.domain.planning import zone_of
 from services.enrollment.domain.sequence import Winner
 from services.enrollment.simulation.outside import OF_A_LEAD, Played, Script, of_lead
 from services.enrollment.simulation.simulator import Later, Simulator
-from services.enrollment.simulation.telling import NAMELESS, DryRun, Naming, Telling, called, warn
+from services.enrollment.simulation.telling import NAMELESS, DryRun, Naming, Telling, called, refused_in_words, warn
 from services.enrollment.simulation.world import SimulatedWorld, Surroundings
-from services.enrollment.wording import sentence_of
 from shared.events.definition import SequenceDefinition
 from shared.events.enrollment import (
     Enroll,
@@ -31,6 +30,7 @@ from shared.events.enrollment import (
     StepSent,
 )
 from shared.events.lead import LeadBody, LeadUpdated
+from shared.events.wording import sentence_of
 
 #: Nothing is looked at beyond this.
 HORIZON = timedelta(days=5 * 366)
@@ -93,7 +93,7 @@ def dry_run(
     simulator.take(Later(start, Enroll(lead_id=lead.id, sequence_id=subject.sequence_id, by="simulation")))
     if script.refusals:
         run.ended_by, run.ends_at = "refused", start
-        run.warnings.append(f"The lead cannot enter: {script.refusals[0][1]}.")
+        run.warnings.append(f"The lead cannot enter. {refused_in_words(script.refusals[0][1])}")
         return run
     simulator.run(start + HORIZON)
     run.history = script.history

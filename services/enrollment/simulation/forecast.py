@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from services.enrollment.domain.best_hour import kind_of
 from services.enrollment.domain.errors import DomainError
 from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.quotas import limits_of, parsed
@@ -31,6 +32,7 @@ from shared.events.enrollment import (
     EnrollmentCompleted,
     EnrollmentExited,
     EnrollmentPaused,
+    EnrollmentResumed,
     EnrollmentStarted,
     StepHandedToPerson,
     StepSent,
@@ -68,8 +70,19 @@ def no_progress(done: int, total: int) -> None:
     del done, total
 
 
+class End(NamedTuple):
+    """How and when an enrollment ended or was held, and of how many leads."""
+
+    how: str
+    at: datetime
+    size: int
+
+
 class Figures(Script):
-    """Counts what happens to crowds. Days are those of the organization's zone."""
+    """Counts what happens to crowds. Days are those of the organization's zone.
+
+    ``held`` are those that wait without an end, by enrollment: what holds them is their end unless they leave later.
+    """
 
     def __init__(self, rates: Rates, zone_name: str | None, start: datetime) -> None:
         super().__init__()
@@ -83,6 +96,7 @@ class Figures(Script):
         self.refusals_by_rule: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()
         self.ends_by_day: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.held: dict[UUID, End] = {}
         self.lasted: Counter[int] = Counter()  # whole days until the end
         self.waits: Counter[str] = Counter()
         self.last_end: datetime | None = None
@@ -90,7 +104,8 @@ class Figures(Script):
 
     @property
     def ended(self) -> int:
-        return sum(self.ends.values()) + sum(self.refusals_by_rule.values())
+        held = sum(each.size for each in self.held.values())
+        return sum(self.ends.values()) + sum(self.refusals_by_rule.values()) + held
 
     def groups(self, event: StepSent, size: int, random: Random) -> Sequence[Group]:
         """Who opens, clicks and replies. Only what can be heard of a channel is played: nobody opens an SMS."""
@@ -101,6 +116,12 @@ class Figures(Script):
             clicked = tracked and chance < rates.click
             parts[tracked and (clicked or chance < rates.open), clicked, reply] += 1
         return [Group(count, _signals(event.step_id, *part)) for part, count in sorted(parts.items())]
+
+    def parted(self, aggregate_id: UUID, twin: UUID, size: int) -> None:
+        held = self.held.get(aggregate_id)
+        if held is not None:
+            self.held[aggregate_id] = held._replace(size=held.size - size)
+            self.held[twin] = held._replace(size=size)
 
     def refused(self, message: Message, error: DomainError, world: SimulatedWorld) -> None:
         if isinstance(message, Enroll):
@@ -121,17 +142,27 @@ class Figures(Script):
             case EnrollmentStarted():
                 self.entered += size
             case EnrollmentCompleted():
-                self._ended("completed", day, size, world)
-            case EnrollmentExited() | EnrollmentPaused():
-                self._ended(event.reason, day, size, world)
+                self._ended(change.id, End("completed", world.now, size))
+            case EnrollmentExited():
+                self._ended(change.id, End(event.reason, world.now, size))
+            case EnrollmentPaused():
+                self.held[change.id] = End(event.reason, world.now, size)
+            case EnrollmentResumed():
+                self.held.pop(change.id, None)
         if "plan" in fields_of(type(event)) and isinstance(plan := event.plan, Plan):  # type: ignore[attr-defined]
             self._waits(plan, size)
 
-    def _ended(self, how: str, day: str, size: int, world: SimulatedWorld) -> None:
-        self.ends[how] += size
-        self.ends_by_day[day][how] += size
-        self.lasted[(world.now - self._start).days] += size
-        self.last_end = world.now
+    def close(self) -> None:
+        """Nothing more is to come: those who are held stay so."""
+        for enrollment_id, end in list(self.held.items()):
+            self._ended(enrollment_id, end)
+
+    def _ended(self, enrollment_id: UUID, end: End) -> None:
+        self.held.pop(enrollment_id, None)
+        self.ends[end.how] += end.size
+        self.ends_by_day[self._day(end.at)][end.how] += end.size
+        self.lasted[(end.at - self._start).days] += end.size
+        self.last_end = end.at if self.last_end is None else max(self.last_end, end.at)
 
     def _waits(self, plan: Plan, size: int) -> None:
         if plan.why.rule in {"delay", "at_once"}:
@@ -175,6 +206,7 @@ def forecast(
     while simulator.run(until, at_most=STEPS_PER_REPORT):
         progress(figures.ended, total)
     progress(total, total)
+    figures.close()
     return _result(subject, figures, total, start, seed, rates, simulator)
 
 
@@ -205,9 +237,12 @@ def _crowds(
     if not together:
         return [(lead, 1) for lead in cohort.values()]
     words = mentioned(subject.definition)
-    alike: dict[str, list[Lead]] = defaultdict(list)
+    hours_count = subject.definition.settings.send_time == "optimised"
+    alike: dict[tuple[str, ...], list[Lead]] = defaultdict(list)
     for lead in cohort.values():
-        alike[repr(replace(situation(lead, words, world), id=UUID(int=0)))].append(lead)
+        known = world.figures(organization_id, kind_of(lead.id)) if hours_count else {}
+        same = repr(replace(situation(lead, words, world), id=UUID(int=0)))
+        alike[same, *(f"{hour} {known[hour]}" for hour in sorted(known))].append(lead)
     return [(situation(leads[0], words, world), len(leads)) for leads in alike.values()]
 
 

@@ -70,6 +70,11 @@ def situation(lead: Lead, words: frozenset[str], world: SimulatedWorld) -> Lead:
     )
 
 
+def tests_of_engagement(definition: SequenceDefinition) -> list[dict[str, Any]]:
+    """What its conditions ask of what came back: ``signal``, and ``step`` and ``link`` where they say which."""
+    return list(_engagement_tests(definition.model_dump(mode="json", exclude_defaults=True)))
+
+
 class Likeness:
     """What the rest of a sequence can tell leads apart by, once they are inside.
 
@@ -78,8 +83,7 @@ class Likeness:
     """
 
     def __init__(self, definition: SequenceDefinition) -> None:
-        said = definition.model_dump(mode="json", exclude_defaults=True)
-        tests = list(_engagement_tests(said))
+        tests = tests_of_engagement(definition)
         self.blind = definition.settings.send_time != "optimised" and not any(test.get("link") for test in tests)
         self._asked = {(test["signal"], test.get("step")) for test in tests}
         self._score_counts = "score" in mentioned(definition)

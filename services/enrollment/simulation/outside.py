@@ -5,7 +5,7 @@ the script says.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from services.enrollment.domain.lead import Lead
 from services.enrollment.domain.work import Change
 from services.enrollment.simulation.simulator import Later
 from services.enrollment.simulation.world import SimulatedWorld
+from shared.events.definition import Intent
 from shared.events.engagement import RecordSignal
 from shared.events.enrollment import Outcome, RecordSent, RecordStopped, StepDue, StepSent, StepStopRequested
 from shared.events.kinds import StepKind
@@ -29,12 +30,15 @@ OF_A_LEAD: dict[str, type[MeetingBooked | LeadConverted]] = {
 
 
 class Played(NamedTuple):
-    """A signal to play in ``after`` its step was sent; one that belongs to no step, ``after`` the start."""
+    """A signal to play in ``after`` its step was sent; one that belongs to no step, ``after`` the start. ``intent`` is
+    a reply's.
+    """
 
     signal: str
     after: timedelta
     step: str | None = None
     link: str | None = None
+    intent: Intent | None = None
 
 
 class Kept(NamedTuple):
@@ -129,9 +133,24 @@ def signal(enrollment_id: UUID, step: StepSent, played: Played, sent_at: datetim
             "signal": played.signal,
             "at": sent_at + played.after,
             "link": played.link,
+            "intent": played.intent,
             "source": "simulation",
             "bounce_kind": "hard" if played.signal == "bounced" else None,
         }
+    )
+
+
+def absent(enrollment_id: UUID, step: StepSent, returns_on: date, at: datetime) -> RecordSignal:
+    """An automatic answer to a message."""
+    return RecordSignal(
+        enrollment_id=enrollment_id,
+        execution=step.execution,
+        channel=step.channel,
+        signal="replied",
+        at=at,
+        source="simulation",
+        auto_reply=True,
+        returns_on=returns_on,
     )
 
 

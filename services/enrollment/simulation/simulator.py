@@ -23,11 +23,14 @@ from shared.events.why import TimerClass
 
 
 class Later(NamedTuple):
-    """A message that comes at a moment; one of now or before comes at once."""
+    """A message that comes at a moment; one of now or before comes at once. ``at_step``: it is about the step that an
+    enrollment waits at, and said only of that one.
+    """
 
     at: datetime
     message: Message
     actor: str | None = None
+    at_step: str | None = None
 
 
 class Outside(Protocol):

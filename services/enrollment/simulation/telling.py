@@ -9,24 +9,54 @@ from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from services.enrollment.domain.errors import DomainError
+from services.enrollment.domain.errors import (
+    AlreadyEnrolled,
+    DomainError,
+    Exclusive,
+    SequenceNotActive,
+    UnknownTarget,
+    Unreachable,
+)
 from services.enrollment.domain.flow import Version
 from services.enrollment.simulation.outside import Kept
-from services.enrollment.wording import NOTHING_NAMED, StepName, in_words, sentence_of
+from shared.events.engagement import RecordSignal
 from shared.events.enrollment import (
     EnrollmentCompleted,
     EnrollmentExited,
     EnrollmentPaused,
     EnrollmentResumed,
+    RecordSent,
+    RecordStopped,
+    RecordUndressed,
     StepDoneByPerson,
     StepFailed,
     StepHandedToPerson,
     StepSent,
     StepSkipped,
     StepTaken,
+    WakeTimer,
 )
-from shared.events.message import Event
+from shared.events.lead import LeadConverted, MeetingBooked
+from shared.events.message import Event, Message
+from shared.events.naming import StepName
+from shared.events.task import ApproveDraft, CompleteTask
 from shared.events.why import Plan, Why
+from shared.events.wording import NOTHING_NAMED, in_words, sentence_of
+
+#: Refusals whose own text is made for people.
+_SPOKEN = (AlreadyEnrolled, Exclusive, SequenceNotActive, Unreachable)
+#: What a simulation does in the stead of channels, people and leads, where it was refused.
+_DOINGS: Mapping[type[Message], str] = {
+    WakeTimer: "The moment of a step",
+    RecordSent: "That a message went out",
+    RecordStopped: "That a message was stopped",
+    RecordUndressed: "That a message could not be made",
+    RecordSignal: "What the lead did with a message",
+    CompleteTask: "That somebody did a task",
+    ApproveDraft: "That somebody approved a draft",
+    MeetingBooked: "The booked meeting",
+    LeadConverted: "The conversion",
+}
 
 
 class Naming(Protocol):
@@ -164,11 +194,22 @@ class Telling:
                 run.warnings.append(sentence_of(f"{step} cannot be sent: {event.reason}."))
 
 
+def refused_in_words(error: DomainError) -> str:
+    """Whole sentences, without ids."""
+    if isinstance(error, _SPOKEN):
+        return str(error)
+    if isinstance(error, UnknownTarget):
+        return f"There is no such {error.kind}."
+    problems = "; ".join(f"{each['field']}: {each['problem']}" for each in error.errors)
+    return f"{error.title}: {problems}." if problems else f"{error.title}."
+
+
 def warn(run: DryRun, refusals: Sequence[tuple[Any, DomainError]]) -> None:
     """Says what the steps alone do not."""
     if any(isinstance(kept.change.event, StepDoneByPerson) for kept in run.history):
         run.warnings.append("People's steps are taken as done at the moment they are due.")
     for message, error in refusals:
-        run.warnings.append(f"{type(message).__name__} was refused: {error}.")
+        doing = _DOINGS.get(type(message), "Something that happens meanwhile")
+        run.warnings.append(f"{doing} did not count. {refused_in_words(error)}")
     if run.ended_by is None:
         run.warnings.append("The sequence goes on for more than five years, or waits without an end.")

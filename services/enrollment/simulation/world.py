@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.enrollment.domain.best_hour import OF_HOURS
 from services.enrollment.domain.memory_world import MemoryWorld
+from services.enrollment.domain.variants import OF_VARIANTS
 
 #: Figures that a simulation goes on from; those of the brake count in it alone.
-OF_VARIANTS = "variants:"
+GONE_ON_FROM = (OF_VARIANTS, OF_HOURS)
 
 
 def _no_suppression(organization_id: str, channel: str, address: str) -> str | None:
@@ -30,7 +32,7 @@ def _no_figures(organization_id: str, kind: str) -> Mapping[str, int]:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a simulation asks the store for: why an address is suppressed, how much of a quota slot is used already,
-    and what is counted of variants. The defaults know nothing.
+    what is counted of variants, and at which hours leads answer. The defaults know nothing.
     """
 
     suppression: Callable[[str, str, str], str | None] = _no_suppression
@@ -64,7 +66,7 @@ class SimulatedWorld(MemoryWorld):
         return used
 
     def figures(self, organization_id: str, kind: str) -> Mapping[str, int]:
-        if kind.startswith(OF_VARIANTS) and (organization_id, kind) not in self._known_figures:
+        if (organization_id, kind) not in self._known_figures and kind.startswith(GONE_ON_FROM):
             self._known_figures.add((organization_id, kind))
             own = self.counted.setdefault((organization_id, kind), {})
             for key, count in self._around.figures(organization_id, kind).items():

@@ -13,6 +13,7 @@ from services.gateway.context import Context, may
 from services.gateway.shapes import Created
 from shared.events import activity as orders
 from shared.events.message import Instant
+from shared.events.patterns import WEB_ADDRESS
 from shared.ids import derived_id
 
 router = APIRouter(prefix="/leads/{lead_id}", tags=["leads"])
@@ -27,18 +28,19 @@ class _Activity(Body):
 
 
 class Call(_Activity):
-    """``at``: when it began; just now when left out."""
+    """``at``: when it began, not ahead of now; just now when left out."""
 
     at: Instant | None = None
     direction: orders.Direction = "outbound"
     outcome: orders.CallOutcome
     duration_seconds: int | None = Field(default=None, ge=0, le=orders.DAY_SECONDS)
     note: Note = None
-    recording_url: str | None = Field(default=None, max_length=orders.MAX_LINE, pattern=r"^https?://\S+$")
+    recording_url: str | None = Field(default=None, max_length=orders.MAX_LINE, pattern=WEB_ADDRESS)
 
 
 class Meeting(_Activity):
-    """``at``: when it begins or began. One ahead books it: sequences that stop on a booked meeting stop."""
+    """``at``: when it begins or began. One ahead books it: sequences that stop on a booked meeting stop. One that was
+    held or missed is not ahead."""
 
     at: Instant
     outcome: orders.MeetingOutcome | None = None
@@ -50,7 +52,7 @@ class Meeting(_Activity):
 
 
 class Email(_Activity):
-    """Written or received elsewhere. An ``inbound`` one counts as a reply."""
+    """Written or received elsewhere, ``at`` not ahead of now. An ``inbound`` one counts as a reply."""
 
     at: Instant | None = None
     direction: orders.Direction = "outbound"

@@ -14,6 +14,7 @@ from services.gateway.errors import BadRequest
 from services.gateway.lists import Listing, Paging, listed
 from services.gateway.shapes import AuditPage
 from shared.events.message import Instant
+from shared.events.patterns import ACTOR
 
 router = APIRouter(tags=["audit"])
 
@@ -27,7 +28,7 @@ _OF_BULK = ("status", "count", "handled", "done", "unchanged", "refused", "reaso
 async def audit(
     asked: Paging,
     actor: str | None = Query(
-        default=None, max_length=60, description="`member:<id>` or `api_key:<id>`.", pattern=r"^(member|api_key):\S+$"
+        default=None, max_length=60, description="`member:<id>` or `api_key:<id>`.", pattern=ACTOR
     ),
     kind: str | None = Query(default=None, max_length=100, description="As `lead.tagged`."),
     subject: UUID | None = Query(default=None, description="Of the lead, sequence, enrollment, task or bulk."),

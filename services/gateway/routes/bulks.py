@@ -50,7 +50,7 @@ class NewBulk(Body):
 
 
 class Undo(Body):
-    """``also_sent``: cancel those too that had messages; the messages stay sent and are listed."""
+    """``also_sent``: cancel those too that had messages; the messages stay sent and are listed (code ``stays``)."""
 
     also_sent: bool = False
 
@@ -89,7 +89,8 @@ async def bulk(bulk_id: UUID, context: Context = may("enrollments:read")) -> dic
 
 @router.get("/{bulk_id}/refusals", response_model=DocumentPage)
 async def refusals(bulk_id: UUID, asked: Paging, context: Context = may("enrollments:read")) -> dict[str, Any]:
-    """The targets that were refused, each with its reason, in order."""
+    """The targets that were refused, each with its reason, in order; of an undoing also those that were cancelled and
+    of which something stays, a message, a tag or another step's effect (code ``stays``)."""
     await context.document("bulks", bulk_id, "bulk")
     return await listed(context, REFUSALS, asked, {"bulk_id": str(bulk_id)}, _show)
 
@@ -103,7 +104,7 @@ async def cancel(bulk_id: UUID, context: Context = may("enrollments:write")) -> 
 @router.post("/{bulk_id}/undo", response_model=Created, status_code=202)
 async def undo(bulk_id: UUID, body: Undo | None = None, context: Context = may("enrollments:write")) -> Response:
     """Takes a bulk enrolment back by another bulk: enrollments that no message went out to are cancelled. Its
-    refusals list what cannot be undone."""
+    refusals list what cannot be undone: messages, and what steps did that took effect."""
     also_sent = (body or Undo()).also_sent
     return await context.change(
         lambda command_id: orders.UndoBulk(

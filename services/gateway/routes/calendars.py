@@ -12,7 +12,8 @@ from services.gateway.context import Context, may
 from services.gateway.errors import NotFound
 from services.gateway.shapes import Created, Items
 from shared.events.definition import DayOff
-from shared.events.organization import CALENDAR_NAME, SetCalendar
+from shared.events.organization import SetCalendar
+from shared.events.patterns import CALENDAR_NAME
 
 router = APIRouter(tags=["settings"])
 

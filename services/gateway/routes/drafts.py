@@ -12,7 +12,7 @@ from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import NotFound
 from services.gateway.lists import Paging, leads_called, listed
-from services.gateway.routes.tasks import LISTING, MAX_NOTE, Due, due_in, shower
+from services.gateway.routes.tasks import LISTING, MAX_NOTE, NOBODYS, Due, due_in, inbox, whose
 from services.gateway.shapes import Created, Document, DocumentPage
 from shared.events import task as orders
 from shared.events.task import MOST_CONTENT
@@ -48,6 +48,7 @@ async def drafts(
     status: Literal["open", "approved", "rejected", "skipped", "withdrawn"] | None = Query(default="open"),
     due: Due | None = Query(default=None, description="Open ones only; today is the organization's day."),
     mine: bool = Query(default=False, description="Only those assigned to the member who asks."),
+    unassigned: bool = Query(default=False, description=NOBODYS),
     assignee: str | None = Query(default=None, max_length=200),
     sequence_id: UUID | None = Query(default=None),
     lead_id: UUID | None = Query(default=None),
@@ -57,12 +58,12 @@ async def drafts(
     filters = {
         "draft": True,
         "status": "open" if due else status,
-        "assignee": str(context.principal.id) if mine else assignee,
+        "assignee": await whose(context, mine=mine, unassigned=unassigned, assignee=assignee),
         "sequence_id": sequence_id and str(sequence_id),
         "lead_id": lead_id and str(lead_id),
     }
     called = await leads_called(context, asked.q)
-    return await listed(context, LISTING, asked, filters, shower(context), called, await due_in(context, due))
+    return await listed(context, LISTING, asked, filters, inbox(context), called, await due_in(context, due))
 
 
 @router.get("/{draft_id}", response_model=Document)
@@ -71,7 +72,7 @@ async def draft(draft_id: UUID, context: Context = may("tasks:read")) -> dict[st
     found = await context.document("tasks", draft_id, "draft")
     if not found.get("draft"):
         raise NotFound("draft")
-    return (await shower(context)([found]))[0]
+    return (await inbox(context)([found]))[0]
 
 
 @router.patch("/{draft_id}", response_model=Created)

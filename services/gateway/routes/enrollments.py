@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -13,11 +14,13 @@ from services.gateway import present
 from services.gateway.bodies import Body
 from services.gateway.bulk_orders import MOST_NAMED, Targets, order_bulk
 from services.gateway.context import Context, may
+from services.gateway.errors import Refused
 from services.gateway.filters import LeadFilter
 from services.gateway.lists import Listing, Paging, leads_called, listed
 from services.gateway.shapes import Created, Enrollment, EnrollmentPage, EnrollmentStatus, Items
 from services.gateway.times import moment
 from services.gateway.trial_shapes import EnrollmentThen
+from services.gateway.waits import with_words
 from shared.events import enrollment as orders
 from shared.events.message import MOST, Instant
 from shared.events.query import QueryAggregateEvents, QueryEnrollmentState
@@ -33,7 +36,8 @@ class StartAt(Body):
 
 
 class NewEnrollment(Body):
-    """``start`` False leaves it pending until started by hand, ``{"at": …}`` until that moment."""
+    """``start`` False leaves it pending until started by hand, ``{"at": …}`` until that moment, which must not have
+    passed."""
 
     lead_id: UUID
     sequence_id: UUID
@@ -56,7 +60,7 @@ class BulkEnrollment(Body):
 
 
 class Pause(Body):
-    """``until`` None: until resumed by hand."""
+    """``until`` must lie ahead; None: until resumed by hand."""
 
     until: Instant | None = None
 
@@ -82,6 +86,16 @@ class Advance(Body):
 def _begins(start: bool | StartAt) -> dict[str, Any]:
     """Fields of the order."""
     return {"start": start} if isinstance(start, bool) else {"start_at": start.at.isoformat()}
+
+
+async def _as_asked(answer: Awaitable[Response]) -> Response:
+    """Raises Refused, naming the beginning as the request does."""
+    try:
+        return await answer
+    except Refused as error:
+        fields = {"start_at": "start.at", "order.start_at": "start.at"}
+        error.errors = [{**each, "field": fields.get(each["field"], each["field"])} for each in error.errors]
+        raise
 
 
 async def show(context: Context, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -114,9 +128,8 @@ async def enrollments(
 @router.post("", response_model=Created, status_code=201)
 async def enroll(body: NewEnrollment, context: Context = may("enrollments:write")) -> Response:
     """Puts a lead into a sequence's active version."""
-    return await context.change(
-        lambda _: orders.Enroll(lead_id=body.lead_id, sequence_id=body.sequence_id, **_begins(body.start)), status=201
-    )
+    order = orders.Enroll(lead_id=body.lead_id, sequence_id=body.sequence_id, **_begins(body.start))
+    return await _as_asked(context.change(lambda _: order, status=201))
 
 
 @router.post("/bulk", response_model=Created, status_code=202)
@@ -126,7 +139,7 @@ async def enroll_many(body: BulkEnrollment, context: Context = may("enrollments:
     order = {"sequence_id": str(body.sequence_id), **_begins(body.start)}
     chosen = body.filter.model_dump(mode="json", exclude_unset=True) if body.filter is not None else None
     targets = Targets(ids=body.lead_ids, filter=chosen)
-    return await order_bulk(context, "enroll", order, targets, place="filter")
+    return await _as_asked(order_bulk(context, "enroll", order, targets, place="filter"))
 
 
 @router.get("/{enrollment_id}", response_model=Created, responses={200: {"model": Enrollment | EnrollmentThen}})
@@ -142,7 +155,7 @@ async def enrollment(
     [summary] = await show(context, [found])
     if at is None and version is None:
         more = {"restarts": found.get("restarts"), "changes": found.get("changes") or []}
-        return {**summary, **more, "steps": present.executions(found)}
+        return {**await with_words(context, summary), **more, "steps": present.executions(found)}
     question = QueryEnrollmentState(enrollment_id=enrollment_id, at=moment("at", at), version=version)
     then = await context.parts.commands.ask(context.principal.organization_id, question)
     names = ("lead_name", "sequence_name")

@@ -26,6 +26,8 @@ STATUSES: tuple[Status, ...] = ("due", "sent", "deferred", "failed", "stopped", 
 CHANNELS = tuple(each.value for each in Channel)
 
 EXECUTIONS = Listing("messages", {"due_at": -1}, "-due_at")
+#: Statuses of a sequence whose enrollments wait.
+_HELD = ("paused", "archived")
 UPCOMING = Listing("enrollments", {"upcoming_at": 1}, "upcoming_at")
 
 VariantName = Annotated[str, StringConstraints(max_length=64)]
@@ -97,8 +99,8 @@ async def upcoming(
     until: datetime | None = Query(default=None, alias="to"),
     context: Context = may("enrollments:read"),
 ) -> dict[str, Any]:
-    """Sends that have a time ahead, the next first; ``q`` searches the lead. What waits for a person, or is paused, has
-    none; what is due is in the execution log."""
+    """Sends that have a time ahead, the next first; ``q`` searches the lead. What waits for a person, or is paused with
+    its enrollment, its sequence or a brake, has none; what is due is in the execution log."""
     filters = {
         "upcoming": True,
         "sequence_id": sequence_id and str(sequence_id),
@@ -127,7 +129,16 @@ async def upcoming(
             for each in found
         ]
 
-    return await listed(context, UPCOMING, asked, filters, show, await leads_called(context, asked.q))
+    called, held = await leads_called(context, asked.q), await _held_sequences(context)
+    return await listed(context, UPCOMING, asked, filters, show, called, held)
+
+
+async def _held_sequences(context: Context) -> dict[str, Any]:
+    """A condition that leaves out what belongs to sequences that send nothing now; an organization has few."""
+    sequences = await context.parts.views.collection("sequences")
+    holds = {"$or": [{"status": {"$in": _HELD}}, {"braked": {"$ne": None}}]}
+    found = await sequences.find(context.scope.filter(holds), {"_id": 1}).to_list()
+    return {"sequence_id": {"$nin": [each["_id"] for each in found]}} if found else {}
 
 
 def _between(since: datetime | None, until: datetime | None) -> dict[str, datetime] | None:

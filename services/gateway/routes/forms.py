@@ -18,6 +18,7 @@ from services.gateway.lead_fields import checked
 from services.gateway.parts import Parts
 from services.gateway.shapes import Created
 from shared.events.lead import LeadBody, LeadCreated
+from shared.events.patterns import FORM_KEY
 from shared.events.places import reasons_of
 from shared.ids import new_id
 from shared.telemetry import counter
@@ -39,7 +40,7 @@ POSTS_PER_FORM = 600
 
 _posts = counter("form_posts_total", "Posts to web forms", ["result"])
 
-FormKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+FormKey = Annotated[str, Path(pattern=FORM_KEY)]
 _DESCRIBED: dict[str, Any] = {
     "requestBody": {
         "required": True,

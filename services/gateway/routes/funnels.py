@@ -16,6 +16,7 @@ from services.gateway.errors import NotFound
 from services.gateway.lists import Listing, Paging, listed
 from services.gateway.shapes import Created, Document, DocumentPage, Items
 from shared.events import funnel as orders
+from shared.events.patterns import ORIGIN, REDIRECT
 
 router = APIRouter(tags=["funnels"])
 
@@ -57,8 +58,8 @@ class BulkAssignment(Body):
 class NewForm(Body):
     """``origins``: sites that may post from a browser (none: any). ``renew``: another key, the old one ends."""
 
-    origins: list[Annotated[str, Field(pattern=r"^https?://[^/\s]{1,253}$")]] = Field(default=[], max_length=20)
-    redirect_to: str | None = Field(default=None, pattern=r"^https?://\S{1,2000}$")
+    origins: list[Annotated[str, Field(pattern=ORIGIN)]] = Field(default=[], max_length=20)
+    redirect_to: str | None = Field(default=None, pattern=REDIRECT)
     renew: bool = False
 
 

@@ -57,7 +57,8 @@ async def import_(
     context: Context = may("leads:write"),
 ) -> Response:
     """Imports leads from a CSV file with a header line. Encoding and delimiter are found; columns that the mapping
-    does not name are taken as the preview suggests. ``leads/imports/{id}`` shows progress and, by line, bad rows."""
+    does not name are taken as the preview suggests; one of them must be the e-mail or the phone.
+    ``leads/imports/{id}`` shows progress and, by line and field, bad rows."""
     source = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115  an import that begins closes it
     begun = False
     try:
@@ -68,6 +69,8 @@ async def import_(
         file = cast("BinaryIO", source)
         if preview:
             return _json(_preview(file, form, whole, context.principal.organization_id), 200)
+        if wrong := _who(whole):
+            raise Invalid(f"the mapping {wrong[0]['problem']}", code="nobody_named", errors=wrong)
         principal = context.principal
         order = Order(principal.organization_id, principal.actor, funnel, name, file, form, whole)
         import_id = await context.parts.imports.start(order)
@@ -129,6 +132,15 @@ def _understood(head: bytes, mapping: str | None) -> tuple[lead_file.Format, dic
         raise Invalid(str(error), code="invalid", errors=[problem]) from None
 
 
+def _who(mapping: dict[str, str]) -> list[dict[str, str]]:
+    """What is wrong with a mapping by which nobody is named; nothing when it is good."""
+    try:
+        lead_file.must_name_leads(mapping)
+    except lead_file.NobodyNamed as error:
+        return [{"field": "mapping", "problem": str(error)}]
+    return []
+
+
 def _preview(source: BinaryIO, form: lead_file.Format, mapping: dict[str, str], organization_id: str) -> dict[str, Any]:
     rows = islice(lead_file.rows_of(source, form, mapping, organization_id, "preview"), SHOWN_ROWS)
     return {
@@ -137,7 +149,16 @@ def _preview(source: BinaryIO, form: lead_file.Format, mapping: dict[str, str], 
         "columns": list(form.columns),
         "mapping": mapping,
         "fields": list(lead_file.FIELDS),
-        "rows": [{"line": row.line, "lead": row.body and row.body["lead"], "problem": row.problem} for row in rows],
+        "errors": _who(mapping),
+        "rows": [
+            {
+                "line": row.line,
+                "lead": row.body and row.body["lead"],
+                "field": row.field,
+                "problem": row.problem,
+            }
+            for row in rows
+        ],
     }
 
 

@@ -18,6 +18,7 @@ from services.gateway.times import Beginning
 from services.gateway.trial_shapes import Job, JobBegun, JobRows
 from shared.events.definition import SequenceDefinition
 from shared.events.message import MOST, Instant, Message
+from shared.events.patterns import ROW_CURSOR
 from shared.events.query import QueryStartBacktest, QueryStartForecast, Rates
 
 router = APIRouter(tags=["sequences"])
@@ -162,7 +163,7 @@ async def job(job_id: str, context: Context = may("sequences:read")) -> dict[str
 @router.get("/jobs/{job_id}/leads", response_model=JobRows)
 async def leads(
     job_id: str,
-    cursor: str | None = Query(default=None, pattern=r"^[0-9]{1,9}$"),
+    cursor: str | None = Query(default=None, pattern=ROW_CURSOR),
     limit: int = Query(default=50, ge=1, le=500),
     context: Context = may("sequences:read"),
 ) -> dict[str, Any]:

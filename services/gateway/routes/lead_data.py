@@ -33,6 +33,7 @@ async def export(wanted: Filtered, context: Context = may("leads:export")) -> St
     """Leads as a CSV file in the columns that an import reads, all but erased ones when nothing is asked. A cell that a
     spreadsheet would take for a formula has an apostrophe in front."""
     await context.reach("leads")
+    await context.record("leads_exported", by=sorted(wanted.model_dump(exclude_none=True)))
     collection = await context.parts.views.collection("leads")
     stream = _csv(collection, context.scope.filter(wanted.alive()))
     headers = {"Content-Disposition": 'attachment; filename="leads.csv"'}
@@ -54,6 +55,8 @@ async def _csv(collection: Collection, wanted: dict[str, Any]) -> AsyncIterator[
 async def data(lead_id: UUID, context: Context = may("leads:export")) -> Response:
     """Everything that is held on a person, as JSON: fields, enrollments, tasks, messages as they were sent, timeline,
     and the lead's events from the log in clear."""
+    await context.document("leads", lead_id, "lead")
+    await context.record("person_exported", target=str(lead_id))
     held = await everything(context, lead_id)
     body = orjson.dumps(held, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     headers = {"Content-Disposition": f'attachment; filename="lead-{lead_id}.json"'}

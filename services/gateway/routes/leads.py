@@ -19,6 +19,7 @@ from services.gateway.lists import Listing, Paging, listed
 from services.gateway.shapes import ActivityPage, Created, Document, DocumentPage
 from shared.events import lead as orders
 from shared.events.message import Instant
+from shared.events.patterns import CURRENCY
 
 Group = Literal["message", "signal", "task", "call", "meeting", "email", "note", "enrollment", "change"]
 
@@ -34,7 +35,9 @@ class NewLead(Body):
     model_config = ConfigDict(extra="forbid", json_schema_extra=orders.OPEN)
 
     funnel_id: str | None = Field(default=None, max_length=200)
-    occurred_at: Instant | None = Field(default=None, description="Decides between changes that come out of order.")
+    occurred_at: Instant | None = Field(
+        default=None, description="Decides between changes that come out of order; at most a day ahead."
+    )
     lead: orders.LeadBody
 
     @model_validator(mode="before")
@@ -57,10 +60,10 @@ class Score(Body):
 
 
 class Conversion(Body):
-    """``at``: when; just now when left out."""
+    """``at``: when, not ahead of now; just now when left out."""
 
     value: float | None = Field(default=None, ge=0, le=1e15)
-    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    currency: str | None = Field(default=None, pattern=CURRENCY)
     at: Instant | None = None
 
 

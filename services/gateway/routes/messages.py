@@ -11,9 +11,11 @@ from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import NotFound
 from services.gateway.lists import Listing, Paging, leads_called, listed, paged
+from services.gateway.masking import sent_as_seen_by
 from services.gateway.routes.tasks import shower
 from services.gateway.shapes import Created, Document, DocumentPage, MailboxMessage, MailboxPage
 from shared.events.enrollment import ResolveDispatch
+from shared.events.patterns import MESSAGE_ID
 
 router = APIRouter(tags=["messages"])
 
@@ -57,14 +59,17 @@ async def in_doubt(asked: Paging, context: Context = may("messages:read")) -> di
 
 
 MessageId = Path(
-    pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}-[0-9]{1,9}$",
+    pattern=MESSAGE_ID,
     description="`<enrollment id>-<execution>`",
 )
 
 
 @router.get("/messages/{message_id}", response_model=Document)
 async def message(message_id: str = MessageId, context: Context = may("messages:read")) -> dict[str, Any]:
-    """A message with its content as it was sent (``as_sent``; None before, and once the lead is erased)."""
+    """A message with its content as it was sent.
+
+    ``as_sent`` is None before, and once the lead is erased. Of a call of another system who may not change sequences
+    sees neither headers nor body, and of its address the host."""
     found = await context.document("messages", message_id, "message")
     [shown] = await shower(context)([found])
     rows = context.parts.ledger.collection("dispatches")
@@ -74,7 +79,7 @@ async def message(message_id: str = MessageId, context: Context = may("messages:
         row = await rows.find_one({"_id": {"$in": ids}}, {"message": 1, "state": 1, "provider_answer": 1})
     return {
         **shown,
-        "as_sent": (row or {}).get("message"),
+        "as_sent": sent_as_seen_by(context.principal, found.get("channel"), (row or {}).get("message")),
         "ledger_state": (row or {}).get("state"),
         "provider_answer": (row or {}).get("provider_answer"),
     }

@@ -157,10 +157,18 @@ async def cohorts(
 
 @router.get("/activities", response_model=ActivityPage)
 async def activities(asked: Paging, context: Context = may("metrics:read")) -> dict[str, Any]:
-    """What just happened in the organization, newest first; ``q`` searches the lead."""
+    """What just happened in the organization, newest first; ``q`` searches the lead. Without the right to read
+    leads nobody is named, and what was said is left out."""
+    reads_leads = "leads:read" in context.principal.permissions
+    if asked.q:
+        context.principal.require("leads:read")
 
     async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        leads = await context.parts.views.names_of(each.get("lead_id") for each in found)
+        leads: dict[str, str | None] = {}
+        if reads_leads:
+            leads = await context.parts.views.names_of(each.get("lead_id") for each in found)
+        else:
+            found = [{**each, "personal": None} for each in found]
         names = await present.Names.of(context.parts.views, context.scope, found)
         return [present.activity(each, leads.get(each.get("lead_id") or ""), names) for each in found]
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from services.gateway.context import Context, Done, may
 from services.gateway.deadletters import text_of
 from services.gateway.lists import Listing, Paging, paged
+from services.gateway.masking import letter_as_seen_by
 from services.gateway.shapes import Created, Document, DocumentPage, Items
 from shared.events.query import QueryTimers
 
@@ -38,18 +39,21 @@ async def views(context: Context = may("operations:read")) -> dict[str, Any]:
 @router.post("/ops/views/{name}/rebuild", response_model=Created, status_code=202)
 async def rebuild(name: str, context: Context = may("operations:write")) -> Response:
     """Builds the view again from the log while traffic runs."""
-    return await _job(context, "rebuild", name)
+
+    async def work(command_id: str) -> Done:
+        await context.parts.views.collection(name)  # there is such a view
+        await context.record("view_rebuilt", command_id, target=name)
+        return Done({"job_id": await context.parts.views.request_job("rebuild", name)}, status=202)
+
+    return await context.once(work)
 
 
 @router.post("/ops/views/{name}/verify", response_model=Created, status_code=202)
 async def verify(name: str, context: Context = may("operations:write")) -> Response:
     """Compares the view with a fresh replay."""
-    return await _job(context, "verify", name)
 
-
-async def _job(context: Context, kind: Any, name: str) -> Response:
     async def work(_: str) -> Done:
-        return Done({"job_id": await context.parts.views.request_job(kind, name)}, status=202)
+        return Done({"job_id": await context.parts.views.request_job("verify", name)}, status=202)
 
     return await context.once(work)
 
@@ -63,7 +67,7 @@ async def dead_letters(
     """Messages that were given up, newest first, each with the beginning of its body and its ``size`` in bytes."""
 
     async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [_letter(each, _LISTED, each.get("excerpt") or "") for each in found]
+        return [_letter(context, each, _LISTED, each.get("excerpt") or "") for each in found]
 
     return await paged(context.parts.dead_letters.collection, context, LETTERS, asked, {"queue": queue}, show)
 
@@ -72,18 +76,21 @@ async def dead_letters(
 async def dead_letter(letter_id: str, context: Context = may("operations:read")) -> dict[str, Any]:
     """A dead letter with its whole body as text."""
     found = await context.parts.dead_letters.find(context.scope, letter_id)
-    return _letter(found, (*_LISTED, "exchange", "content_type", "headers"), text_of(found["body"]))
+    return _letter(context, found, (*_LISTED, "exchange", "content_type", "headers"), text_of(found["body"]))
 
 
-def _letter(document: dict[str, Any], names: tuple[str, ...], body: str) -> dict[str, Any]:
-    return {"id": document["_id"], **{name: document.get(name) for name in names}, "body": body}
+def _letter(context: Context, document: dict[str, Any], names: tuple[str, ...], body: str) -> dict[str, Any]:
+    shown = letter_as_seen_by(context.principal, str(document.get("queue")), body)
+    return {"id": document["_id"], **{name: document.get(name) for name in names}, "body": shown}
 
 
 @router.post("/ops/dead-letters/{letter_id}/requeue", response_model=Created)
 async def requeue(letter_id: str, context: Context = may("operations:write")) -> Response:
     """Back to where it came from, with the same id."""
 
-    async def work(_: str) -> Done:
+    async def work(command_id: str) -> Done:
+        await context.parts.dead_letters.whole(context.scope, letter_id)
+        await context.record("dead_letter_requeued", command_id, target=letter_id)
         await context.parts.dead_letters.requeue(context.scope, letter_id)
         return Done({"id": letter_id, "requeued": True})
 
@@ -94,7 +101,9 @@ async def requeue(letter_id: str, context: Context = may("operations:write")) ->
 async def drop(letter_id: str, context: Context = may("operations:write")) -> Response:
     """Gone for good."""
 
-    async def work(_: str) -> Done:
+    async def work(command_id: str) -> Done:
+        await context.parts.dead_letters.find(context.scope, letter_id)
+        await context.record("dead_letter_dropped", command_id, target=letter_id)
         await context.parts.dead_letters.drop(context.scope, letter_id)
         return Done({"id": letter_id, "dropped": True})
 

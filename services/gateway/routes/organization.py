@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -29,12 +30,13 @@ from shared.events.organization import (
     SuppressAddress,
     UnsuppressAddress,
 )
+from shared.events.patterns import CHOSEN_ID
 from shared.ids import derived_id
 
 router = APIRouter(tags=["settings"])
 
 KEY_PREFIX = "tendril_"
-SenderId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+SenderId = Annotated[str, Path(pattern=CHOSEN_ID)]
 Password = Annotated[str, Field(min_length=8, max_length=1_000)]
 
 
@@ -80,7 +82,7 @@ class SenderChange(Body):
 
 
 class NewSender(SenderChange):
-    sender_id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    sender_id: str = Field(pattern=CHOSEN_ID)
 
 
 class Suppression(Body):
@@ -128,9 +130,16 @@ async def set_organization(body: OrganizationChange, context: Context = may("org
 
 
 @router.get("/members", response_model=Items)
-async def members(context: Context = may("members:read")) -> dict[str, Any]:
-    """Everybody who may sign in."""
+async def members(context: Context = may("tasks:read", or_with="members:read")) -> dict[str, Any]:
+    """Everybody who may sign in, or might. Without the right to read members: their ids, names and whether they are
+    active, to whom leads and tasks may be given."""
     found = await _organization(context)
+    if "members:read" not in context.principal.permissions:
+        known = [
+            {"id": each, "name": member.get("name") or member["email"], "active": bool(member.get("active"))}
+            for each, member in found.get("members", {}).items()
+        ]
+        return {"items": sorted(known, key=lambda row: str(row["name"]).casefold())}
     shown = ("email", "name", "role", "active", "added_at")
     rows = [
         {
@@ -158,18 +167,27 @@ async def add_member(body: NewMember, context: Context = may("members:write")) -
 
 @router.patch("/members/{member_id}", response_model=Created)
 async def set_member(member_id: UUID, body: MemberChange, context: Context = may("members:write")) -> Response:
-    """Changes a member's role or password, or lets them sign in no more."""
+    """Changes a member's role or password, or lets them sign in no more. Where they are signed in, they must do so
+    again; who changes themselves gets new tokens with the answer."""
     member = (await _organization(context)).get("members", {}).get(str(member_id))
     if member is not None:
         context.principal.require_all_of(member["role"])  # nor is the password of somebody mightier set
     if body.role is not None:
         context.principal.require_all_of(body.role)
 
-    async def make(_: str) -> SetMember:
-        hashed = await context.parts.sign_in.hash_password(body.password) if body.password else None
-        return SetMember(member_id=member_id, role=body.role, active=body.active, password_hash=hashed)
+    principal, sign_in = context.principal, context.parts.sign_in
+    themselves = principal.kind == "member" and principal.id == member_id
 
-    return await context.change(make)
+    async def work(command_id: str) -> Done:
+        hashed = await sign_in.hash_password(body.password) if body.password else None
+        order = SetMember(member_id=member_id, role=body.role, active=body.active, password_hash=hashed)
+        answer = await context.parts.commands.send(principal, order, command_id)
+        tokens = {}
+        if themselves and answer.position is not None:
+            tokens = asdict(await sign_in.again(principal, int(answer.position.rpartition("-")[2])))
+        return Done({**answer.result, **tokens}, answer.position)
+
+    return await context.once(work, keep=not themselves)
 
 
 @router.get("/api-keys", response_model=Items)

@@ -7,21 +7,20 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from services.gateway import present
 from services.gateway.bodies import Body
 from services.gateway.context import Context, may
-from services.gateway.errors import Invalid, LeadsInside
+from services.gateway.errors import LeadsInside
 from services.gateway.lists import Listing, Paging, listed, sequences_called
 from services.gateway.masking import as_seen_by, is_masked, unmasked
 from services.gateway.sequence_list import by_figure, categories, metrics, sorted_by_figure
 from services.gateway.shapes import Created, Findings, Items, Sequence, SequencePage
-from shared.events import InvalidMessage, Message
+from shared.events import Message
 from shared.events import sequence as orders
 from shared.events.definition import AiBadge, Category, SequenceDefinition, SequenceSettings, Step, Trigger
 from shared.events.outline import SequenceType
-from shared.events.places import reasons_of
 from shared.events.query import QueryDefinitionCheck
 from shared.events.sequence import SequenceStatus
 from shared.events.step_ids import with_step_ids
@@ -117,7 +116,8 @@ async def draft(
     """Makes a sequence. With ``?activate=true`` an approver submits, approves and publishes in the same act."""
     if activate:
         context.principal.require("sequences:approve")
-    definition = unmasked(definition, {}) if is_masked(definition) else definition
+    if is_masked(definition.steps):
+        definition = definition.model_copy(update={"steps": unmasked(definition.steps, {})})
     return await context.change(
         lambda command_id: orders.DraftSequence(
             sequence_id=derived_id("sequence", command_id), definition=definition, activate=activate
@@ -153,9 +153,10 @@ async def replace(
     sequence_id: UUID, definition: SequenceDefinition, context: Context = may("sequences:write")
 ) -> Response:
     """Replaces the draft; a running version stays as it is. What comes back masked stays as it was."""
-    if is_masked(definition):
+    if is_masked(definition.steps):
         found = await context.document("sequences", sequence_id, "sequence")
-        definition = unmasked(definition, found.get("definition") or {})
+        steps = unmasked(definition.steps, found.get("definition") or {})
+        definition = definition.model_copy(update={"steps": steps})
     return await context.change(lambda _: orders.EditSequence(sequence_id=sequence_id, definition=definition))
 
 
@@ -163,18 +164,11 @@ async def replace(
 async def edit(sequence_id: UUID, changes: SequenceChanges, context: Context = may("sequences:write")) -> Response:
     """Changes top-level fields of the draft (``settings`` and ``trigger`` are merged); absent ones stay."""
     found = await context.document("sequences", sequence_id, "sequence")
-    merged = {**(found.get("definition") or {})}
-    for name, value in changes.model_dump(mode="json", by_alias=True, exclude_unset=True).items():
-        old = merged.get(name)
-        merged[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
-    try:
-        definition = SequenceDefinition.model_validate(merged)
-    except ValidationError as error:
-        invalid = InvalidMessage(reasons_of(error, merged))
-        raise Invalid(str(invalid), code="invalid", errors=invalid.reasons) from None
-    if is_masked(definition):
-        definition = unmasked(definition, found.get("definition") or {})
-    return await context.change(lambda _: orders.EditSequence(sequence_id=sequence_id, definition=definition))
+    steps = changes.steps
+    if steps is not None and is_masked(steps):
+        steps = unmasked(steps, found.get("definition") or {})
+    fields = changes.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"steps"})
+    return await context.change(lambda _: orders.ChangeSequence(sequence_id=sequence_id, changes=fields, steps=steps))
 
 
 @router.delete("/{sequence_id}", response_model=Created)
@@ -183,12 +177,10 @@ async def delete(
     enrollments: Literal["finish", "exit"] | None = Query(default=None, description="What becomes of those inside."),
     context: Context = may("sequences:approve"),
 ) -> Response:
-    """Hides it and keeps it. While leads are inside, ``enrollments`` must say whether they finish or leave; who leaves
-    does so by a bulk: the answer has its ``bulk_id``."""
+    """Hides it and keeps it. While leads are inside, or are to begin, ``enrollments`` must say whether they finish or
+    leave; who leaves does so by a bulk: the answer has its ``bulk_id``. Who has not begun does not begin any more."""
     if enrollments is None:
-        inside = {"sequence_id": str(sequence_id)}
-        statuses = await present.statuses_of(context.parts.views, context.scope, inside, "sequence_id")
-        count = sum(statuses.get(str(sequence_id), {}).values())
+        count = await present.count_inside(context.parts.views, context.scope, sequence_id)
         if count:
             raise LeadsInside(count)
     order = orders.DeleteSequence(sequence_id=sequence_id, enrollments=enrollments or "finish")

@@ -11,7 +11,8 @@ from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.errors import Conflict, NotFound
 from services.gateway.shapes import Created, Items
-from shared.events.organization import MOST_SNIPPET, SNIPPET_NAME, RemoveSnippet, SetSnippet
+from shared.events.organization import MOST_SNIPPET, RemoveSnippet, SetSnippet
+from shared.events.patterns import SNIPPET_NAME
 
 router = APIRouter(prefix="/snippets", tags=["sequences"])
 
@@ -69,8 +70,8 @@ async def create(body: NewSnippet, context: Context = may("sequences:write")) ->
 
 
 @router.patch("/{snippet_id}", response_model=Created)
-async def edit(snippet_id: SnippetName, body: SnippetChange, context: Context = may("sequences:write")) -> Response:
-    """Changes what it says, for every message that is still to be sent."""
+async def edit(snippet_id: SnippetName, body: SnippetChange, context: Context = may("sequences:approve")) -> Response:
+    """Changes what it says, for every message that is still to be sent: approved ones too, so it is an approver's."""
     known = (await _known(context)).get(snippet_id)
     if known is None:
         raise NotFound("snippet")
@@ -79,6 +80,6 @@ async def edit(snippet_id: SnippetName, body: SnippetChange, context: Context = 
 
 
 @router.delete("/{snippet_id}", response_model=Created)
-async def delete(snippet_id: SnippetName, context: Context = may("sequences:write")) -> Response:
+async def delete(snippet_id: SnippetName, context: Context = may("sequences:approve")) -> Response:
     """Removes it. Steps that still name it are held, and say so, until it is there again."""
     return await context.change(lambda _: RemoveSnippet(name=snippet_id))

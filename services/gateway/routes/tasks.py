@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from services.gateway import present
+from services.gateway import assignees, present
 from services.gateway.bodies import Body
 from services.gateway.context import Context, may
 from services.gateway.lists import Listing, Paging, Show, leads_called, listed
@@ -26,6 +26,7 @@ router = APIRouter(prefix="/tasks", tags=["tasks"])
 LISTING = Listing("tasks", {"due_at": 1}, "due_at")
 MAX_NOTE = 10_000
 Due = Literal["overdue", "today", "upcoming"]
+NOBODYS = "Those that no active member has; with `mine` or `assignee`, theirs too."
 
 
 class NewTask(Body):
@@ -49,6 +50,8 @@ class Note(Body):
 
 
 class Snooze(Body):
+    """``until`` must lie ahead."""
+
     until: Instant
 
 
@@ -61,6 +64,28 @@ class Assignment(Body):
 def shower(context: Context) -> Show:
     """Shows tasks, or what else belongs to a step, with the names of their leads, sequences and steps."""
     return partial(present.with_names, context.parts.views, context.scope)
+
+
+def inbox(context: Context) -> Show:
+    """The same of tasks and drafts; those of a member who is gone as nobody's."""
+
+    async def show(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        left = await _gone(context)
+        return [assignees.as_of_today(each, left) for each in await shower(context)(found)]
+
+    return show
+
+
+async def whose(context: Context, *, mine: bool, unassigned: bool, assignee: str | None) -> Any:
+    """A condition on the assignee; None for everybody's."""
+    if not unassigned:
+        return str(context.principal.id) if mine else assignee
+    own = [str(context.principal.id)] if mine else [assignee] if assignee else []
+    return {"$in": [None, *own, *await _gone(context)]}
+
+
+async def _gone(context: Context) -> list[str]:
+    return assignees.gone(await context.parts.directory.organization(context.principal.organization_id))
 
 
 async def due_in(context: Context, due: Due | None) -> dict[str, Any]:
@@ -85,22 +110,24 @@ async def tasks(
     due: Due | None = Query(default=None, description="Open ones only; today is the organization's day."),
     kind: Literal["task", "call", "reminder", "social", "identity_clash"] | None = Query(default=None),
     mine: bool = Query(default=False, description="Only those assigned to the member who asks."),
+    unassigned: bool = Query(default=False, description=NOBODYS),
     assignee: str | None = Query(default=None, max_length=200),
     sequence_id: UUID | None = Query(default=None),
     lead_id: UUID | None = Query(default=None),
     context: Context = may("tasks:read"),
 ) -> dict[str, Any]:
-    """The inbox: tasks, the one due first first; ``q`` searches the lead. Drafts have a list of their own."""
+    """The inbox: tasks, the one due first first; ``q`` searches the lead. Drafts have a list of their own. An open
+    task of a member who is not active any more has no ``assignee``; ``assigned_before`` says whose it was."""
     filters = {
         "draft": False,
         "status": "open" if due else status,
         "kind": kind,
-        "assignee": str(context.principal.id) if mine else assignee,
+        "assignee": await whose(context, mine=mine, unassigned=unassigned, assignee=assignee),
         "sequence_id": sequence_id and str(sequence_id),
         "lead_id": lead_id and str(lead_id),
     }
     called = await leads_called(context, asked.q)
-    return await listed(context, LISTING, asked, filters, shower(context), called, await due_in(context, due))
+    return await listed(context, LISTING, asked, filters, inbox(context), called, await due_in(context, due))
 
 
 @router.post("", response_model=Created, status_code=201)

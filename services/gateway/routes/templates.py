@@ -122,7 +122,9 @@ async def import_(request: Request, context: Context = may("sequences:write")) -
         reasons = [{**each, "field": each["field"] or "body"} for each in reasons_of(error, plain)]
         detail = "; ".join(f"{each['field']}: {each['problem']}" for each in reasons)
         raise Invalid(detail, code="invalid", errors=reasons) from None
-    return await _drafted(context, unmasked(definition, {}) if is_masked(definition) else definition)
+    if is_masked(definition.steps):
+        definition = definition.model_copy(update={"steps": unmasked(definition.steps, {})})
+    return await _drafted(context, definition)
 
 
 async def _drafted(context: Context, definition: SequenceDefinition) -> Response:

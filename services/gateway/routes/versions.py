@@ -23,6 +23,8 @@ from shared.events.definition import StepId
 from shared.events.message import MOST
 from shared.events.query import QueryMigration
 from shared.events.sequence import Inside
+from shared.events.why import Why
+from shared.events.wording import in_words
 
 router = APIRouter(tags=["versions"])
 
@@ -132,5 +134,6 @@ async def _preview(
     plan = await plan_of_those_inside(context, sequence_id, version=version, moves=moves, repeats=repeats)
     if inside != "stay":
         return plan
-    stay = [{**row, "goes": "stays", "to_step": None, "why": "stay"} for row in plan["steps"]]
+    nowhere = {"goes": "stays", "to_step": None, "to_step_name": None, "to_step_number": None}
+    stay = [{**row, **nowhere, "why": "stay", "text": in_words(Why(rule="stay"))} for row in plan["steps"]]
     return {**plan, "steps": stay, "moves": 0, "stays": plan["moves"] + plan["stays"], "errors": []}

@@ -23,7 +23,6 @@ _AUTOMATIC = frozenset(
         "enrollment.step_stop_requested.v1",
         "enrollment.step_stopped.v1",
         "enrollment.step_in_doubt.v1",
-        "enrollment.step_skipped.v1",
         "enrollment.step_taken.v1",
         "enrollment.step_handed_to_person.v1",
         "enrollment.step_overdue.v1",
@@ -39,8 +38,11 @@ _AUTOMATIC = frozenset(
         "lead.left_sequence.v1",
         "lead.matched.v1",
         "lead.not_matched.v1",
+        "lead.not_enrolled.v1",
     }
 )
+#: Automatic too, but for a step that a person passes over: nothing else tells of the order.
+_SKIPPED = "enrollment.step_skipped.v1"
 #: What of a payload is shown: short, and never personal.
 _SHOWN = (
     "version",
@@ -66,6 +68,9 @@ _SHOWN = (
     "value",
     "currency",
     "execution",
+    "deed",
+    "target",
+    "by",
 )
 #: The same of an order over many: what was ordered, and how the targets were chosen.
 _OF_BULK = ("kind", "order", "filter", "inside", "source")
@@ -77,7 +82,7 @@ class Audit(View):
     has one for its order; what it does to each target is the bulk's deed."""
 
     name = "audit"
-    version = 3
+    version = 4
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("position", -1), ("_id", 1)),
         (("organization_id", 1), ("actor", 1), ("position", -1), ("_id", 1)),
@@ -88,6 +93,8 @@ class Audit(View):
     ignored = _AUTOMATIC
 
     def concerns(self, event: Event) -> bool:
+        if event.topic == _SKIPPED and event.data["why"]["rule"] != "by_hand":
+            return False
         return event.actor is not None and event.actor.startswith(_PEOPLE)
 
     @on(*sorted(EVERYTHING - _AUTOMATIC))

@@ -14,11 +14,12 @@ _OTHERS = FUNNEL | LEAD | ENROLLMENT | ENGAGEMENT | TASK | SEQUENCE | ORGANIZATI
 
 
 class Bulks(View):
-    """A document per bulk. ``reasons`` counts refusals by code. ``filter`` is how its targets were chosen, ``inside``
+    """A document per bulk. ``reasons`` counts refusals by code, ``stays`` the done of which something cannot be taken
+    back. ``filter`` is how its targets were chosen, ``inside``
     the sequence whose enrollments it is for, ``undoes`` the bulk whose targets it takes; none for named ones."""
 
     name = "bulks"
-    version = 2
+    version = 3
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("ordered_at", -1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("ordered_at", -1)),
@@ -43,6 +44,7 @@ class Bulks(View):
                 "done": 0,
                 "unchanged": 0,
                 "refused": 0,
+                "stays": 0,
                 "reasons": {},
                 "undone_by": None,
                 "ordered_at": event.at,
@@ -71,6 +73,8 @@ class Bulks(View):
             document.inc("refused", len(refusals))
         for refusal in refusals:
             document.inc(f"reasons.{refusal['code']}")
+        if stays := data.get("stays"):
+            document.inc("stays", len(stays))
 
     @on("bulk.finished.v1")
     def finished(self, event: Event, ops: Ops) -> None:
@@ -94,16 +98,17 @@ class Bulks(View):
 
 
 class BulkRefusals(View):
-    """A document per target that was refused; ``number`` counts them within a bulk."""
+    """A document per target that was refused, or of which something stays; ``number`` counts them within a bulk."""
 
     name = "bulk_refusals"
-    version = 1
+    version = 2
     indexes: ClassVar[tuple[Keys, ...]] = ((("organization_id", 1), ("bulk_id", 1), ("number", 1), ("_id", 1)),)
     ignored = _OTHERS | (BULK - {"bulk.advanced.v1"})
 
     @on("bulk.advanced.v1")
     def advanced(self, event: Event, ops: Ops) -> None:
-        for index, refusal in enumerate(event.data.get("refusals") or ()):
+        told = [*(event.data.get("refusals") or ()), *(event.data.get("stays") or ())]
+        for index, refusal in enumerate(told):
             ops.new_document(
                 event,
                 f"{event.subject}-{event.position}-{index}",

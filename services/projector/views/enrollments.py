@@ -36,7 +36,7 @@ class Enrollments(View):
     """
 
     name = "enrollments"
-    version = 5
+    version = 6
     indexes: ClassVar[tuple[Keys | Partial, ...]] = (
         (("organization_id", 1), ("started_at", -1), ("_id", 1)),
         (("organization_id", 1), ("status", 1), ("started_at", -1)),
@@ -161,6 +161,8 @@ class Enrollments(View):
         document = self._step(event, ops, "failed", at=event.at, why=event.data["reason"])
         _tried(document, event, "transient" if event.data.get("how") == "retries_used" else "permanent")
         document.inc("counts.failed")
+        if event.data.get("bounce"):
+            document.inc("counts.bounced")
         _plan(event, document, event.data.get("plan"))
 
     @on("enrollment.step_stop_requested.v1")

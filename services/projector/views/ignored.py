@@ -11,6 +11,7 @@ LEAD = frozenset(
         "lead.identity_clashed.v1",
         "lead.matched.v1",
         "lead.not_matched.v1",
+        "lead.not_enrolled.v1",
         "lead.scored.v1",
         "lead.tagged.v1",
         "lead.assigned.v1",
@@ -122,6 +123,7 @@ ORGANIZATION = frozenset(
         "organization.attachment_removed.v1",
         "organization.address_suppressed.v1",
         "organization.address_unsuppressed.v1",
+        "organization.deed_recorded.v1",
     }
 )
 BULK = frozenset(

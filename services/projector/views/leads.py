@@ -23,10 +23,11 @@ _LIVELY = frozenset({"opened", "clicked", "replied"})
 
 
 class Leads(View):
-    """A document per lead. Personal fields are None once the lead is erased."""
+    """A document per lead. ``funnel_id`` is the funnel it first came by, ``funnels`` all of them. Personal fields are
+    None once the lead is erased."""
 
     name = "leads"
-    version = 4
+    version = 5
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("captured_at", -1), ("_id", 1)),
         (("organization_id", 1), ("search", 1), ("captured_at", -1)),
@@ -38,7 +39,7 @@ class Leads(View):
         (("organization_id", 1), ("last_activity_at", -1), ("_id", 1)),
         (("organization_id", 1), ("tags", 1), ("captured_at", -1)),
         (("organization_id", 1), ("source", 1), ("captured_at", -1)),
-        (("organization_id", 1), ("funnel_id", 1), ("captured_at", -1)),
+        (("organization_id", 1), ("funnels", 1), ("captured_at", -1)),
         (("organization_id", 1), ("owner", 1), ("captured_at", -1)),
         (("organization_id", 1), ("email", 1)),
     )
@@ -54,6 +55,7 @@ class Leads(View):
             "lead.identity_clashed.v1",
             "lead.joined_sequence.v1",
             "lead.left_sequence.v1",
+            "lead.not_enrolled.v1",
             "lead.note_logged.v1",
         }
     )
@@ -68,6 +70,7 @@ class Leads(View):
                 "lead_id": event.subject,
                 **{field: data.get(field) for field in (*PERSONAL_FIELDS, *PLAIN_FIELDS)},
                 "funnel_id": data.get("funnel_id"),
+                "funnels": [data["funnel_id"]] if data.get("funnel_id") else [],
                 "score": data.get("score") or 0,
                 "tags": list(dict.fromkeys(data.get("tags") or ())),
                 "consent": dict(data.get("consent") or {}),
@@ -99,6 +102,7 @@ class Leads(View):
         fields |= {f"custom_fields.{name}": value for name, value in plain_fields(data.get("custom_fields")).items()}
         document = self.of_subject(event, ops)
         document.set(fields)
+        document.add_to_set("funnels", [data["funnel_id"]] if data.get("funnel_id") else [])
         cleared = data.get("cleared") or ()
         document.set(dict.fromkeys(cleared))
         document.set({f"tokens.{field}": [] for field in cleared if field in _SEARCHED})

@@ -21,11 +21,23 @@ from services.projector.views.view import Keys, View, on
 #: Events whose plan may say that a limit was reached.
 _PLANNING = (
     "enrollment.started.v1",
+    "enrollment.activated.v1",
+    "enrollment.resumed.v1",
+    "enrollment.replanned.v1",
+    "enrollment.advanced.v1",
+    "enrollment.migrated.v1",
     "enrollment.step_postponed.v1",
     "enrollment.step_sent.v1",
+    "enrollment.step_stopped.v1",
+    "enrollment.step_in_doubt.v1",
     "enrollment.step_taken.v1",
     "enrollment.step_skipped.v1",
+    "enrollment.step_done_by_person.v1",
+    "enrollment.step_approved.v1",
+    "enrollment.step_overdue.v1",
 )
+#: Events of an attempt that may have failed; they plan as well.
+_ENDING = ("enrollment.step_deferred.v1", "enrollment.step_failed.v1")
 #: Reasons of a pause that somebody must look into.
 _HELD = frozenset({"missing_value", "in_doubt", "failure"})
 APPROVERS, ADMINISTRATORS = "approvers", "administrators"
@@ -37,13 +49,13 @@ _HANDLED = frozenset(
         "lead.erased.v1",
         "enrollment.members_notified.v1",
         "enrollment.paused.v1",
-        "enrollment.step_deferred.v1",
-        "enrollment.step_failed.v1",
+        *_ENDING,
         "sequence.submitted.v1",
         "sequence.rejected.v1",
         "sequence.approved.v1",
         "sequence.edited.v1",
         "sequence.archived.v1",
+        "sequence.deleted.v1",
         "sequence.braked.v1",
         "sequence.released.v1",
         "organization.sender_braked.v1",
@@ -58,7 +70,7 @@ class Notifications(View):
     """
 
     name = "notifications"
-    version = 2
+    version = 3
     indexes: ClassVar[tuple[Keys, ...]] = ((("organization_id", 1), ("merged", 1), ("at", -1), ("_id", -1)),)
     ignored = EVERYTHING - _HANDLED
 
@@ -66,10 +78,8 @@ class Notifications(View):
         topic, data = event.topic, event.data
         if topic == "enrollment.paused.v1":
             return data.get("reason") in _HELD
-        if topic == "enrollment.step_deferred.v1":
-            return bool(data.get("fault"))
-        if topic == "enrollment.step_failed.v1":
-            return not data.get("bounce")
+        if topic in _ENDING:
+            return _is_fault(event) or _full(data) is not None
         if topic in _PLANNING:
             return _full(data) is not None
         return True
@@ -123,9 +133,10 @@ class Notifications(View):
         if limit is not None:
             self._merge(event, ops, "limit_reached", f"{limit.get('scope')}:{limit.get('unit')}", dict(limit))
 
-    @on("enrollment.step_deferred.v1", "enrollment.step_failed.v1")
+    @on(*_ENDING)
     def failed(self, event: Event, ops: Ops) -> None:
-        if self.concerns(event):
+        self.planned(event, ops)
+        if _is_fault(event):
             channel = str(event.data.get("channel"))
             detail = {"channel": channel, "reason": event.data.get("reason")}
             self._merge(event, ops, "sending_fails", channel, detail)
@@ -140,7 +151,7 @@ class Notifications(View):
         feedback = {"feedback": event.data.get("feedback")}
         self._approval(event, ops, "sequence_rejected", {"audience": None, "detail": feedback})
 
-    @on("sequence.approved.v1", "sequence.edited.v1", "sequence.archived.v1")
+    @on("sequence.approved.v1", "sequence.edited.v1", "sequence.archived.v1", "sequence.deleted.v1")
     def settled(self, event: Event, ops: Ops) -> None:
         self._approval(event, ops, "approval_settled", {"hidden": True})
 
@@ -191,6 +202,12 @@ class Notifications(View):
         document.min("at", event.at)
         document.max("last_at", event.at)
         document.inc("times")
+
+
+def _is_fault(event: Event) -> bool:
+    """Did sending fail, for no fault of the address?"""
+    data = event.data
+    return bool(data.get("fault")) if event.topic == "enrollment.step_deferred.v1" else not data.get("bounce")
 
 
 def _full(data: Mapping[str, Any]) -> Mapping[str, Any] | None:

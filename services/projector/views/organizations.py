@@ -18,7 +18,7 @@ class Organizations(View):
     """A document per organization; its id is the organization's own word."""
 
     name = "organizations"
-    version = 4
+    version = 5
     indexes: ClassVar[tuple[Keys, ...]] = ((("member_emails", 1),), (("key_hashes", 1),))
     ignored = (
         BULK
@@ -30,6 +30,7 @@ class Organizations(View):
         | SEQUENCE
         | {"organization.template_saved.v1", "organization.template_removed.v1"}
         | {"organization.attachment_added.v1", "organization.attachment_removed.v1"}
+        | {"organization.deed_recorded.v1"}  # the audit has it
     )
 
     @on("organization.founded.v1")
@@ -87,6 +88,7 @@ class Organizations(View):
             "active": True,
             "password_hash": data.get("password_hash"),
             "added_at": event.at,
+            "epoch": 0,
         }
         document = ops.document(event, event.organization_id)
         document.set({f"members.{data['member_id']}": member})
@@ -101,6 +103,7 @@ class Organizations(View):
             for field in ("role", "password_hash", "active")
             if data.get(field) is not None
         }
+        changed[f"{path}.epoch"] = event.position  # who signed in before must do so again
         ops.document(event, event.organization_id).set(changed)
 
     @on("organization.api_key_issued.v1")

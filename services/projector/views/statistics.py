@@ -24,7 +24,6 @@ _FIGURES = {
     "lead.unsubscribed.v1": "unsubscribed",
     "enrollment.step_sent.v1": "sent",
     "enrollment.step_deferred.v1": "deferred",
-    "enrollment.step_failed.v1": "failed",
     "enrollment.step_stopped.v1": "stopped",
     "enrollment.step_in_doubt.v1": "in_doubt",
     "enrollment.step_skipped.v1": "skipped",
@@ -47,6 +46,7 @@ _COUNTED = frozenset(
         "enrollment.completed.v1",
         "enrollment.exited.v1",
         "enrollment.step_due.v1",
+        "enrollment.step_failed.v1",
         "enrollment.step_settled.v1",
         "enrollment.engagement_noted.v1",
         "enrollment.conversion_attributed.v1",
@@ -69,7 +69,7 @@ class Statistics(View):
     """
 
     name = "statistics"
-    version = 2
+    version = 3
     indexes: ClassVar[tuple[Keys, ...]] = ((("organization_id", 1), ("scope", 1), ("bucket", 1)),)
     ignored = EVERYTHING - _FIGURES.keys() - _COUNTED
 
@@ -77,11 +77,21 @@ class Statistics(View):
     def plain_figure(self, event: Event, ops: Ops) -> None:
         figure = _FIGURES[event.topic]
         _count(event, ops, _called(event) if figure == "sent" else figure)
+        if figure == "unsubscribed":  # of the message that the lead unsubscribed from, where there was one
+            _count_parts(event, ops, figure)
 
     @on("enrollment.step_due.v1")
     def due(self, event: Event, ops: Ops) -> None:
         if event.data["attempt"] == 1:  # a step is due once, however often it is tried
             _count(event, ops, "due")
+
+    @on("enrollment.step_failed.v1")
+    def failed(self, event: Event, ops: Ops) -> None:
+        """An address that the receiving server refuses at once has bounced like one that comes back later."""
+        _count(event, ops, "failed")
+        if event.data.get("bounce"):
+            _count(event, ops, "bounced")
+            _count(event, ops, "bounced_unsent")
 
     @on("enrollment.step_settled.v1")
     def settled(self, event: Event, ops: Ops) -> None:
@@ -90,9 +100,7 @@ class Statistics(View):
     @on("enrollment.engagement_noted.v1")
     def engaged(self, event: Event, ops: Ops) -> None:
         signal = event.data["signal"]
-        if signal == "unsubscribed":  # the lead's own event counts that, but names no step
-            _count_parts(event, ops, signal)
-        else:
+        if signal != "unsubscribed":  # the lead's own event counts that, and a complaint that is one too
             _count(event, ops, signal)
 
     @on("enrollment.conversion_attributed.v1")

@@ -4,6 +4,7 @@ feed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from services.projector.event import Event
@@ -11,6 +12,7 @@ from services.projector.ops import Ops
 from services.projector.views.ignored import BULK, FUNNEL, ORGANIZATION, SEQUENCE
 from services.projector.views.plain import plain
 from services.projector.views.view import Keys, View, on
+from shared.events.lead import PERSONAL_FIELDS, PLAIN_FIELDS
 
 #: Topic -> what of its payload is shown.
 _SHOWN: dict[str, tuple[str, ...]] = {
@@ -19,6 +21,7 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "lead.identity_clashed.v1": ("other_lead_id", "kinds"),
     "lead.matched.v1": ("sequence_id", "version", "why"),
     "lead.not_matched.v1": ("why", "refused"),
+    "lead.not_enrolled.v1": ("sequence_id", "by", "why"),
     "lead.scored.v1": ("before", "after", "why"),
     "lead.tagged.v1": ("added", "removed", "why"),
     "lead.unsubscribed.v1": ("source",),
@@ -69,6 +72,9 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     "task.opened.v1": ("kind", "due_at", "assignee"),
     "task.completed.v1": ("outcome",),
     "task.skipped.v1": (),
+    "task.snoozed.v1": ("until",),
+    "task.assigned.v1": ("assignee",),
+    "task.draft_edited.v1": (),
     "task.withdrawn.v1": ("reason",),
     "task.draft_approved.v1": (),
     "task.draft_rejected.v1": ("then",),
@@ -118,6 +124,20 @@ _GROUPS: dict[str, str] = {
 _BY_AGGREGATE = {"lead": "change", "enrollment": "enrollment", "task": "task"}
 
 
+def is_personal(topic: str, field: str) -> bool:
+    """Is it cleared when the lead is erased?"""
+    return field in _PERSONAL.get(topic, ())
+
+
+def _fields_of(data: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Names of a lead's fields that got a value: plain ones, and personal ones with single custom fields. What is
+    cleared has a list of its own, but for custom fields."""
+    fields = [name for name in PLAIN_FIELDS if data.get(name) is not None]
+    fields += [f"consent.{channel}" for channel in data.get("consent") or {}]
+    own = [name for name in PERSONAL_FIELDS if data.get(name) is not None]
+    return fields, [*own, *(data.get("custom_fields") or {}), *(data.get("cleared_custom") or ())]
+
+
 def group_of(topic: str) -> str:
     """One of ``shared.persistence.views.TIMELINE_GROUPS``."""
     return _GROUPS.get(topic) or _BY_AGGREGATE.get(topic.partition(".")[0], "change")
@@ -129,7 +149,7 @@ class Timeline(View):
     """
 
     name = "timeline"
-    version = 3
+    version = 4
     indexes: ClassVar[tuple[Keys, ...]] = (
         (("organization_id", 1), ("position", -1), ("_id", 1)),
         (("lead_id", 1), ("position", -1), ("_id", 1)),  # groups and times are looked for among the lead's own
@@ -145,9 +165,6 @@ class Timeline(View):
             "lead.joined_sequence.v1",  # the enrollment's own event says it
             "lead.left_sequence.v1",
             "engagement.signal_received.v1",  # raw hits; the first that counts is shown
-            "task.snoozed.v1",
-            "task.assigned.v1",
-            "task.draft_edited.v1",
         }
     )
 
@@ -157,6 +174,11 @@ class Timeline(View):
         personal: dict[str, Any] | None = None
         if topic in _PERSONAL:
             personal = {field: plain(data[field]) for field in _PERSONAL[topic] if get(field) is not None} or None
+        detail = {field: plain(data[field]) for field in _SHOWN[topic] if get(field) is not None}
+        if topic == "lead.details_merged.v1":
+            fields, own = _fields_of(data)
+            detail |= {"fields": fields} if fields else {}
+            personal = {"personal_fields": own} if own else None
         ops.new(
             event.position,
             {
@@ -173,7 +195,7 @@ class Timeline(View):
                 "execution": get("execution"),
                 "channel": get("channel"),
                 "actor": event.actor,
-                "detail": {field: plain(data[field]) for field in _SHOWN[topic] if get(field) is not None},
+                "detail": detail,
                 "personal": personal,
             },
         )

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.persistence.eventstore.errors import PartitionsDiffer, SchemaUnknown
+from shared.persistence.eventstore.keys import MasterKey
 from shared.persistence.eventstore.moments import moment_of
 from shared.persistence.eventstore.tables import statements as write
 from shared.persistence.eventstore.tables.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from shared.persistence.eventstore.keys import MasterKey
     from shared.persistence.eventstore.recorder import Recorder
     from shared.persistence.eventstore.tables.session import Session
 
@@ -62,7 +62,16 @@ def open_meta(recorder: Recorder, master: MasterKey, partitions: int) -> None:
         raise SchemaUnknown(rows["schema_version"][1], SCHEMA_VERSION)
     if rows["partitions"][1] != partitions:
         raise PartitionsDiffer(rows["partitions"][1], partitions)
-    opened = master.unwrap(bytes(rows["check"][0]), _CHECK_OWNER)
+    _prove(master, bytes(rows["check"][0]))
+
+
+def prove(check: bytes, master_key: bytes) -> None:
+    """Raises WrongMasterKey unless the key opens the store that this check value stands in."""
+    _prove(MasterKey(master_key), check)
+
+
+def _prove(master: MasterKey, check: bytes) -> None:
+    opened = master.unwrap(check, _CHECK_OWNER)
     assert hmac.compare_digest(opened, _CHECK_TEXT)
 
 

@@ -13,7 +13,8 @@ export interface paths {
         };
         /**
          * What just happened in the organization, newest first
-         * @description What just happened in the organization, newest first; ``q`` searches the lead.
+         * @description What just happened in the organization, newest first; ``q`` searches the lead. Without the right to read
+         *     leads nobody is named, and what was said is left out.
          */
         get: operations["metrics_activities"];
         put?: never;
@@ -272,7 +273,8 @@ export interface paths {
         };
         /**
          * The targets that were refused, each with its reason, in order
-         * @description The targets that were refused, each with its reason, in order.
+         * @description The targets that were refused, each with its reason, in order; of an undoing also those that were cancelled and
+         *     of which something stays, a message, a tag or another step's effect (code ``stays``).
          */
         get: operations["bulks_refusals"];
         put?: never;
@@ -295,7 +297,7 @@ export interface paths {
         /**
          * Takes a bulk enrolment back by another bulk
          * @description Takes a bulk enrolment back by another bulk: enrollments that no message went out to are cancelled. Its
-         *     refusals list what cannot be undone.
+         *     refusals list what cannot be undone: messages, and what steps did that took effect.
          */
         post: operations["bulks_undo"];
         delete?: never;
@@ -486,8 +488,8 @@ export interface paths {
         };
         /**
          * Sends that have a time ahead, the next first
-         * @description Sends that have a time ahead, the next first; ``q`` searches the lead. What waits for a person, or is paused, has
-         *     none; what is due is in the execution log.
+         * @description Sends that have a time ahead, the next first; ``q`` searches the lead. What waits for a person, or is paused with
+         *     its enrollment, its sequence or a brake, has none; what is due is in the execution log.
          */
         get: operations["executions_upcoming"];
         put?: never;
@@ -995,7 +997,8 @@ export interface paths {
         /**
          * Imports leads from a CSV file with a header line
          * @description Imports leads from a CSV file with a header line. Encoding and delimiter are found; columns that the mapping
-         *     does not name are taken as the preview suggests. ``leads/imports/{id}`` shows progress and, by line, bad rows.
+         *     does not name are taken as the preview suggests; one of them must be the e-mail or the phone.
+         *     ``leads/imports/{id}`` shows progress and, by line and field, bad rows.
          */
         post: operations["imports_import_"];
         delete?: never;
@@ -1401,8 +1404,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Everybody who may sign in
-         * @description Everybody who may sign in.
+         * Everybody who may sign in, or might
+         * @description Everybody who may sign in, or might. Without the right to read members: their ids, names and whether they are
+         *     active, to whom leads and tasks may be given.
          */
         get: operations["organization_members"];
         put?: never;
@@ -1432,7 +1436,8 @@ export interface paths {
         head?: never;
         /**
          * Changes a member's role or password, or lets them sign in no more
-         * @description Changes a member's role or password, or lets them sign in no more.
+         * @description Changes a member's role or password, or lets them sign in no more. Where they are signed in, they must do so
+         *     again; who changes themselves gets new tokens with the answer.
          */
         patch: operations["organization_set_member"];
         trace?: never;
@@ -1485,8 +1490,11 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * A message with its content as it was sent (`as_sent`; None before, and once the lead is erased)
-         * @description A message with its content as it was sent (``as_sent``; None before, and once the lead is erased).
+         * A message with its content as it was sent
+         * @description A message with its content as it was sent.
+         *
+         *     ``as_sent`` is None before, and once the lead is erased. Of a call of another system who may not change sequences
+         *     sees neither headers nor body, and of its address the host.
          */
         get: operations["messages_message"];
         put?: never;
@@ -2105,8 +2113,8 @@ export interface paths {
         post?: never;
         /**
          * Hides it and keeps it
-         * @description Hides it and keeps it. While leads are inside, ``enrollments`` must say whether they finish or leave; who leaves
-         *     does so by a bulk: the answer has its ``bulk_id``.
+         * @description Hides it and keeps it. While leads are inside, or are to begin, ``enrollments`` must say whether they finish or
+         *     leave; who leaves does so by a bulk: the answer has its ``bulk_id``. Who has not begun does not begin any more.
          */
         delete: operations["sequences_delete"];
         options?: never;
@@ -2645,7 +2653,7 @@ export interface paths {
         head?: never;
         /**
          * Changes what it says, for every message that is still to be sent
-         * @description Changes what it says, for every message that is still to be sent.
+         * @description Changes what it says, for every message that is still to be sent: approved ones too, so it is an approver's.
          */
         patch: operations["snippets_edit"];
         trace?: never;
@@ -2687,7 +2695,8 @@ export interface paths {
         };
         /**
          * The inbox
-         * @description The inbox: tasks, the one due first first; ``q`` searches the lead. Drafts have a list of their own.
+         * @description The inbox: tasks, the one due first first; ``q`` searches the lead. Drafts have a list of their own. An open
+         *     task of a member who is not active any more has no ``assignee``; ``assigned_before`` says whose it was.
          */
         get: operations["tasks_tasks"];
         put?: never;
@@ -3231,7 +3240,7 @@ export interface components {
         };
         /**
          * Call
-         * @description ``at``: when it began; just now when left out.
+         * @description ``at``: when it began, not ahead of now; just now when left out.
          */
         Call: {
             /** At */
@@ -3462,7 +3471,7 @@ export interface components {
         };
         /**
          * Conversion
-         * @description ``at``: when; just now when left out.
+         * @description ``at``: when, not ahead of now; just now when left out.
          */
         Conversion: {
             /** At */
@@ -3700,7 +3709,7 @@ export interface components {
         };
         /**
          * Email
-         * @description Written or received elsewhere. An ``inbound`` one counts as a reply.
+         * @description Written or received elsewhere, ``at`` not ahead of now. An ``inbound`` one counts as a reply.
          */
         Email: {
             /** At */
@@ -3842,7 +3851,10 @@ export interface components {
             step?: string | null;
             within?: components["schemas"]["WithinTime"] | null;
         };
-        /** Enrollment */
+        /**
+         * Enrollment
+         * @description Steps are called and numbered as in the enrollment's version.
+         */
         Enrollment: {
             /**
              * Changes
@@ -3857,6 +3869,8 @@ export interface components {
             current_step: string | null;
             /** Current Step Name */
             current_step_name: string | null;
+            /** Current Step Number */
+            current_step_number?: number | null;
             /** Ended At */
             ended_at: string | null;
             /** Id */
@@ -3865,7 +3879,7 @@ export interface components {
             lead_id: string;
             /** Lead Name */
             lead_name: string | null;
-            next: components["schemas"]["NextStep"] | null;
+            next: components["schemas"]["NamedNext"] | null;
             /** Position */
             position: string;
             /** Reason */
@@ -3892,7 +3906,7 @@ export interface components {
             updated_at: string | null;
             /** Version */
             version: number;
-            waiting_for: components["schemas"]["WaitingFor"] | null;
+            waiting_for: components["schemas"]["NamedWait"] | null;
         };
         /** EnrollmentPage */
         EnrollmentPage: {
@@ -3967,7 +3981,7 @@ export interface components {
             lead_id: string;
             /** Lead Name */
             lead_name: string | null;
-            next: components["schemas"]["NextThen"] | null;
+            next: components["schemas"]["NamedNext"] | null;
             /** Reason */
             reason: string | null;
             /** Sequence Id */
@@ -3986,7 +4000,7 @@ export interface components {
             status: "pending" | "active" | "paused" | "completed" | "exited";
             /** Version */
             version: number;
-            waiting_for: components["schemas"]["WaitingThen"] | null;
+            waiting_for: components["schemas"]["NamedWait"] | null;
             would_do: components["schemas"]["DryRun"];
         };
         /**
@@ -4350,7 +4364,10 @@ export interface components {
             converted?: boolean | null;
             /** Email */
             email?: string | null;
-            /** Funnel Id */
+            /**
+             * Funnel Id
+             * @description Any that the lead came by.
+             */
             funnel_id?: string | null;
             /** Locale */
             locale?: string | null;
@@ -4538,7 +4555,8 @@ export interface components {
         };
         /**
          * Meeting
-         * @description ``at``: when it begins or began. One ahead books it: sequences that stop on a booked meeting stop.
+         * @description ``at``: when it begins or began. One ahead books it: sequences that stop on a booked meeting stop. One that was
+         *     held or missed is not ahead.
          */
         Meeting: {
             /**
@@ -4605,6 +4623,17 @@ export interface components {
             /** Version */
             version: number;
         };
+        /** NamedNext */
+        NamedNext: {
+            /** At */
+            at?: string | null;
+            /** Step Id */
+            step_id: string;
+            /** Step Name */
+            step_name?: string | null;
+            /** Step Number */
+            step_number?: number | null;
+        };
         /**
          * NamedReason
          * @description ``text`` says the rule in plain words. ``names``: words for those inputs that are ids (of a sequence, step,
@@ -4632,6 +4661,14 @@ export interface components {
              * @default
              */
             text: string;
+        };
+        /** NamedWait */
+        NamedWait: {
+            /** Kind */
+            kind: string;
+            /** Until */
+            until?: string | null;
+            why?: components["schemas"]["NamedReason"] | null;
         };
         /** NewApiKey */
         NewApiKey: {
@@ -4670,7 +4707,8 @@ export interface components {
         };
         /**
          * NewEnrollment
-         * @description ``start`` False leaves it pending until started by hand, ``{"at": …}`` until that moment.
+         * @description ``start`` False leaves it pending until started by hand, ``{"at": …}`` until that moment, which must not have
+         *     passed.
          */
         NewEnrollment: {
             /**
@@ -4730,7 +4768,7 @@ export interface components {
             lead: components["schemas"]["LeadBody"];
             /**
              * Occurred At
-             * @description Decides between changes that come out of order.
+             * @description Decides between changes that come out of order; at most a day ahead.
              */
             occurred_at?: string | null;
         } & {
@@ -4855,17 +4893,6 @@ export interface components {
             /** Step Id */
             step_id: string;
         };
-        /** NextThen */
-        NextThen: {
-            /** At */
-            at?: string | null;
-            /** Step Id */
-            step_id: string;
-            /** Step Name */
-            step_name?: string | null;
-            /** Step Number */
-            step_number?: number | null;
-        };
         /** Note */
         Note: {
             /** Note */
@@ -4915,8 +4942,8 @@ export interface components {
         };
         /**
          * NotificationConfig
-         * @description A word to members in the app. ``to`` is ``owner``, ``all`` or a member's id; an owner that is missing means
-         *     all.
+         * @description A word to members in the app. ``to`` is ``owner``, ``all`` or a member's id; an owner or member that is missing
+         *     or not active means all.
          */
         NotificationConfig: {
             /** Text */
@@ -4995,7 +5022,7 @@ export interface components {
         };
         /**
          * Pause
-         * @description ``until`` None: until resumed by hand.
+         * @description ``until`` must lie ahead; None: until resumed by hand.
          */
         Pause: {
             /** Until */
@@ -5012,6 +5039,8 @@ export interface components {
              * @default 60
              */
             after_minutes: number;
+            /** Intent */
+            intent?: ("interested" | "not_now" | "not_interested" | "unsubscribe" | "out_of_office" | "other") | null;
             /** Link */
             link?: string | null;
             /** Signal */
@@ -5675,6 +5704,7 @@ export interface components {
             steps: components["schemas"]["Step"][];
             /**
              * @default {
+             *       "any_funnel": false,
              *       "funnels": [],
              *       "on": [
              *         "created"
@@ -6153,7 +6183,10 @@ export interface components {
             /** Text */
             text?: string | null;
         };
-        /** Snooze */
+        /**
+         * Snooze
+         * @description ``until`` must lie ahead.
+         */
         Snooze: {
             /**
              * Until
@@ -6760,9 +6793,16 @@ export interface components {
         /**
          * Trigger
          * @description Which leads a sequence takes. Empty lists match every lead; with ``start`` ``manual`` none is taken by itself.
-         *     ``start_at``: a lead taken before that moment waits for it.
+         *     ``start_at``: a lead taken before that moment waits for it. ``funnels`` are assigned when they are new in a version
+         *     and unassigned when they are gone from it; what is assigned by hand in between stays as it is. A sequence that has
+         *     lost all its funnels takes nobody by itself, unless ``any_funnel`` says that it then takes leads of any.
          */
         Trigger: {
+            /**
+             * Any Funnel
+             * @default false
+             */
+            any_funnel: boolean;
             conditions?: components["schemas"]["Condition"] | null;
             /**
              * Funnels
@@ -6813,7 +6853,7 @@ export interface components {
         };
         /**
          * Undo
-         * @description ``also_sent``: cancel those too that had messages; the messages stay sent and are listed.
+         * @description ``also_sent``: cancel those too that had messages; the messages stay sent and are listed (code ``stays``).
          */
         Undo: {
             /**
@@ -7039,14 +7079,6 @@ export interface components {
             /** Until */
             until?: string | null;
             why?: components["schemas"]["Reason"] | null;
-        };
-        /** WaitingThen */
-        WaitingThen: {
-            /** Kind */
-            kind: string;
-            /** Until */
-            until?: string | null;
-            why?: components["schemas"]["NamedReason"] | null;
         };
         /**
          * WebhookConfig
@@ -8462,6 +8494,8 @@ export interface operations {
                 due?: ("overdue" | "today" | "upcoming") | null;
                 /** @description Only those assigned to the member who asks. */
                 mine?: boolean;
+                /** @description Those that no active member has; with `mine` or `assignee`, theirs too. */
+                unassigned?: boolean;
                 assignee?: string | null;
                 sequence_id?: string | null;
                 lead_id?: string | null;
@@ -9195,7 +9229,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "until": "2026-12-01T10:00:00Z"
+                 *       "until": "2030-12-03T10:00:00Z"
                  *     }
                  */
                 "application/json": components["schemas"]["Pause"] | null;
@@ -11047,7 +11081,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "at": "2026-12-01T10:00:00Z",
+                 *       "at": "2030-12-03T10:00:00Z",
                  *       "attendees": [
                  *         "Ada Byron"
                  *       ],
@@ -15143,6 +15177,8 @@ export interface operations {
                 kind?: ("task" | "call" | "reminder" | "social" | "identity_clash") | null;
                 /** @description Only those assigned to the member who asks. */
                 mine?: boolean;
+                /** @description Those that no active member has; with `mine` or `assignee`, theirs too. */
+                unassigned?: boolean;
                 assignee?: string | null;
                 sequence_id?: string | null;
                 lead_id?: string | null;
@@ -15209,7 +15245,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "due_at": "2026-12-01T10:00:00Z",
+                 *       "due_at": "2030-12-03T10:00:00Z",
                  *       "lead_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
                  *       "title": "Call Ada"
                  *     }
@@ -15427,7 +15463,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "until": "2026-12-01T10:00:00Z"
+                 *       "until": "2030-12-03T10:00:00Z"
                  *     }
                  */
                 "application/json": components["schemas"]["Snooze"];

@@ -146,7 +146,7 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   'task.completed': told(ClipboardList, 'ink-3', 'has a task done'),
 };
 
-/** A step without a name of its own is known by its id. */
+/** A step that no known version has is known by its id. */
 function nameOfStep({ step_id: id, step_name: name }: Activity): string | null {
   if (name && name !== id) return name;
   return id ? words(id) : null;
