@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,23 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from tendril.embedded.mongod import MongoServer
 from tendril.embedded.postgres import PostgresServer
 from tendril.embedded.rabbitmq import RabbitServer
+from tests.support.patience import patience
 from tests.support.servers import ServerLoop, VirtualHosts, running, server_home
 
 # Programs that tests start are compiled once, even where Python is told to write no bytecode: a start then takes a
 # quarter of the time.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode"))
+
+#: Servers write to memory where there is enough of it: what these tests kill is processes, not the machine.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 6 << 30
+if (
+    "TMPDIR" not in os.environ
+    and os.access(MEMORY, os.W_OK | os.X_OK)
+    and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+):
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 #: Where the longest tests are: they begin first, so that no worker is left alone with them at the end.
 LONGEST = ("test_faults.py", "test_stops.py", "test_two_of_each.py", "system", "web")
@@ -31,7 +44,7 @@ settings.register_profile("steady", deadline=None, suppress_health_check=[Health
 settings.load_profile("steady")
 
 FAULTS = "tests/system/test_faults.py"
-PARTS_OF_FAULTS = 5
+PARTS_OF_FAULTS = 2
 
 
 class WholeFiles(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -59,6 +72,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _turn(item: pytest.Item) -> int:
     places = (item.path.name, item.path.parent.name)
     return next((turn for turn, name in enumerate(LONGEST) if name in places), len(LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """None takes for ever."""
+    with patience(item.nodeid):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

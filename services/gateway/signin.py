@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -57,6 +58,12 @@ class Access:
     epoch: int = 0
 
 
+@cache
+def _nobodys_password() -> str:
+    """Verified in place of a missing member's, so that a stranger takes as long to refuse as a wrong password."""
+    return PasswordHash.recommended().hash(secrets.token_urlsafe(16))
+
+
 class SignIn:
     """Collections ``refresh_tokens`` and ``sign_in_tries`` of the gateway's database."""
 
@@ -70,8 +77,7 @@ class SignIn:
         self._keys = dict(map(_signing_key, secret_keys))
         self._newest = next(iter(self._keys))
         self._passwords = PasswordHash.recommended()
-        # Verified in place of a missing member's, so that a stranger takes as long to refuse as a wrong password.
-        self._nobody = self._passwords.hash(secrets.token_urlsafe(16))
+        self._nobody = _nobodys_password()
 
     async def prepare(self) -> None:
         """Makes the indexes."""
