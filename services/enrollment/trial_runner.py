@@ -8,11 +8,13 @@ from contextlib import suppress
 from datetime import datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from threading import Lock
 
 import structlog
 
 from services.enrollment.trial_process import Said, crashed, play_for, run, share_of_second
 from shared.clock import Clock
+from shared.ending import ended
 from shared.events.query import QueryStartBacktest, QueryStartForecast
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
 from shared.persistence.trial_jobs import TrialJobs
@@ -24,6 +26,8 @@ log = structlog.get_logger()
 BEAT_SECONDS = 0.5
 #: How long a child may take to end by itself.
 END_SECONDS = 5.0
+#: Enough for both children of a job to be ended.
+AGAIN_SECONDS = 3 * END_SECONDS
 #: Enrollments from which on a second process saves more than its start costs.
 WORTH_TWO = 1_000
 
@@ -41,6 +45,8 @@ class Children:
         self._theirs = [theirs]
         partner = None
         self.processes: list[BaseProcess] = []
+        self._one_at_a_time = Lock()  # the end may be wanted while they start, from another thread
+        self._ended = False
         if isinstance(question, QueryStartBacktest) and len(targets) >= WORTH_TWO:
             partner, other = context.Pipe()
             self._theirs += [partner, other]
@@ -51,22 +57,26 @@ class Children:
 
     def start(self) -> None:
         """Returns when they run. Their ends of the pipes are theirs alone, so that each sees when another is gone."""
-        for each in self.processes:
-            each.start()
-        for connection in self._theirs:
-            connection.close()
+        with self._one_at_a_time:
+            if not self._ended:
+                for each in self.processes:
+                    each.start()
+            for connection in self._theirs:
+                connection.close()
 
     def end(self) -> None:
         """Ends those still running, whatever it takes."""
-        begun = [each for each in self.processes if each.pid is not None]
-        for each in begun:
-            each.terminate()
-        for each in begun:
-            each.join(END_SECONDS)
-            if each.is_alive():
-                each.kill()
-                each.join()
-        self.said.close()
+        with self._one_at_a_time:
+            self._ended = True
+            begun = [each for each in self.processes if each.pid is not None]
+            for each in begun:
+                each.terminate()
+            for each in begun:
+                each.join(END_SECONDS)
+                if each.is_alive():
+                    each.kill()
+                    each.join()
+            self.said.close()
 
 
 class TrialRunner:
@@ -89,9 +99,7 @@ class TrialRunner:
 
     async def close(self) -> None:
         """Ends what runs; such a job reads as interrupted."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks, again_seconds=AGAIN_SECONDS)
         if self._mongo is not None:
             await self._mongo.close()
 
@@ -112,7 +120,8 @@ class TrialRunner:
         """False when it was cancelled meanwhile."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._one_at_a_time.acquire(), BEAT_SECONDS)
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._one_at_a_time.acquire()
                 return True
             if not await jobs.beat(question.job_id, "queued", 0, 0, self._clock.wall()):
                 return False
