@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -12,7 +13,7 @@ from threading import Lock
 
 import structlog
 
-from services.enrollment.trial_process import Said, crashed, play_for, run, share_of_second
+from services.enrollment.trial_process import Said, begin, crashed, play_for, run, share_of_second
 from shared.clock import Clock
 from shared.ending import ended
 from shared.events.query import QueryStartBacktest, QueryStartForecast
@@ -40,20 +41,26 @@ class Children:
     """
 
     def __init__(self, settings: Settings, question: Question, targets: list[str], now: datetime) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.said, theirs = context.Pipe()
+        self._context = multiprocessing.get_context("spawn")
+        self.said, theirs = self._context.Pipe()
         self._theirs = [theirs]
         partner = None
         self.processes: list[BaseProcess] = []
+        self._given: list[tuple[Connection, tuple[object, ...]]] = []
         self._one_at_a_time = Lock()  # the end may be wanted while they start, from another thread
         self._ended = False
         if isinstance(question, QueryStartBacktest) and len(targets) >= WORTH_TWO:
-            partner, other = context.Pipe()
+            partner, other = self._context.Pipe()
             self._theirs += [partner, other]
-            share = (settings, question, share_of_second(targets), other)
-            self.processes.append(context.Process(target=play_for, args=share, daemon=True))
-        arguments = (settings, question, targets, now, theirs, partner)
-        self.processes.append(context.Process(target=run, args=arguments, daemon=True))
+            self._add(play_for, (settings, question, share_of_second(targets)), other)
+        self._add(run, (settings, question, targets, now), theirs, partner)
+
+    def _add(self, work: Callable[..., None], arguments: tuple[object, ...], *connections: Connection | None) -> None:
+        reading, writing = self._context.Pipe(duplex=False)
+        self._theirs.append(reading)
+        self._given.append((writing, arguments))
+        process = self._context.Process(target=begin, args=(work, reading, *connections), daemon=True)
+        self.processes.append(process)
 
     def start(self) -> None:
         """Returns when they run. Their ends of the pipes are theirs alone, so that each sees when another is gone."""
@@ -63,6 +70,10 @@ class Children:
                     each.start()
             for connection in self._theirs:
                 connection.close()
+            for writing, arguments in self._given:
+                with suppress(ConnectionError):  # it has ended already, as whoever listens will notice
+                    writing.send(arguments)
+                writing.close()
 
     def end(self) -> None:
         """Ends those still running, whatever it takes."""
