@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from shared.clock import Clock, load_clock
+from shared.ending import ended
 from shared.settings import Settings
 from shared.telemetry import TelemetryServer, configure_logging, configure_tracing
 
@@ -79,11 +80,10 @@ async def serve(
             log.info("service_ready", telemetry_port=port, **told)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        await ended(starting, *ends)
         for task in (starting, *ends):
-            task.cancel()
-        for ended in await asyncio.gather(starting, *ends, return_exceptions=True):
-            if isinstance(ended, Exception):
-                log.warning("service_ended_with", error=repr(ended))
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("service_ended_with", error=repr(error))
         await service.close()
         await telemetry.stop()
     return service

@@ -38,6 +38,7 @@ from services.dispatcher.reports import Reporter
 from services.dispatcher.states import HOLD_SECONDS, Claim, Step
 from shared import telemetry
 from shared.clock import Clock
+from shared.ending import ended
 from shared.events import Envelope, InvalidMessage, to_cloud_event
 from shared.events.dispatch import DressedStep
 from shared.faults import crash_point
@@ -94,9 +95,7 @@ class StepHandler:
 
     async def close(self) -> None:
         """Waits for late answers no longer."""
-        for task in list(self._late):
-            task.cancel()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        await ended(*self._late)
 
     async def _outcome(self, dressed: DressedStep, step: Step, traceparent: str | None) -> Envelope | None:
         """What to report; None when another will."""

@@ -22,6 +22,7 @@ from services.dispatcher.outcomes import Ending
 from services.dispatcher.states import RENEW_SECONDS, Claim, Row
 from shared import telemetry
 from shared.clock import Clock
+from shared.ending import ended
 
 #: How soon an outage is probed again.
 OWING_SECONDS = 0.5
@@ -64,10 +65,7 @@ class Holdings:
     async def close(self) -> None:
         """Stops; what is still owed is tried once more."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await ended(task)
         with suppress(LedgerAway):
             await self._pay()
 

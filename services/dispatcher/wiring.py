@@ -28,6 +28,7 @@ from services.dispatcher.reports import Reporter
 from services.dispatcher.states import LEASE_SECONDS, RENEW_SECONDS, Row
 from services.dispatcher.stop_handler import StopHandler
 from shared.clock import Clock
+from shared.ending import ended
 from shared.messaging.consumers import Consumers, Subscription
 from shared.messaging.delivery import Delivery
 from shared.messaging.errors import MessagingError
@@ -88,10 +89,7 @@ class DispatcherService:
     async def close(self) -> None:
         """Takes nothing new, finishes what runs, then lets go."""
         await self.consumers.close()
-        if self._watch is not None:
-            self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+        await ended(self._watch)
         for channel in self.channels.values():
             await channel.close()
         await self.steps.close()

@@ -9,6 +9,7 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelClosed
 
+from shared.ending import ended
 from shared.messaging.connection import BROKER_ERRORS, Link
 from shared.messaging.topology import dispatch_queue
 
@@ -37,9 +38,7 @@ class ChannelWatch:
         self._task = asyncio.create_task(self._poll(), name="channel watch")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
         await self._link.close()
 
     async def _opened(self, connection: AbstractConnection) -> Sequence[asyncio.Future[object]]:

@@ -13,6 +13,7 @@ from services.enrollment.errand import Errand
 from services.enrollment.relay import Relay
 from services.enrollment.scheduler import Scheduler
 from services.enrollment.telemetry import CLERK_ACTIVE
+from shared.ending import ended
 from shared.persistence.eventstore import ClerkLock, EventStore, StoreUnavailable
 
 log = structlog.get_logger()
@@ -38,9 +39,7 @@ class Clerk:
         self._task = asyncio.create_task(self._run(), name="clerk")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:
@@ -76,9 +75,7 @@ class Clerk:
                 for work in done:
                     work.result()
         finally:
-            for work in works:
-                work.cancel()
-            await asyncio.gather(*works, return_exceptions=True)
+            await ended(*works, again_seconds=1.0)  # sooner than this task is told again
         log.warning("clerk_lock_lost")
 
     async def _prune(self) -> None:

@@ -21,6 +21,7 @@ from services.enrollment.round import Page, Pending, Round, cursor, prefetch
 from services.enrollment.states import States
 from services.enrollment.telemetry import BATCH_SIZE, CONFLICTS, EVENTS
 from shared.clock import Clock
+from shared.ending import ended
 from shared.events.envelope import Envelope
 from shared.events.query import Answer
 from shared.faults import crash_point
@@ -92,8 +93,7 @@ class Committer:
                 self._arrived.set()
                 last = self._pending[-1].waiter
                 await asyncio.wait([last.done if isinstance(last, Page) else last])
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended(self._task)
         self._writer.shutdown()
 
     def enqueue(self, envelope: Envelope, *, exchange: str | None) -> asyncio.Future[Answer]:

@@ -7,6 +7,7 @@ and forgotten: whether it still means anything is decided there, on the state.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -98,7 +99,6 @@ class Scheduler:
         )
 
     async def _sleep(self) -> None:
-        try:
-            await asyncio.wait_for(self._changed.wait(), LONGEST_SLEEP_SECONDS)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_SLEEP_SECONDS):
+                await self._changed.wait()

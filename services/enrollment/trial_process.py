@@ -44,6 +44,18 @@ TOO_LARGE = {"code": "too_large", "title": "Too large", "detail": "it needs more
 LEADS_AT_ONCE = 500
 
 
+def begin(work: Callable[..., None], given: Connection, *connections: Connection | None) -> None:
+    """Does ``work`` with the arguments that come through ``given``, followed by the connections. They do not come with
+    the process: one that is killed before it has read them would leave its parent writing for ever.
+    """
+    try:
+        arguments = given.recv()
+    except EOFError:
+        return
+    given.close()
+    work(*arguments, *connections)
+
+
 def run(
     settings: Settings,
     question: QueryStartForecast | QueryStartBacktest,

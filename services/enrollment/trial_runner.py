@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from threading import Lock
 
 import structlog
 
-from services.enrollment.trial_process import Said, crashed, play_for, run, share_of_second
+from services.enrollment.trial_process import Said, begin, crashed, play_for, run, share_of_second
 from shared.clock import Clock
+from shared.ending import ended
 from shared.events.query import QueryStartBacktest, QueryStartForecast
 from shared.persistence.mongo import MongoClient, connect, is_unavailable
 from shared.persistence.trial_jobs import TrialJobs
@@ -24,6 +27,8 @@ log = structlog.get_logger()
 BEAT_SECONDS = 0.5
 #: How long a child may take to end by itself.
 END_SECONDS = 5.0
+#: Enough for both children of a job to be ended.
+AGAIN_SECONDS = 3 * END_SECONDS
 #: Enrollments from which on a second process saves more than its start costs.
 WORTH_TWO = 1_000
 
@@ -36,37 +41,53 @@ class Children:
     """
 
     def __init__(self, settings: Settings, question: Question, targets: list[str], now: datetime) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.said, theirs = context.Pipe()
+        self._context = multiprocessing.get_context("spawn")
+        self.said, theirs = self._context.Pipe()
         self._theirs = [theirs]
         partner = None
         self.processes: list[BaseProcess] = []
+        self._given: list[tuple[Connection, tuple[object, ...]]] = []
+        self._one_at_a_time = Lock()  # the end may be wanted while they start, from another thread
+        self._ended = False
         if isinstance(question, QueryStartBacktest) and len(targets) >= WORTH_TWO:
-            partner, other = context.Pipe()
+            partner, other = self._context.Pipe()
             self._theirs += [partner, other]
-            share = (settings, question, share_of_second(targets), other)
-            self.processes.append(context.Process(target=play_for, args=share, daemon=True))
-        arguments = (settings, question, targets, now, theirs, partner)
-        self.processes.append(context.Process(target=run, args=arguments, daemon=True))
+            self._add(play_for, (settings, question, share_of_second(targets)), other)
+        self._add(run, (settings, question, targets, now), theirs, partner)
+
+    def _add(self, work: Callable[..., None], arguments: tuple[object, ...], *connections: Connection | None) -> None:
+        reading, writing = self._context.Pipe(duplex=False)
+        self._theirs.append(reading)
+        self._given.append((writing, arguments))
+        process = self._context.Process(target=begin, args=(work, reading, *connections), daemon=True)
+        self.processes.append(process)
 
     def start(self) -> None:
         """Returns when they run. Their ends of the pipes are theirs alone, so that each sees when another is gone."""
-        for each in self.processes:
-            each.start()
-        for connection in self._theirs:
-            connection.close()
+        with self._one_at_a_time:
+            if not self._ended:
+                for each in self.processes:
+                    each.start()
+            for connection in self._theirs:
+                connection.close()
+            for writing, arguments in self._given:
+                with suppress(ConnectionError):  # it has ended already, as whoever listens will notice
+                    writing.send(arguments)
+                writing.close()
 
     def end(self) -> None:
         """Ends those still running, whatever it takes."""
-        begun = [each for each in self.processes if each.pid is not None]
-        for each in begun:
-            each.terminate()
-        for each in begun:
-            each.join(END_SECONDS)
-            if each.is_alive():
-                each.kill()
-                each.join()
-        self.said.close()
+        with self._one_at_a_time:
+            self._ended = True
+            begun = [each for each in self.processes if each.pid is not None]
+            for each in begun:
+                each.terminate()
+            for each in begun:
+                each.join(END_SECONDS)
+                if each.is_alive():
+                    each.kill()
+                    each.join()
+            self.said.close()
 
 
 class TrialRunner:
@@ -89,9 +110,7 @@ class TrialRunner:
 
     async def close(self) -> None:
         """Ends what runs; such a job reads as interrupted."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks, again_seconds=AGAIN_SECONDS)
         if self._mongo is not None:
             await self._mongo.close()
 
@@ -112,7 +131,8 @@ class TrialRunner:
         """False when it was cancelled meanwhile."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._one_at_a_time.acquire(), BEAT_SECONDS)
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._one_at_a_time.acquire()
                 return True
             if not await jobs.beat(question.job_id, "queued", 0, 0, self._clock.wall()):
                 return False

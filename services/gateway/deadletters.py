@@ -20,6 +20,7 @@ from services.gateway.access import Scope
 from services.gateway.directory import Directory
 from services.gateway.errors import Conflict, NotFound
 from shared.clock import Clock
+from shared.ending import ended
 from shared.faults import crash_point
 from shared.messaging import topology
 from shared.messaging.connection import BROKER_ERRORS, connect
@@ -62,9 +63,7 @@ class DeadLetters:
     async def close(self) -> None:
         """Stops draining."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await ended(self._task)
         if self._connection is not None:
             with suppress(*BROKER_ERRORS):
                 await asyncio.wait_for(self._connection.close(), 3)

@@ -19,6 +19,7 @@ import structlog
 from services.gateway.access import Scope
 from services.gateway.commands import SOURCE
 from shared.clock import Clock
+from shared.ending import ended
 from shared.events import Envelope
 from shared.events.lead import LeadCreated
 from shared.ids import new_id
@@ -101,9 +102,7 @@ class Imports:
 
     async def close(self) -> None:
         """What still runs is interrupted."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await ended(*self._running)
 
     def shown(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Progress, then the report. ``rejected`` counts bad rows; ``problems`` names the first of them by line and

@@ -22,6 +22,7 @@ from services.gateway.directory import Directory
 from services.gateway.errors import Forbidden, NotSignedIn
 from services.gateway.signin import SignIn
 from shared.clock import Clock
+from shared.ending import ended
 from shared.ids import partition_of
 from shared.messaging.connection import close_quietly
 from shared.messaging.push import NAMESPACE, PushServer, activity_room
@@ -81,16 +82,13 @@ class Live:
 
     async def close(self) -> None:
         """Lets every client go; they come back to another gateway, or to the next start of this one."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks)
         for sid in tuple(self._clients):
             with suppress(Exception):
                 await asyncio.wait_for(self.server.disconnect(sid, namespace=NAMESPACE, ignore_queue=True), 1)
         thread = getattr(self._manager, "thread", None)
         if isinstance(thread, asyncio.Task):
-            thread.cancel()
-            await asyncio.gather(thread, return_exceptions=True)
+            await ended(thread)
         await close_quietly(self._manager.publisher_connection)
 
     async def _connect(self, sid: str, _environ: dict[str, Any], auth: Any) -> None:

@@ -30,6 +30,7 @@ from services.gateway.queues import Queues
 from services.gateway.signin import SignIn
 from services.gateway.tries import Tries
 from shared.clock import Clock
+from shared.ending import ended
 from shared.messaging.publisher import Publisher
 from shared.messaging.requests import Requester
 from shared.persistence.figures import Figures
@@ -116,9 +117,7 @@ class GatewayService:
 
     async def close(self) -> None:
         """Answers what was asked, then ends."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks)
         await self.live.close()
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True

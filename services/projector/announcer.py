@@ -17,6 +17,7 @@ from services.projector.telemetry import PUSHES_LOST
 from services.projector.views import View
 from services.projector.views.timeline import group_of, is_personal
 from shared.clock import Clock
+from shared.ending import ended
 from shared.messaging.push import (
     Push,
     activity_room,
@@ -85,8 +86,7 @@ class Announcer:
     async def close(self) -> None:
         """Send what is left and end."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended(self._task)
             await self._flush()
 
     def resync(self) -> None:

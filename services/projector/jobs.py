@@ -16,6 +16,7 @@ from services.projector.comparing import compare
 from services.projector.generations import Generations
 from services.projector.targets import Target
 from shared.clock import Clock
+from shared.ending import ended
 from shared.faults import crash_point
 from shared.persistence.mongo import Database, MongoClient
 from shared.persistence.views import JOBS
@@ -47,9 +48,7 @@ class Jobs:
 
     async def close(self) -> None:
         """Give up comparisons; they begin again elsewhere."""
-        for task in self._comparing.values():
-            task.cancel()
-        await asyncio.gather(*self._comparing.values(), return_exceptions=True)
+        await ended(*self._comparing.values())
         self._comparing.clear()
 
     async def tend(self) -> None:

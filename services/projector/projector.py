@@ -23,6 +23,7 @@ from services.projector.pages import Page, Pages
 from services.projector.targets import Checkpoint, PartitionWork, building_work, live_work
 from services.projector.writer import Writer
 from shared.clock import Clock
+from shared.ending import ended
 from shared.faults import crash_point
 from shared.persistence.leases import Leases
 from shared.persistence.mongo import is_unavailable
@@ -114,7 +115,7 @@ class Projector:
         async with self._lock:
             for task in self._tasks:
                 task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks)
         self._drop_fetches()
         await self._jobs.close()
         if self.feed is not None:

@@ -21,6 +21,7 @@ import structlog
 from services.tracker import telemetry
 from services.tracker.errors import NotDurable, SpoolBroken, SpoolFull
 from services.tracker.spool import Record, Spool, read_segment
+from shared.ending import ended
 from shared.events import Envelope, to_cloud_event
 from shared.faults import crash_point
 from shared.messaging import frames
@@ -104,10 +105,7 @@ class Outbox:
         while self._gathering is not None or self._tasks:
             self._flush(now=True)
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._drainer is not None:
-            self._drainer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._drainer
+        await ended(self._drainer)
         if self._homeless:
             records = list(self._homeless)
             with contextlib.suppress(SpoolFull, SpoolBroken):
@@ -232,7 +230,8 @@ class Outbox:
         pause = FIRST_PAUSE_SECONDS
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), ADOPT_SECONDS)
+                async with asyncio.timeout(ADOPT_SECONDS):
+                    await self._work.wait()
             self._work.clear()
             try:
                 await asyncio.to_thread(self._spool.adopt)

@@ -7,7 +7,6 @@ through it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -28,6 +27,7 @@ from services.tracker.machine import JUDGED_HEADERS, judge
 from services.tracker.outbox import Outbox
 from services.tracker.pages import PAGE_HEADERS, asking_page, done_page, gone_page, language_of, late_page
 from services.tracker.signals import Hit, hit_record, unsubscribe
+from shared.ending import ended
 from shared.telemetry import telemetry_page
 from shared.tokens import LinkClaims, LinkKind, Tokens
 
@@ -94,10 +94,7 @@ class Door:
 
     async def close(self) -> None:
         """Sends what was capped so far."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+        await ended(self._sweeper)
         await self._send_counts(everything=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,6 +13,7 @@ from aio_pika.abc import AbstractConnection, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 from yarl import URL
 
+from shared.ending import ended
 from shared.messaging.errors import MessagingError
 
 #: A half-open connection is noticed after about three of these.
@@ -87,10 +88,7 @@ class Link:
         """Closes for good. Never hangs, whatever the broker does."""
         self._closing = True
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await ended(task)
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE_SECONDS

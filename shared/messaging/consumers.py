@@ -26,6 +26,7 @@ from faststream.middlewares import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 from faststream.rabbit.message import RabbitMessage
 
+from shared.ending import ended
 from shared.events import InvalidMessage, UnknownTopic
 from shared.messaging import frames, topology
 from shared.messaging.connection import BROKER_ERRORS, CONNECT_TIMEOUT_SECONDS, FIRST_PAUSE_SECONDS, broker_url
@@ -124,10 +125,7 @@ class Consumers:
     async def close(self) -> None:
         """Stops taking, finishes what runs (at most 15 s), then closes. What was held and not finished goes back."""
         supervisor, self._supervisor = self._supervisor, None
-        if supervisor is not None:
-            supervisor.cancel()
-            with suppress(asyncio.CancelledError):
-                await supervisor
+        await ended(supervisor)
         await self._shut()
 
     async def _supervise(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ from tendril.embedded.process import ServerProcess
 
 READY_SECONDS = 90.0
 CONTROL_SECONDS = 60.0
+GONE_SECONDS = 5.0  # for one that was killed
 MEMORY_LIMIT = "1GiB"  # publishers are blocked above it
 DISK_LIMIT = "200MB"
 SCHEDULERS = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none +A 4"  # no busy waiting on a machine that others share
@@ -160,7 +162,8 @@ class RabbitServer:
             output, _ = await asyncio.wait_for(child.communicate(), CONTROL_SECONDS)
         except TimeoutError:
             child.kill()
-            await child.wait()
+            with contextlib.suppress(TimeoutError):  # what it started may keep its output open, and it with that
+                await asyncio.wait_for(child.wait(), GONE_SECONDS)
             raise EmbeddedError(f"rabbitmqctl {arguments[0]} did not end within {CONTROL_SECONDS:g} s") from None
         text = output.decode(errors="replace")
         if child.returncode:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.ending import ended
 from tendril.up.console import Lines
 from tendril.up.newborn import LINE_BYTES, Newborn, Order
 
@@ -92,9 +93,7 @@ class Child:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        await ended(self._keeper)
 
     async def _keep(self, first: Newborn | None) -> None:
         pause, failures = FIRST_PAUSE_SECONDS, 0

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from shared.clock import CLOCK_FILE, Clock, load_clock, touch_anchor, write_anchor
+from shared.ending import ended
 from tendril.embedded.mongod import MongoServer
 from tendril.embedded.rabbitmq import RabbitServer
 from tendril.place import Place, remove_place, write_place
@@ -65,9 +66,7 @@ class Supervisor:
                     await self._until_stop(self._watch())
             finally:
                 await self._end()
-                if ticking is not None:
-                    ticking.cancel()
-                    await asyncio.gather(ticking, return_exceptions=True)
+                await ended(ticking)
                 await self._dismiss_warden()
 
     async def _until_stop(self, work: object) -> bool:
@@ -81,9 +80,7 @@ class Supervisor:
                 return True
             return False
         finally:
-            for task in (working, stopping):
-                task.cancel()
-            await asyncio.gather(working, stopping, return_exceptions=True)
+            await ended(working, stopping)
 
     # --- start --------------------------------------------------------------------------------------------------------
 
@@ -115,9 +112,7 @@ class Supervisor:
                     group.create_task(child.wait_ready())
         finally:
             await nursery.stop()
-            if starting_rabbit is not None and not starting_rabbit.done():
-                starting_rabbit.cancel()
-                await asyncio.gather(starting_rabbit, return_exceptions=True)
+            await ended(starting_rabbit)
         write_place(self._home, self._place(amqp_url, mongo_url))
         if plan.demo:
             demo = Child(_spec("demo", "tendril.demo", (), environ, always), logs, self._lines)

@@ -18,6 +18,8 @@ from shared.events.sequence import ActivateSequence, DeactivateSequence
 from tests.domain.scenario import SEQUENCE, Scenario, days, email, pause, resume
 
 DAY = timedelta(days=1)
+#: Many times what any sequence here takes.
+MOST_TURNS = 1_000
 
 
 def on_day(number: int, **more: Any) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def _let_run(scenario: Scenario, *, until: datetime | None = None) -> list[tuple
     there is no limit.
     """
     gone: list[tuple[str, datetime]] = []
-    while True:
+    for _ in range(MOST_TURNS):
         if scenario.state.in_flight is not None:
             gone.append((scenario.state.in_flight.step_id, scenario.world.now))
             scenario.sent()
@@ -68,6 +70,7 @@ def _let_run(scenario: Scenario, *, until: datetime | None = None) -> list[tuple
             scenario.decision = scenario.world.wake(timer)
         else:
             scenario.wake()
+    pytest.fail(f"it does not come to an end: {scenario.timer}")
 
 
 def offsets(gone: Sequence[tuple[str, datetime]], start: datetime) -> list[float]:

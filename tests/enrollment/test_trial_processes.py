@@ -8,9 +8,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
+from time import monotonic
 from typing import Any, Literal
 from uuid import UUID
 
+import psutil
 import pytest
 
 from services.enrollment import trial_runner
@@ -148,6 +151,30 @@ def test_a_process_that_does_not_heed_its_end_is_killed(children: Children, monk
     monkeypatch.setattr(trial_runner, "END_SECONDS", 0.1)
     children.end()
     assert {each.exitcode for each in children.processes} <= {-signal.SIGKILL, -signal.SIGTERM}
+
+
+def test_processes_killed_before_they_have_read_what_to_do_hold_nobody_up(
+    settings: Settings, enrollments: list[str]
+) -> None:
+    own = psutil.Process()
+    others = set(own.children())
+    many = [f"{number:0>36}" for number in range(20_000)]  # more than a pipe holds
+    begun = Children(settings, question(LONG), many, AT)
+    starting = Thread(target=begun.start, daemon=True)
+    starting.start()
+    killed: set[psutil.Process] = set()
+    ends = monotonic() + HANGS_SECONDS
+    while starting.is_alive() and monotonic() < ends:
+        for born in set(own.children()) - others - killed:
+            if "spawn_main" in " ".join(born.cmdline()):
+                born.kill()
+                killed.add(born)
+        starting.join(0.001)
+    assert len(killed) == 2
+    assert not starting.is_alive()
+    with pytest.raises(EOFError):
+        heard(begun)
+    begun.end()
 
 
 # --- as a job --------------------------------------------------------------------------------------------------------

@@ -36,12 +36,18 @@ pytestmark = pytest.mark.postgres
 SLOT = ("organization", "day:2026-11-20")
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that stands still for a while is no fault of what is tested."""
+    monkeypatch.setattr(postgres_module, "LOCK_TIMEOUT_SECONDS", 60)
+
+
 def at_once(stores: list[EventStore], work: Callable[[EventStore, int], object]) -> list[object]:
     """What each store's work answered or raised, all begun together."""
     together = Barrier(len(stores))
 
     def one(nth: int) -> object:
-        together.wait()
+        together.wait(60)
         try:
             return work(stores[nth], nth)
         except AppendConflict as conflict:
@@ -97,8 +103,10 @@ def test_positions_follow_the_commits_and_readers_see_no_gap(open_shared: Opener
 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read)
-        answers = at_once(stores, work)
-        done.set()
+        try:
+            answers = at_once(stores, work)
+        finally:
+            done.set()  # whatever went wrong: the reader reads until it is told
         reading.result(60)
     given = sorted(position for mine in answers if isinstance(mine, list) for position in mine)
     assert given == list(range(1, len(given) + 1))

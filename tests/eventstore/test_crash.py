@@ -19,6 +19,8 @@ from tests.eventstore.builders import MASTER_KEY, ORGANIZATION
 pytestmark = pytest.mark.faults
 
 EVENTS = 5
+#: Far longer than any appender lives here: reached only by one that hangs.
+HANGS_SECONDS = 120.0
 #: Appends for ever, batch by batch, and says the number of each once it is acknowledged. Every batch has five events of
 #: one aggregate, a timer, an inbox row and a place in a limit.
 APPENDER = """
@@ -47,13 +49,17 @@ def run_until_killed(url: str, first: int, *, crash_at: str = "", after_lines: i
     acknowledged = first - 1
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as appender:
         assert appender.stdout is not None
+        hanging = Timer(HANGS_SECONDS, appender.terminate)
+        hanging.start()
         killer: Timer | None = None
         for line in appender.stdout:
             acknowledged = int(line)
             if after_lines and acknowledged == first + after_lines:
                 killer = Timer(delay, appender.kill)
                 killer.start()
-        assert appender.wait() == -signal.SIGKILL
+        status = appender.wait(HANGS_SECONDS)
+        hanging.cancel()
+        assert status == -signal.SIGKILL
         if killer is not None:
             killer.join()
     return acknowledged

@@ -31,12 +31,14 @@ OPEN = "import sys; from shared.persistence.eventstore import open_url; open_url
 def test_a_second_process_is_refused_on_sqlite(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/events.db"
     with closing(open_url(url, master_key=MASTER_KEY)):
-        second = subprocess.run([sys.executable, "-c", OPEN, url], capture_output=True, text=True, check=False)
+        second = subprocess.run(
+            [sys.executable, "-c", OPEN, url], capture_output=True, text=True, timeout=120, check=False
+        )
         assert second.returncode == 1
         assert "is in use by process" in second.stderr.splitlines()[-1]
         with pytest.raises(StoreInUse):
             open_url(url, master_key=MASTER_KEY)
-    assert subprocess.run([sys.executable, "-c", OPEN, url], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", OPEN, url], timeout=120, check=False).returncode == 0
 
 
 def test_a_store_is_reopened_as_it_was(store_url: str) -> None:

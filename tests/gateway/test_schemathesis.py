@@ -29,6 +29,8 @@ CHECKS = (
 )
 #: Beyond what any request takes on a busy machine: the test is of answers, not of their speed.
 PATIENCE_SECONDS = "60"
+#: Reached only by a run that hangs.
+HANGS_SECONDS = 900.0
 
 
 async def test_no_request_that_the_description_allows_is_a_server_error(gateway: Gateway, tmp_path: Path) -> None:
@@ -64,7 +66,8 @@ async def tried(gateway: Gateway, ids: Mapping[str, Any], home: Path) -> tuple[i
         cwd=home,
     )
     try:
-        said, _ = await program.communicate()
+        async with asyncio.timeout(HANGS_SECONDS):
+            said, _ = await program.communicate()
     finally:
         if program.returncode is None:
             program.kill()

@@ -32,6 +32,8 @@ from tests.system.sink import Sink
 ORGANIZATION = "demo"
 ADMIN = ("admin@demo.example", "a long enough password")
 START_SECONDS = 60.0
+#: For the connection to a broker that may no longer answer.
+CLOSE_SECONDS = 10.0
 #: A person's browser: what calls itself a script counts as a machine.
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -147,7 +149,8 @@ class Stack:
         await self.http.aclose()
         if self._amqp is not None:
             with contextlib.suppress(Exception):
-                await self._amqp.close()
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._amqp.close()
         for process in self.services.values():
             if process.running:
                 process.signal(signal.SIGCONT)

@@ -69,7 +69,11 @@ class Terminal:
 
 
 async def ended(child: asyncio.subprocess.Process) -> Done:
-    out, err = await asyncio.wait_for(child.communicate(), 120)
+    try:
+        out, err = await asyncio.wait_for(child.communicate(), 120)
+    finally:
+        if child.returncode is None:
+            child.kill()
     assert child.returncode is not None
     return Done(child.returncode, out.decode(), err.decode())
 

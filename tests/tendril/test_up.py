@@ -161,7 +161,13 @@ async def test_the_demo_lives_ends_cleanly_and_goes_on(up: Up) -> None:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await second.communicate()
+    try:
+        async with asyncio.timeout(60):
+            _, said = await second.communicate()
+    finally:
+        if second.returncode is None:
+            second.terminate()  # it runs beside the first one: that must not outlive the test
+            await asyncio.wait_for(second.wait(), 60)
     assert second.returncode == 1
     assert b"runs already" in said
 
@@ -172,7 +178,7 @@ async def test_nothing_is_left_when_it_is_killed(up: Up) -> None:
     family = up.family()
     assert up.child is not None
     up.child.kill()
-    await up.child.wait()
+    await asyncio.wait_for(up.child.wait(), 60)
 
     def all_gone() -> bool:
         return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family)

@@ -169,6 +169,7 @@ def test_what_was_promised_before_a_kill_is_there(tmp_path: Path, point: str) ->
         env={**os.environ, "TENDRIL_CRASH_AT": point},
         capture_output=True,
         text=True,
+        timeout=120,
         check=False,
     )
     assert run.returncode == -9, run.stderr

@@ -6,6 +6,7 @@ running; without it a whole stack is started.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,6 +33,8 @@ FLAGS = [
 ]
 #: A busy machine is slow; what must be quick is given its own time by its test.
 expect.set_options(timeout=15_000)
+#: Reached only by a browser that hangs.
+CLOSE_SECONDS = 60.0
 DESK = ViewportSize(width=1440, height=900)
 
 
@@ -58,7 +61,8 @@ async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
-        await browser.close()
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -67,7 +71,8 @@ async def context(browser: Browser, base_url: str) -> AsyncIterator[BrowserConte
     context = await browser.new_context(base_url=base_url, viewport=DESK, timezone_id="Europe/Berlin")
     context.set_default_timeout(15_000)
     yield context
-    await context.close()
+    async with asyncio.timeout(CLOSE_SECONDS):
+        await context.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

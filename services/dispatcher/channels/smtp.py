@@ -20,6 +20,7 @@ from services.dispatcher.errors import LineLost
 from services.dispatcher.message import Outbound
 from services.dispatcher.outcomes import Accepted, Answer, Deferred, InDoubt, Rejected
 from shared import telemetry
+from shared.ending import ended
 from shared.faults import crash_point
 
 #: A verb that takes longer fails; a healthy server answers in a fraction of it.
@@ -92,9 +93,7 @@ class SmtpChannel:
 
     async def close(self) -> None:
         """Says goodbye on idle lines; late answers are waited for no longer."""
-        for task in list(self._late):
-            task.cancel()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        await ended(*self._late)
         idle, self._idle = self._idle, []
         await asyncio.gather(*(line.quit() for line in idle))
 
