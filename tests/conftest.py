@@ -48,8 +48,8 @@ PARTS_OF_FAULTS = 2
 
 
 class WholeFiles(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Each worker takes whole files, for what the tests of a file share. The pages share one place, and the faults, a
-    third of all the time, go in parts.
+    """Each worker takes whole files, for what the tests of a file share. The pages share one place, and the faults,
+    which take longest, go in parts.
     """
 
     def _split_scope(self, nodeid: str) -> str:
