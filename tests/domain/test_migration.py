@@ -21,7 +21,9 @@ from services.enrollment.domain.places import NoPlace, Place, Standing, place
 from shared.events.enrollment import (
     CancelEnrollment,
     Enroll,
+    EnrollmentExited,
     EnrollmentMigrated,
+    EnrollmentPaused,
     MigrateEnrollment,
     MigrationAwaited,
     MigrationDropped,
@@ -31,6 +33,7 @@ from shared.events.enrollment import (
     StepDue,
     StepSkipped,
 )
+from shared.events.lead import LeadConverted
 from shared.events.sequence import (
     ActivateSequence,
     ApproveSequence,
@@ -41,14 +44,17 @@ from shared.events.sequence import (
 )
 from shared.events.task import CompleteTask, TaskWithdrawn
 from tests.domain.scenario import SEQUENCE, TWO_MAILS, Scenario, T, days, definition, email, in_flight, pause, resume
+from tests.domain.test_leads import message
 
 CALL = {"step_id": "call", "kind": "task", "config": {"title": "Call"}}
 WAIT = {"step_id": "rest", "kind": "wait", "delay": days(1)}
 
 
-def publish(scenario: Scenario, steps: Sequence[dict[str, Any]], **activation: Any) -> Scenario:
+def publish(
+    scenario: Scenario, steps: Sequence[dict[str, Any]], *, settings: dict[str, Any] | None = None, **activation: Any
+) -> Scenario:
     """The next version of the sequence."""
-    scenario.when(EditSequence(sequence_id=SEQUENCE, definition=definition(steps)))
+    scenario.when(EditSequence(sequence_id=SEQUENCE, definition=definition(steps, settings=settings)))
     scenario.when(SubmitSequence(sequence_id=SEQUENCE)).when(ApproveSequence(sequence_id=SEQUENCE))
     return scenario.when(ActivateSequence(sequence_id=SEQUENCE, **activation))
 
@@ -201,6 +207,24 @@ def test_a_held_one_moves_and_goes_on_there() -> None:
     resume(scenario)
     assert scenario.state.plan is not None
     assert scenario.state.plan.step_id == "second"
+
+
+@pytest.mark.parametrize("do", ["exit", "pause"])
+def test_a_stop_rule_that_came_with_the_version_meets_what_happened_before_it_once(do: str) -> None:
+    steps = [email("first"), email("second", delay=days(2)), email("third")]
+    scenario = Scenario(steps, settings={"stop_on": []}).wake().sent().later(days=1)
+    scenario.when(message(LeadConverted, scenario.world.now, email="ada@example.com"), message_id="won")
+    assert scenario.state.status == Status.ACTIVE
+    migrate(publish(scenario, steps, settings={"stop_on": [{"on": "conversion", "do": do}]}))
+    scenario.wake()
+    if do == "exit":
+        assert scenario.event(EnrollmentExited).reason == "converted"
+        return
+    assert (scenario.state.status, scenario.state.reason) == (Status.PAUSED, "stop_rule")
+    assert scenario.event(EnrollmentPaused).why.rule == "conversion"
+    resume(scenario.later(hours=1)).wake().then("StepDue")
+    scenario.sent()
+    assert scenario.wake().sent().state.status == Status.COMPLETED
 
 
 def test_one_that_has_not_begun_begins_in_the_new_version() -> None:

@@ -169,7 +169,9 @@ def held_by(work: Work, scene: Scene, state: Enrollment, node: Node) -> str | No
 
 
 def _stop_rules(work: Work, scene: Scene, state: Enrollment) -> Enrollment | None:
-    """What the lead did since it was enrolled, where the rule has not been applied yet."""
+    """What the lead did since it was enrolled, where the rule has not been applied yet: it came with a later version.
+    Who went on after a pause is not held again for what was known by then.
+    """
     lead, settings = scene.lead, scene.version.settings
     if lead is None:
         return None
@@ -177,7 +179,8 @@ def _stop_rules(work: Work, scene: Scene, state: Enrollment) -> Enrollment | Non
         if moment is None or moment <= state.started_at:
             continue
         rule = settings.stop_rule(signal)
-        if rule is not None and rule.do == "exit":
+        known = rule is not None and rule.do == "pause" and state.resumed_at is not None and moment <= state.resumed_at
+        if rule is not None and not known:
             return apply_stop_rule(work, state, rule, Why(rule=signal, inputs={"at": moment.isoformat()}))
     return None
 

@@ -306,7 +306,7 @@ def _paused(state: Enrollment, event: EnrollmentPaused, _at: datetime) -> Enroll
     )
 
 
-def _resumed(state: Enrollment, event: EnrollmentResumed, _at: datetime) -> Enrollment:
+def _resumed(state: Enrollment, event: EnrollmentResumed, at: datetime) -> Enrollment:
     return replace(
         state,
         status=Status.ACTIVE,
@@ -315,6 +315,7 @@ def _resumed(state: Enrollment, event: EnrollmentResumed, _at: datetime) -> Enro
         plan=event.plan,
         faults=0,
         last_execution=_highest(state, event.plan),
+        resumed_at=at,
         was_held=True,
     )
 
