@@ -139,7 +139,8 @@ class Enrollment:
     how often a person's step was put off to be tried again. ``previous_at`` is what a delay from the previous step
     counts from. ``last_execution`` is the highest number given. ``bulk_id`` names the bulk that opened it.
     ``start_at`` is when a pending one begins; None: by hand.
-    ``resumed_at``: when it last went on after a pause. ``was_held``: it was paused, or a step of it blocked, at least once.
+    ``resumed_at``: when it last went on after a pause.
+    ``was_held``: it was paused, or a step of it blocked, at least once.
     ``done`` holds the steps that took effect, or may have; once ``migrated`` to another version, none of them is done
     again.
     """
