@@ -139,7 +139,8 @@ class Enrollment:
     how often a person's step was put off to be tried again. ``previous_at`` is what a delay from the previous step
     counts from. ``last_execution`` is the highest number given. ``bulk_id`` names the bulk that opened it.
     ``start_at`` is when a pending one begins; None: by hand.
-    ``was_held``: it was paused, or a step of it blocked, at least once.
+    ``was_held``: it was paused, or a step of it blocked, at least once. ``halted``: a stop rule has paused it, and
+    nobody has resumed it since, whatever else it was paused for.
     ``done`` holds the steps that took effect, or may have; once ``migrated`` to another version, none of them is done
     again.
     """
@@ -173,6 +174,7 @@ class Enrollment:
     migrated: bool = False
     migration: Migration | None = None
     was_held: bool = False
+    halted: bool = False
 
     @property
     def is_open(self) -> bool:

@@ -302,7 +302,12 @@ def _without_slots(plan: Plan | None) -> Plan | None:
 
 def _paused(state: Enrollment, event: EnrollmentPaused, _at: datetime) -> Enrollment:
     return replace(
-        state, status=Status.PAUSED, reason=event.reason, paused_until=event.until, plan=_without_slots(state.plan)
+        state,
+        status=Status.PAUSED,
+        reason=event.reason,
+        paused_until=event.until,
+        plan=_without_slots(state.plan),
+        halted=state.halted or event.reason == "stop_rule",
     )
 
 
@@ -316,6 +321,7 @@ def _resumed(state: Enrollment, event: EnrollmentResumed, _at: datetime) -> Enro
         faults=0,
         last_execution=_highest(state, event.plan),
         was_held=True,
+        halted=False,
     )
 
 
