@@ -268,9 +268,7 @@ def _lead(cells: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
         elif field == "tags":
             lead["tags"] = [tag.strip() for tag in value.split(";") if tag.strip()]
         elif field == "score":
-            if not value.isdecimal():
-                raise _BadCell("score", "is not a whole number")
-            lead["score"] = int(value)
+            lead["score"] = _number(field, value)
         elif field in CONSENTS:
             consent[field.removeprefix("consent_")] = _yes(field, value)
         elif field == "custom_fields":
@@ -297,10 +295,19 @@ def _yes(name: str, value: str) -> bool:
     raise _BadCell(name, "is neither yes nor no")
 
 
+def _number(name: str, value: str) -> int:
+    try:
+        if value.isdecimal():
+            return int(value)
+    except ValueError:  # thousands of digits
+        pass
+    raise _BadCell(name, "is not a whole number")
+
+
 def _object(value: str) -> dict[str, Any]:
     try:
         found = json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or lists in lists in lists
         raise _BadCell("custom_fields", "is no JSON object") from None
     if isinstance(found, dict):
         return found

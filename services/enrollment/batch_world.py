@@ -78,6 +78,7 @@ class BatchWorld:
         self._suppressions: dict[tuple[str, str, str], str | None] = {}
         self._keys_of: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}  #: by organization, channel, address
         self._figures: dict[tuple[str, str], dict[str, int]] = {}
+        self._unasked: dict[tuple[str, str], dict[str, int]] = {}  #: what the batch added to figures not read yet
         self._quotas = SlotCounts(store)
         self.full_slots = full_slots
 
@@ -157,9 +158,12 @@ class BatchWorld:
         return len(self.catalogue(organization_id))
 
     def figures(self, organization_id: str, kind: str) -> Mapping[str, int]:
-        known = self._figures.get((organization_id, kind))
+        about = (organization_id, kind)
+        known = self._figures.get(about)
         if known is None:
-            known = self._figures[organization_id, kind] = self._store.figures(organization_id, kind)
+            known = self._figures[about] = self._store.figures(*about)
+            for key, added in self._unasked.pop(about, {}).items():
+                known[key] = known.get(key, 0) + added
         return known
 
     def serves(self, channel: str) -> bool:
@@ -200,9 +204,11 @@ class BatchWorld:
         for gone in effects.suppressions_gone:
             self._suppressions[(gone[0], gone[1], gone[2])] = None
         for figure in effects.figures:
-            counted = self._figures.get((figure.organization_id, figure.kind))
-            if counted is not None:
-                counted[figure.key] = counted.get(figure.key, 0) + figure.add
+            about = (figure.organization_id, figure.kind)
+            counted = self._figures.get(about)
+            if counted is None:
+                counted = self._unasked.setdefault(about, {})
+            counted[figure.key] = counted.get(figure.key, 0) + figure.add
         if effects.quotas or effects.quotas_given_back:
             self._quotas.foresee(effects, self.full_slots)
 

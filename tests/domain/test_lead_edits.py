@@ -128,6 +128,16 @@ def test_what_the_log_holds_of_a_clock_that_was_ahead_outlasts_no_later_word() -
 
 
 @pytest.mark.parametrize("cls", [LeadConverted, MeetingBooked])
+def test_a_conversion_ahead_of_its_time_that_comes_again_is_the_same_one(cls: type[InboundLead]) -> None:
+    """A funnel whose clock is five seconds ahead says it once more two seconds later."""
+    told = {"LeadWon", "LeadBookedMeeting"}
+    scenario = Scenario(enrolled=False).when(ahead(timedelta(seconds=5), cls), message_id="1")
+    assert told & set(scenario.names)
+    scenario.later(seconds=2).when(ahead(timedelta(seconds=5), cls), message_id="2")
+    assert not told & set(scenario.names)
+
+
+@pytest.mark.parametrize("cls", [LeadConverted, MeetingBooked])
 def test_a_conversion_ahead_of_its_time_ends_nothing_that_begins_later(cls: type[InboundLead]) -> None:
     scenario = Scenario(enrolled=False).when(ahead(timedelta(hours=20), cls), message_id="m").later(hours=1)
     assert scenario.decision is not None

@@ -161,6 +161,19 @@ def test_business_days_and_times_of_day_hold_for_the_distance_as_well() -> None:
     assert plan.at == datetime(2026, 12, 15, 8, tzinfo=UTC)  # two business days later is Monday 9:00; next 8:00
 
 
+def test_a_date_of_the_lead_that_is_long_past_makes_no_distance() -> None:
+    """Its step came when it was its turn, not on that date."""
+    expired = {"amount": 0, "unit": "days", "from": "field", "field": "trial_end"}
+    scenario = Scenario(
+        [on_day(0), email("expired", delay=expired), on_day(2)],
+        lead={"email": "ada@example.com", "custom_fields": {"trial_end": "1999-08-12T09:00:00+00:00"}},
+    )
+    start = scenario.world.now
+    scenario.wake().sent()
+    by_hand(scenario, 20 * DAY)
+    assert offsets(_let_run(scenario), start) == [20, 22]
+
+
 def test_dates_of_the_lead_stay_dates() -> None:
     """A reminder before an appointment is of no use behind it."""
     before = {"amount": -1, "unit": "days", "from": "field", "field": "call"}

@@ -127,6 +127,17 @@ def test_no_pause_with_an_end_lets_go_what_a_stop_rule_holds() -> None:
     stays_held(scenario)
 
 
+def test_nor_does_one_by_way_of_a_pause_without_an_end() -> None:
+    """Until somebody resumes it: from then on a person's pause is a person's again."""
+    scenario = pause(pausing().when(CONVERTED, message_id="1"))
+    assert scenario.state.reason == "by_hand"
+    pause(scenario, until=SOON).refused(HeldWithoutEnd)
+    assert str(scenario.error).startswith("It is held (stop rule) until somebody resumes it;")
+    resume(scenario)
+    pause(scenario)
+    assert pause(scenario, until=SOON).event(EnrollmentPaused).until == SOON
+
+
 def test_a_stop_rule_met_twice_holds_once() -> None:
     scenario = pause(pausing(), until=SOON)
     scenario.when(CONVERTED, message_id="1")

@@ -15,10 +15,11 @@ from services.enrollment.domain.handling import handle
 from services.enrollment.states import States
 from shared.clock import SystemClock
 from shared.events.envelope import Envelope
-from shared.events.lead import LeadBody, LeadCreated, TagLead
+from shared.events.lead import EraseLead, LeadBody, LeadCreated, TagLead
 from shared.events.message import Message
 from shared.events.organization import FoundOrganization
 from shared.events.query import Answer
+from shared.events.task import OpenTask
 from shared.ids import derived_id
 from shared.persistence.eventstore import EventStore, open_url
 
@@ -84,6 +85,16 @@ async def test_what_a_defect_stops_is_its_own_error_and_harms_no_other(
     page = [said(TagLead(lead_id=lead_id, add=[f"t{n}"]), f"m{n}") for n in range(4)]
     answers = await committer.submit_page(page, exchange="tests")
     assert [type(each) for each in answers] == [Answer, ZeroDivisionError, Answer, Answer]
+
+
+async def test_an_erasure_withdraws_a_task_that_was_opened_by_hand_in_the_same_batch(
+    committer: Committer, store: EventStore
+) -> None:
+    lead_id, task_id = await known_lead(committer), derived_id("task", "by hand")
+    task = OpenTask(task_id=task_id, lead_id=lead_id, title="Ring", due_at=SystemClock().now())
+    page = [said(task, "task"), said(EraseLead(lead_id=lead_id), "erase")]
+    await committer.submit_page(page, exchange="tests")
+    assert [each.topic for each in store.load(task_id)] == ["task.opened.v1", "task.withdrawn.v1"]
 
 
 async def test_nothing_given_is_answered_at_once_and_closing_waits_for_a_page(committer: Committer) -> None:

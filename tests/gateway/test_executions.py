@@ -139,6 +139,14 @@ async def test_nothing_is_upcoming_of_a_sequence_that_waits(gateway: Gateway, he
     assert [each["enrollment_id"] for each in await ask(gateway, "enrollments/upcoming")] == ["e2"]
 
 
+async def test_who_is_inside_an_archived_sequence_finishes_and_what_comes_is_shown(gateway: Gateway) -> None:
+    waits = {"lead_id": str(LEAD), "status": "active", "upcoming": True, "upcoming_on": "email", "upcoming_at": NOW}
+    waits["next"] = {"step_id": "hello", "execution": 2, "at": NOW}
+    await gateway.put("sequences", {"_id": str(SEQUENCE), "status": "archived", "braked": None})
+    await gateway.put("enrollments", {**waits, "_id": "e1", "sequence_id": str(SEQUENCE)})
+    assert [each["enrollment_id"] for each in await ask(gateway, "enrollments/upcoming")] == ["e1"]
+
+
 #: Not in the calendar once they are in UTC, at its edges, and without a zone.
 BEYOND = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-20T09:00:00")
 EDGES = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z")

@@ -54,6 +54,21 @@ def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path: Path) -> None:
     assert row.body["lead"] == {"email": "ada@example.com"}
 
 
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("score", "9" * 5_000),
+        ("custom_fields", '{"budget": ' + "9" * 5_000 + "}"),
+        ("custom_fields", "[" * 100_000),
+    ],
+)
+def test_a_cell_that_no_reader_takes_is_a_bad_row_and_stops_nothing(tmp_path: Path, column: str, cell: str) -> None:
+    quoted = '"' + cell.replace('"', '""') + '"'
+    bad, good = rows(tmp_path, f"email,{column}\na@example.com,{quoted}\nb@example.com,\n")
+    assert (bad.body, bad.field, good.problem) == (None, column, None)
+    assert len(bad.problem or "") < 100
+
+
 def test_bad_rows_are_told_with_their_line_and_stop_nothing(tmp_path: Path) -> None:
     found = rows(
         tmp_path,

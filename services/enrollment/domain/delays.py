@@ -91,7 +91,8 @@ def _kept_apart(
     on_time = state.started_at
     for step in _way_to(scene.version.definition.steps, after):
         if step.active:
-            on_time = delayed(step.delay, previous=on_time, started=state.started_at, scene=scene)
+            moment = delayed(step.delay, previous=on_time, started=state.started_at, scene=scene)
+            on_time = max(on_time, moment)  # a date of the lead may be long past: its step came when it was its turn
     return previous + max(due - on_time, timedelta(0))
 
 

@@ -140,7 +140,8 @@ class Enrollment:
     counts from. ``last_execution`` is the highest number given. ``bulk_id`` names the bulk that opened it.
     ``start_at`` is when a pending one begins; None: by hand.
     ``resumed_at``: when it last went on after a pause.
-    ``was_held``: it was paused, or a step of it blocked, at least once.
+    ``was_held``: it was paused, or a step of it blocked, at least once. ``halted``: a stop rule has paused it, and
+    nobody has resumed it since, whatever else it was paused for.
     ``done`` holds the steps that took effect, or may have; once ``migrated`` to another version, none of them is done
     again.
     """
@@ -175,6 +176,7 @@ class Enrollment:
     migration: Migration | None = None
     resumed_at: datetime | None = None
     was_held: bool = False
+    halted: bool = False
 
     @property
     def is_open(self) -> bool:

@@ -302,7 +302,12 @@ def _without_slots(plan: Plan | None) -> Plan | None:
 
 def _paused(state: Enrollment, event: EnrollmentPaused, _at: datetime) -> Enrollment:
     return replace(
-        state, status=Status.PAUSED, reason=event.reason, paused_until=event.until, plan=_without_slots(state.plan)
+        state,
+        status=Status.PAUSED,
+        reason=event.reason,
+        paused_until=event.until,
+        plan=_without_slots(state.plan),
+        halted=state.halted or event.reason == "stop_rule",
     )
 
 
@@ -317,6 +322,7 @@ def _resumed(state: Enrollment, event: EnrollmentResumed, at: datetime) -> Enrol
         last_execution=_highest(state, event.plan),
         resumed_at=at,
         was_held=True,
+        halted=False,
     )
 
 

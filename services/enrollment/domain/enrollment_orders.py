@@ -43,9 +43,10 @@ def pause(work: Work, command: PauseEnrollment) -> None:
     if state.status == Status.PENDING:
         raise EnrollmentClosed(f"enrollment {state.id} has not begun")
     moments.ahead(work, "until", command.until)
-    if state.status == Status.PAUSED and state.reason != BY_HAND and command.until is not None:
+    held_for = "stop_rule" if state.halted else state.reason or ""
+    if state.status == Status.PAUSED and held_for != BY_HAND and command.until is not None:
         raise HeldWithoutEnd(
-            f"It is held ({(state.reason or '').replace('_', ' ')}) until somebody resumes it; "
+            f"It is held ({held_for.replace('_', ' ')}) until somebody resumes it; "
             "a pause that ends would let it go on by itself."
         )
     hold(work, state, command.reason, until=command.until)

@@ -66,10 +66,11 @@ def record(work: Work, fact: InboundLead, message_id: str) -> UUID:
         lead = merge(work, known, body, at, funnel_id=fact.funnel_id, dated=fact.occurred_at is not None)
     _claim(work, lead_id, identified)
     _report_clashes(work, lead, identified)
+    said = fact.occurred_at or work.now  # as it was said: the same conversion that comes again is known by it
     if isinstance(fact, LeadConverted):
-        win(work, lead, value=fact.value, currency=fact.currency, occurred_at=at)
+        win(work, lead, value=fact.value, currency=fact.currency, occurred_at=said)
     elif isinstance(fact, MeetingBooked):
-        book_meeting(work, lead, at=fact.at, place=fact.place, occurred_at=at, whenever_begun=True)
+        book_meeting(work, lead, at=fact.at, place=fact.place, occurred_at=said, whenever_begun=True)
     elif isinstance(fact, LeadCreated):
         match_created(work, work.lead(lead_id), fact.funnel_id)
     return lead_id

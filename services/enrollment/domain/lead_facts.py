@@ -151,12 +151,13 @@ def _message(execution: Execution) -> dict[str, Any]:
 
 
 def win(work: Work, lead: Lead, *, value: float | None, currency: str | None, occurred_at: datetime) -> None:
-    """The lead converted; the same moment twice is one conversion."""
+    """The lead converted; the same moment twice is one conversion. One that lies ahead counts as of now."""
     if occurred_at in lead.won:
         return
     work.on_lead(lead.id, LeadWon(value=value, currency=currency, occurred_at=occurred_at))
-    attribute(work, lead, occurred_at)
-    stop_enrollments(work, lead.id, "conversion", Why(rule="conversion", inputs={"at": occurred_at.isoformat()}))
+    at = min(occurred_at, work.now)
+    attribute(work, lead, at)
+    stop_enrollments(work, lead.id, "conversion", Why(rule="conversion", inputs={"at": at.isoformat()}))
 
 
 def book_meeting(
@@ -174,7 +175,7 @@ def book_meeting(
     if occurred_at in lead.meetings:
         return
     work.on_lead(lead.id, LeadBookedMeeting(at=at, place=place, occurred_at=occurred_at))
-    why = Why(rule="meeting_booked", inputs={"at": occurred_at.isoformat()})
+    why = Why(rule="meeting_booked", inputs={"at": min(occurred_at, work.now).isoformat()})
     stop_enrollments(work, lead.id, "meeting_booked", why, begun_by=None if whenever_begun else occurred_at)
 
 

@@ -26,8 +26,6 @@ STATUSES: tuple[Status, ...] = ("due", "sent", "deferred", "failed", "stopped", 
 CHANNELS = tuple(each.value for each in Channel)
 
 EXECUTIONS = Listing("messages", {"due_at": -1}, "-due_at")
-#: Statuses of a sequence whose enrollments wait.
-_HELD = ("paused", "archived")
 UPCOMING = Listing("enrollments", {"upcoming_at": 1}, "upcoming_at")
 
 VariantName = Annotated[str, StringConstraints(max_length=64)]
@@ -134,9 +132,11 @@ async def upcoming(
 
 
 async def _held_sequences(context: Context) -> dict[str, Any]:
-    """A condition that leaves out what belongs to sequences that send nothing now; an organization has few."""
+    """A condition that leaves out what belongs to sequences that send nothing now; an organization has few. An archived
+    one lets those inside finish.
+    """
     sequences = await context.parts.views.collection("sequences")
-    holds = {"$or": [{"status": {"$in": _HELD}}, {"braked": {"$ne": None}}]}
+    holds = {"$or": [{"status": "paused"}, {"braked": {"$ne": None}}]}
     found = await sequences.find(context.scope.filter(holds), {"_id": 1}).to_list()
     return {"sequence_id": {"$nin": [each["_id"] for each in found]}} if found else {}
 
