@@ -145,10 +145,15 @@ def test_a_stop_rule_met_twice_holds_once() -> None:
     assert "EnrollmentPaused" not in scenario.names
 
 
-def test_a_pause_by_hand_without_an_end_stays_what_it_is() -> None:
+def test_a_pause_by_hand_without_an_end_gets_none_once_a_stop_rule_is_met() -> None:
     scenario = pause(pausing()).when(CONVERTED, message_id="1")
+    held = scenario.event(EnrollmentPaused)
+    assert (held.reason, held.was, held.why.rule) == ("stop_rule", "paused", "conversion")
+    pause(scenario, until=SOON).refused(HeldWithoutEnd)
+    pause(scenario)  # by hand again, which ends no more than it did
+    scenario.when(scenario.signal("replied"))
     assert "EnrollmentPaused" not in scenario.names
-    assert scenario.state.reason == "by_hand"
+    pause(scenario, until=SOON).refused(HeldWithoutEnd)
 
 
 def test_a_step_on_its_way_in_a_pause_with_an_end_is_asked_to_stop_once() -> None:

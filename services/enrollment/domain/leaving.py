@@ -115,8 +115,8 @@ def apply_stop_rule(
     ``company`` reaches the other leads of the company too, even from an enrollment that has ended. ``reason``: why it
     leaves, where that is not the rule's own signal.
 
-    Where the rule pauses, nothing but a person's order lets the enrollment go on: a pause that would end by itself is
-    made one without an end, and a beginning at a set time is left to a person.
+    Where the rule pauses, nothing but a person's order lets the enrollment go on: a pause that would end by itself, or
+    could be given an end, is made one without, and a beginning at a set time is left to a person.
     """
     if rule is None:
         return state
@@ -129,14 +129,17 @@ def apply_stop_rule(
         return leave(work, state, reason or stop, stop=stop, why=why)
     if state.status == Status.PENDING:
         return work.on_enrollment(state, StartRefused(why=why)) if state.start_at is not None else state
-    if state.status == Status.PAUSED and not _goes_on_by_itself(state):
+    if state.status == Status.PAUSED and not _might_go_on(state):
         return state
     return hold(work, state, "stop_rule", stop=stop, why=why)
 
 
-def _goes_on_by_itself(state: Enrollment) -> bool:
-    """Will the pause end without a person: at a set time, or once it is known what became of a send in doubt?"""
-    return state.paused_until is not None or state.reason == "in_doubt"
+def _might_go_on(state: Enrollment) -> bool:
+    """Can the pause end without a person's order to go on: at a set time, once it is known what became of a send in
+    doubt, or because a pause by hand may still be given an end?
+    """
+    by_hand = state.reason == "by_hand" and not state.halted
+    return state.paused_until is not None or state.reason == "in_doubt" or by_hand
 
 
 def _left(work: Work, state: Enrollment, how: Literal["completed", "exited"], reason: str | None) -> None:
