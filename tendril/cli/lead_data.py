@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -52,16 +53,24 @@ def export(
     err.print(f"{count} leads exported.")
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 @contextlib.contextmanager
 def _opened(path: Path | None) -> Iterator[TextIO]:
     """Standard output without a path. A file is there once it is whole; one that is there already stays as it was until
-    then. Raises NoSuchFile."""
+    then, and keeps who may read it; a new one is its owner's alone. Raises NoSuchFile."""
     if path is None:
         yield sys.stdout
         return
+    if path.is_file():
+        path = path.resolve()
     draft = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        target = draft.open("w", encoding="utf-8", newline="")
+        target = open(draft, "w", encoding="utf-8", newline="", opener=_private)  # noqa: SIM115 - closed below
+        if draft != path and path.exists():
+            shutil.copymode(path, draft)
     except OSError as error:
         raise NoSuchFile(f"{path} cannot be written: {error}") from None
     try:

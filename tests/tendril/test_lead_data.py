@@ -122,6 +122,20 @@ def test_a_file_is_there_once_it_is_whole(tmp_path: Path) -> None:
     assert not Path(os.devnull).is_file()
 
 
+def test_who_may_read_a_file_of_leads_stays_as_it_is_and_is_nobody_else_at_first(tmp_path: Path) -> None:
+    file, link = tmp_path / "leads.csv", tmp_path / "link.csv"
+    for mode in (0o600, 0o640):
+        with _opened(file) as target:
+            target.write(oct(mode))
+        assert file.stat().st_mode & 0o777 == mode
+        file.chmod(0o640)
+    link.symlink_to(file)
+    with _opened(link) as target:
+        target.write("through the link")
+    assert link.is_symlink()
+    assert (file.read_text(encoding="utf-8"), file.stat().st_mode & 0o777) == ("through the link", 0o640)
+
+
 async def test_a_trial_of_nobodys_sequence_names_the_organization(mongo_url: str, tmp_path: Path) -> None:
     settings = load_settings({}, mongo_url=mongo_url, home=tmp_path)
     client = connect(mongo_url)
