@@ -111,12 +111,13 @@ class ReleaseSender(Command):
 
 class SetSnippet(Command):
     """A piece of content that messages share, named in them by ``{{ snippets.name }}``. ``html`` None: the text stands
-    in HTML too."""
+    in HTML too. ``new``: refused where there is one of this name, which only an approver may change."""
 
     TOPIC = "organization.set_snippet.v1"
     name: str = Field(pattern=SNIPPET_NAME)
     text: str = Field(min_length=1, max_length=MOST_SNIPPET)
     html: str | None = Field(default=None, min_length=1, max_length=MOST_SNIPPET)
+    new: bool = False
 
 
 class RemoveSnippet(Command):

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from services.enrollment.content_facts import read_content, read_texts
 from services.enrollment.domain.definition_check import ContentFacts
-from services.enrollment.domain.errors import InvalidDefinition, InvalidDraft, InvalidSnippet, UnknownTarget
+from services.enrollment.domain.errors import (
+    InvalidDefinition,
+    InvalidDraft,
+    InvalidSnippet,
+    SnippetExists,
+    UnknownTarget,
+)
 from services.enrollment.domain.handling import handle
 from services.enrollment.domain.snippets import Snippet, expanded, faults
 from shared.events.envelope import Envelope
@@ -42,6 +48,9 @@ def test_a_snippet_is_set_changed_and_removed() -> None:
     scenario.when(SIGNATURE).nothing()
     scenario.when(SIGNATURE.model_copy(update={"html": "<b>Best</b>"})).then("SnippetSet")
     assert known(scenario) == {"signature": Snippet(SIGNATURE.text, "<b>Best</b>")}
+    scenario.when(SIGNATURE.model_copy(update={"new": True})).refused(SnippetExists)
+    assert scenario.error is not None
+    assert scenario.error.errors == [{"field": "name", "problem": "is taken"}]
     scenario.when(RemoveSnippet(name="signature")).then(SnippetRemoved(name="signature"))
     assert known(scenario) == {}
     scenario.when(RemoveSnippet(name="signature")).refused(UnknownTarget)

@@ -27,7 +27,7 @@ async def test_snippets_are_listed_made_changed_and_removed(gateway: Gateway) ->
     await gateway.http.patch(f"{SNIPPETS}/footer", json={"html": None}, headers=headers)
     await gateway.http.delete(f"{SNIPPETS}/footer", headers=headers)
     assert [envelope.message for envelope in gateway.write_side.seen] == [
-        SetSnippet(name="greeting", text="Hi"),
+        SetSnippet(name="greeting", text="Hi", new=True),
         SetSnippet(name="footer", text="Good bye", html="<p>Bye</p>"),
         SetSnippet(name="footer", text="Bye"),
         RemoveSnippet(name="footer"),

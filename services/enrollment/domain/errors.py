@@ -191,6 +191,13 @@ class SequenceExists(Conflict):
     title = "The sequence exists"
 
 
+class SnippetExists(Conflict):
+    """A new snippet has the name of another."""
+
+    code = "snippet_exists"
+    title = "The snippet exists"
+
+
 class SequenceNotActive(Conflict):
     """Only an active sequence takes leads or can be paused."""
 

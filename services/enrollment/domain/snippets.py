@@ -11,7 +11,7 @@ from html import escape
 from typing import NamedTuple
 
 from services.enrollment.domain.content_check import ContentFacts, finding
-from services.enrollment.domain.errors import InvalidSnippet, UnknownTarget
+from services.enrollment.domain.errors import InvalidSnippet, SnippetExists, UnknownTarget
 from shared.events.message import Event
 from shared.events.organization import SetSnippet, SnippetRemoved, SnippetSet
 
@@ -62,7 +62,9 @@ def expanded(text: str, known: Mapping[str, Snippet], *, html: bool) -> str:
 
 
 def set_snippet(known: Mapping[str, Snippet], command: SetSnippet, facts: ContentFacts) -> Iterator[Event]:
-    """Raises InvalidSnippet for unknown tags, faults of syntax, and snippets within it."""
+    """Raises InvalidSnippet for unknown tags, faults of syntax, and snippets within it; SnippetExists for a new one
+    that has the name of another.
+    """
     errors = [
         finding(place, f"uses the unknown tag {tag}") for place, tags in facts.unknown_tags.items() for tag in tags
     ]
@@ -71,6 +73,8 @@ def set_snippet(known: Mapping[str, Snippet], command: SetSnippet, facts: Conten
         errors += [finding(place, fault) for fault in faults(getattr(command, place) or "", {}, allowed=False)]
     if errors:
         raise InvalidSnippet("; ".join(f"{each['field']}: {each['problem']}" for each in errors), errors=errors)
+    if command.new and command.name in known:
+        raise SnippetExists("there is such a snippet already", errors=[finding("name", "is taken")])
     if known.get(command.name) != Snippet(command.text, command.html):
         yield SnippetSet(name=command.name, text=command.text, html=command.html)
 

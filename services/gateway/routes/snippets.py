@@ -63,7 +63,7 @@ async def create(body: NewSnippet, context: Context = may("sequences:write")) ->
         taken.errors = [{"field": "name", "problem": "is taken"}]
         raise taken
     return await context.change(
-        lambda _: SetSnippet(name=body.name, text=body.text, html=body.html),
+        lambda _: SetSnippet(name=body.name, text=body.text, html=body.html, new=True),
         status=201,
         show=lambda answer: {**answer.result, "id": body.name},
     )
