@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 
+from tendril.embedded.ports import free_port
+
 
 @dataclass(frozen=True, slots=True)
 class Mail:
@@ -63,9 +65,10 @@ class Sink:
     _server: asyncio.Server | None = None
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._session, "127.0.0.1", port or self.port, limit=1 << 24)
-        self.port = self._server.sockets[0].getsockname()[1]
+    async def start(self) -> None:
+        """At the same port each time."""
+        self.port = self.port or free_port()
+        self._server = await asyncio.start_server(self._session, "127.0.0.1", self.port, limit=1 << 24)
 
     async def stop(self) -> None:
         if self._server is not None:
