@@ -19,9 +19,10 @@ from shared.messaging.errors import MessagingError
 #: A half-open connection is noticed after about three of these.
 HEARTBEAT_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 10.0
-#: The first pause before connecting again; it doubles up to the longest.
+#: The first pause before connecting again; it doubles up to the longest. A refused connection costs little, and what is
+#: back is not to be noticed late.
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 2.0
 #: What a connection that no longer answers may take to close.
 CLOSE_TIMEOUT_SECONDS = 3.0
 

@@ -29,7 +29,13 @@ from faststream.rabbit.message import RabbitMessage
 from shared.ending import ended
 from shared.events import InvalidMessage, UnknownTopic
 from shared.messaging import frames, topology
-from shared.messaging.connection import BROKER_ERRORS, CONNECT_TIMEOUT_SECONDS, FIRST_PAUSE_SECONDS, broker_url
+from shared.messaging.connection import (
+    BROKER_ERRORS,
+    CONNECT_TIMEOUT_SECONDS,
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    broker_url,
+)
 from shared.messaging.deadletters import Failures, dead_letter, reasons_of
 from shared.messaging.delivery import Delivery, Subscription
 from shared.messaging.errors import DependencyAway, MessagingError
@@ -44,8 +50,6 @@ MAX_FAILURES = 5
 RETRY_PAUSE_SECONDS = 0.2
 #: What running handlers may take to finish when consuming stops.
 DRAIN_SECONDS = 15.0
-#: The longest pause between two probes of a missing dependency.
-LONGEST_PROBE_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 _handled = counter("messages_handled_total", "Messages by queue and what became of them", ["queue", "result"])
@@ -147,7 +151,7 @@ class Consumers:
                 await self._changed.wait()
                 continue
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(2 * pause, LONGEST_PROBE_SECONDS)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             if await self._is_available():
                 _log.info("dependency is back", service=self._name)
                 self._dependency_away = None
@@ -174,7 +178,7 @@ class Consumers:
                 return
             await self._shut()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(2 * pause, LONGEST_PROBE_SECONDS)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def _open(self) -> None:
         """A new broker object each time: a closed one keeps stale channels."""
