@@ -144,12 +144,35 @@ def test_steps_behind_a_goal_that_ends_everything_are_never_reached(
         ([email("a", delay={"amount": 100, "unit": "days"})], "steps.a.delay.amount", "three months"),
         ([email("a"), email("b")], "steps.b.delay", "at once"),
         ([fork("c", [email("a")]), email("b")], "steps.b.delay", "at once"),
+        (
+            [email("a", conditions={"any": [TAGGED, {"field": "lead.Statuss", "op": "eq", "value": "New"}]})],
+            "steps.a.conditions.any[1].field",
+            "did you mean status?",
+        ),
+        (
+            [fork("c", [email("a")], when={"not": {"field": "scor", "op": "gte", "value": 5}})],
+            "steps.c.config.when.not.field",
+            "did you mean score?",
+        ),
     ],
 )
 def test_advice_does_not_forbid(steps: list[Any], place: str, problem: str) -> None:
     errors, warnings = validate(definition(steps))
     assert errors == []
     assert [each for each in warnings if each["field"] == place and problem in each["problem"]], warnings
+
+
+def test_a_trigger_with_almost_the_name_of_a_field_is_told() -> None:
+    trigger = {"conditions": {"field": "compani", "op": "exists"}}
+    errors, warnings = validate(definition([email("a")], trigger=trigger))
+    expected = {"field": "trigger.conditions.field", "problem": "names a custom field: did you mean company?"}
+    assert (errors, warnings) == ([], [expected])
+
+
+@pytest.mark.parametrize("name", ["budget", "custom_fields.statuss", "custom.scor", "status", "lead.score", "state"])
+def test_a_custom_field_of_another_name_is_not_doubted(name: str) -> None:
+    tested = {"field": name, "op": "exists"}
+    assert validate(definition([email("a", conditions=tested)])) == ([], [])
 
 
 def test_a_tag_is_no_part_of_a_subjects_length() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from services.enrollment.domain.conditions import moment_of
-from services.enrollment.domain.lead_values import bare, is_known
+from services.enrollment.domain.lead_values import KNOWN, bare, is_known
 from shared.events.definition import Condition, EngagementTest, TimeTest
 
 Finding = dict[str, str]
@@ -18,6 +19,8 @@ MOST_TESTS = 100
 MOST_VALUES = 200
 MOST_TEXT = 1_000
 CHANNELS = ("email", "sms", "whatsapp")
+#: How like the name of a known field another must be to be taken for a slip of the pen; 1 is equal.
+LIKENESS = 0.8
 #: Which operators a field of a kind knows. What a custom field holds is not known, so it knows all.
 OPERATORS: dict[Kind, tuple[str, ...]] = {
     "text": ("eq", "ne", "in", "contains", "exists"),
@@ -32,21 +35,42 @@ def check_condition(condition: Condition, where: str, steps: Collection[str] | N
     engagement cannot be tested.
     """
     tests = 0
-    stack = [(condition, where, 1)]
-    while stack:
-        node, place, depth = stack.pop()
+    for node, place, depth in nodes(condition, where):
         tests += 1
         if depth > MOST_DEPTH:
             yield _finding(place, f"lies deeper than {MOST_DEPTH} levels")
+        else:
+            yield from _node(node, place, steps)
+    if tests > MOST_TESTS:
+        yield _finding(where, f"has more than {MOST_TESTS} tests")
+
+
+def doubtful_fields(condition: Condition, where: str) -> Iterator[Finding]:
+    """Custom fields with almost the name of one that every lead has: most likely this one is meant. Who means the
+    custom field writes ``custom_fields.`` before it.
+    """
+    for node, place, _ in nodes(condition, where):
+        if node.field is not None and not is_known(node.field):
+            meant = get_close_matches(bare(node.field).lower(), KNOWN, n=1, cutoff=LIKENESS)
+            if meant:
+                yield _finding(f"{place}.field", f"names a custom field: did you mean {meant[0]}?")
+
+
+def nodes(condition: Condition, where: str) -> Iterator[tuple[Condition, str, int]]:
+    """Each node of a tree with its place and its level, in the order they are written: the root is on level 1. What
+    lies below the first level that is too deep is left out.
+    """
+    stack = [(condition, where, 1)]
+    while stack:
+        node, place, depth = stack.pop()
+        yield node, place, depth
+        if depth > MOST_DEPTH:
             continue
-        yield from _node(node, place, steps)
         children = [(each, f"{place}.all[{index}]") for index, each in enumerate(node.all or [])]
         children += [(each, f"{place}.any[{index}]") for index, each in enumerate(node.any or [])]
         if node.not_ is not None:
             children.append((node.not_, f"{place}.not"))
         stack += [(child, inner, depth + 1) for child, inner in reversed(children)]
-    if tests > MOST_TESTS:
-        yield _finding(where, f"has more than {MOST_TESTS} tests")
 
 
 def _node(node: Condition, where: str, steps: Collection[str] | None) -> Iterator[Finding]:

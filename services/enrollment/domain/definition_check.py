@@ -12,7 +12,7 @@ from typing import NamedTuple
 from services.enrollment.domain import content_check
 from services.enrollment.domain.at_once import NOBODY_NAMED
 from services.enrollment.domain.attachments import wrong_attachments
-from services.enrollment.domain.condition_check import check_condition
+from services.enrollment.domain.condition_check import check_condition, doubtful_fields, nodes
 from services.enrollment.domain.content_check import ContentFacts, Finding, finding
 from services.enrollment.domain.flow import compile_version
 from services.enrollment.domain.lead_values import is_known
@@ -72,6 +72,9 @@ def validate(
         errors += content_check.errors(step, (facts or {}).get(step.step_id, content_check.NO_FACTS))
         warnings += content_check.advice(step)
         warnings += _long_delay(step)
+        warnings += (each for where, tree in _conditions(step) for each in doubtful_fields(tree, where))
+    if definition.trigger.conditions is not None:
+        warnings += doubtful_fields(definition.trigger.conditions, "trigger.conditions")
     errors += _order(definition.steps)
     goal = definition.settings.stop_rule("goal")
     errors += _unreachable(definition.steps, goal_ends=goal is not None and goal.do == "exit")
@@ -274,13 +277,9 @@ def _tests_earlier(steps: Sequence[Step], done: set[str], known: set[str]) -> It
 
 def _tested_steps(condition: Condition, where: str) -> Iterator[tuple[str, str]]:
     """Each step that is tested, with the place in the tree that names it."""
-    if condition.engagement is not None and condition.engagement.step is not None:
-        yield f"{where}.engagement.step", condition.engagement.step
-    for arm in ("all", "any"):
-        for index, child in enumerate(getattr(condition, arm) or []):
-            yield from _tested_steps(child, f"{where}.{arm}[{index}]")
-    if condition.not_ is not None:
-        yield from _tested_steps(condition.not_, f"{where}.not")
+    for node, place, _ in nodes(condition, where):
+        if node.engagement is not None and node.engagement.step is not None:
+            yield f"{place}.engagement.step", node.engagement.step
 
 
 def _unreachable(steps: Sequence[Step], *, goal_ends: bool) -> Iterator[Finding]:

@@ -13,6 +13,8 @@ from services.enrollment.domain.lead import FIELDS, Lead
 
 #: Years in which a lead's dates may lie; another is taken for a mistake.
 YEARS = range(1970, 2200)
+#: Fields that every lead has, and no custom ones.
+KNOWN = frozenset({*FIELDS, "score", "tags", "name", "owner"})
 #: A field read from a lead; None where it has none.
 Reader = Callable[[Lead], Any]
 
@@ -24,7 +26,7 @@ def bare(name: str) -> str:
 
 def is_known(name: str) -> bool:
     """Is this a field that every lead has, and no custom one?"""
-    return bare(name) in FIELDS or bare(name) in {"score", "tags", "name", "owner"}
+    return bare(name) in KNOWN
 
 
 @lru_cache(maxsize=4_096)
