@@ -172,9 +172,9 @@ class WebhookConfig(Value):
 class PersonConfig(Value):
     """What a person is to do, and by when.
 
-    ``due_in_hours`` counts from the moment the step is due. ``assignee`` is a member's id; None leaves it to the
-    lead's owner, or to anybody. ``overdue`` says what follows when nobody has done it ``overdue_after_hours`` after it
-    was to be done: the enrollment waits on, goes on with the next step, or ends.
+    ``due_in_hours`` counts from the moment the step is due. ``assignee`` is a member's id; None, or a member who is
+    no longer active, leaves it to the lead's owner, or to anybody. ``overdue`` says what follows when nobody has done
+    it ``overdue_after_hours`` after it was to be done: the enrollment waits on, goes on with the next step, or ends.
     """
 
     due_in_hours: int = Field(default=24, ge=0, le=24 * 365)

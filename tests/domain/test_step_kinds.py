@@ -148,9 +148,23 @@ def test_a_notification_tells_members_who_are_there(to: str, owner: str | None, 
     assert scenario.state.status == "completed"
 
 
-@pytest.mark.parametrize(("owner", "whose"), [(None, None), (ACTIVE, ACTIVE), (GONE, None)])
-def test_a_task_is_for_an_owner_who_is_there(owner: str | None, whose: str | None) -> None:
-    scenario = with_members(Scenario([step("task") | {"delay": days(1)}]), owner)
+@pytest.mark.parametrize(
+    ("named", "owner", "whose"),
+    [
+        (None, None, None),
+        (None, ACTIVE, ACTIVE),
+        (None, GONE, None),
+        (ACTIVE, None, ACTIVE),
+        (ACTIVE, GONE, ACTIVE),
+        (GONE, ACTIVE, ACTIVE),
+        (GONE, None, None),
+        ("nobody", ACTIVE, ACTIVE),
+    ],
+)
+def test_a_task_is_for_whom_its_step_names_or_else_the_owner_when_they_are_there(
+    named: str | None, owner: str | None, whose: str | None
+) -> None:
+    scenario = with_members(Scenario([step("task", assignee=named) | {"delay": days(1)}]), owner)
     scenario.wake()
     assert scenario.event(TaskOpened).assignee == whose
 

@@ -106,8 +106,8 @@ def judge(
 
 
 def _unknown_members(definition: SequenceDefinition, organization: Organization | None) -> Iterator[Finding]:
-    """Where somebody is named who is no active member now: a task would be on nobody's list, a notification would
-    reach everybody, a lead would get no owner.
+    """Where somebody is named who is no active member now: a task would be left to the lead's owner, a notification
+    would reach everybody, a lead would get no owner.
     """
     members = organization.members.values() if organization is not None else ()
     known = {str(member.member_id) for member in members if member.active}

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.enrollment.domain.enrollment import SEQUENCE_NOT_ACTIVE, Enrollment
 from services.enrollment.domain.flow import Node
-from services.enrollment.domain.leaving import active_owner, leave
+from services.enrollment.domain.leaving import active_member, active_owner, leave
 from services.enrollment.domain.planning import Scene, blocked, plan_after, plan_at, scene_of
 from services.enrollment.domain.task_times import task_due
 from services.enrollment.domain.work import Work
@@ -30,7 +30,8 @@ def hand_over(work: Work, scene: Scene, state: Enrollment, node: Node) -> Enroll
     config = step.config
     assert isinstance(config, PersonConfig)
     task_id = derived_id("task", state.id, plan.execution)
-    assignee = config.assignee or active_owner(work, state)
+    named = active_member(work, config.assignee) if config.assignee is not None else None
+    assignee = named or active_owner(work, state)
     due_at = task_due(scene, work.now + timedelta(hours=config.due_in_hours), assignee)
     opened = TaskOpened(
         kind=step.kind.value,
