@@ -129,13 +129,16 @@ def chances(*shapes: Shape) -> tuple[float, ...]:
 
 
 def _cells(shapes: Sequence[Shape]) -> list[tuple[float, float]]:
-    """Middle and width of cells that are narrow wherever one of the distributions has its mass."""
+    """Middle and width of cells that are narrow wherever one of the distributions has its mass. Edges between which no
+    number lies make none: next to 1 the middle would be 1 itself.
+    """
     edges = {0.0, 1.0}
     for a, b in shapes:
         low, high = _bounds(a, b)
         edges.update(low + (high - low) * point / _POINTS for point in range(_POINTS + 1))
     sorted_edges = sorted(edges)
-    return [((low + high) / 2.0, high - low) for low, high in pairwise(sorted_edges)]
+    cells = (((low + high) / 2.0, low, high) for low, high in pairwise(sorted_edges))
+    return [(middle, high - low) for middle, low, high in cells if low < middle < high]
 
 
 def _masses(a: float, b: float, cells: Sequence[tuple[float, float]]) -> list[float]:

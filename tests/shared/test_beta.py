@@ -74,6 +74,16 @@ def test_chances_add_up(shapes: list[tuple[float, float]]) -> None:
     assert all(0 <= each <= 1 for each in found)
 
 
+@pytest.mark.parametrize("sent", [22, 31, 100, 399])
+def test_chances_are_known_for_every_number_of_hits(sent: int) -> None:
+    """Where the reach of a share ends a hair's breadth below 1 as well (19 hits of 22)."""
+    plain = shape(sent // 2, sent)
+    for hits in range(sent + 1):
+        found = chances(shape(hits, sent), plain)
+        assert sum(found) == pytest.approx(1)
+        assert (found[0] > found[1]) == (hits > sent // 2)
+
+
 @pytest.mark.parametrize("shapes", [[(3.0, 9.0), (5.0, 7.0)], [(20.0, 80.0), (26.0, 74.0), (22.0, 78.0)]])
 def test_chances_are_those_of_draws(shapes: list[tuple[float, float]]) -> None:
     source, wins = numbers("chances"), [0] * len(shapes)
