@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from shared.ending import ended
 from shared.events import Envelope, to_cloud_event
 from shared.faults import crash_point
 from shared.messaging import frames
+from shared.messaging.connection import pauses
 from shared.messaging.errors import MessagingError
 from shared.messaging.topology import exchange_of, routing_key_of
 
@@ -40,8 +40,6 @@ CONFIRM_SECONDS = 1.0
 DRAIN_CONFIRM_SECONDS = 10.0
 #: A frame from disk holds no more than this (replies may be long).
 DRAIN_FRAME_BYTES = 512 << 10
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
 #: How often the spools of ended processes are looked for.
 ADOPT_SECONDS = 30.0
 #: Signals kept in memory while broker and disk both take nothing.
@@ -227,7 +225,7 @@ class Outbox:
         self._work.set()
 
     async def _drain_for_ever(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        waits = pauses()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ADOPT_SECONDS):
@@ -238,12 +236,11 @@ class Outbox:
                 await self._publisher.wait_up()
                 await self._drain()
                 self._suspended = False
-                pause = FIRST_PAUSE_SECONDS
+                waits = pauses()
             except (MessagingError, OSError) as error:
                 _log.warning("spool_waits", error=str(error))
                 self._work.set()
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(next(waits))
             telemetry.SPOOL_BYTES.set(await asyncio.to_thread(lambda: self._spool.bytes_waiting))
 
     async def _drain(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 
 import aio_pika
@@ -30,6 +30,14 @@ CLOSE_TIMEOUT_SECONDS = 3.0
 BROKER_ERRORS = (AMQPError, OSError, asyncio.TimeoutError, RuntimeError, MessagingError)
 
 _log = structlog.get_logger(__name__)
+
+
+def pauses() -> Iterator[float]:
+    """Seconds before each further try to reach what is away, without end; jittered down to half."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 def broker_url(url: str, *, name: str) -> str:
@@ -92,14 +100,14 @@ class Link:
         await ended(task)
 
     async def _keep(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        waits = pauses()
         while not self._closing:
             connection: AbstractConnection | None = None
             try:
                 connection = await aio_pika.connect(self._url, timeout=CONNECT_TIMEOUT_SECONDS)
                 async with asyncio.timeout(3 * CONNECT_TIMEOUT_SECONDS):
                     endings = [*await self._opened(connection), _closing_of(connection)]
-                pause = FIRST_PAUSE_SECONDS
+                waits = pauses()
                 self._up.set()
                 await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
                 _log.warning("broker connection lost", connection=self._name)
@@ -109,8 +117,7 @@ class Link:
                 self._up.clear()
                 self._lost()
                 await close_quietly(connection)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(next(waits))
 
 
 def _closing_of(connection: AbstractConnection) -> asyncio.Future[object]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,13 +28,7 @@ from faststream.rabbit.message import RabbitMessage
 from shared.ending import ended
 from shared.events import InvalidMessage, UnknownTopic
 from shared.messaging import frames, topology
-from shared.messaging.connection import (
-    BROKER_ERRORS,
-    CONNECT_TIMEOUT_SECONDS,
-    FIRST_PAUSE_SECONDS,
-    LONGEST_PAUSE_SECONDS,
-    broker_url,
-)
+from shared.messaging.connection import BROKER_ERRORS, CONNECT_TIMEOUT_SECONDS, broker_url, pauses
 from shared.messaging.deadletters import Failures, dead_letter, reasons_of
 from shared.messaging.delivery import Delivery, Subscription
 from shared.messaging.errors import DependencyAway, MessagingError
@@ -144,14 +137,13 @@ class Consumers:
 
     async def _until_wanted(self) -> None:
         """Returns once nobody holds the consumers and what the handlers depend on is there."""
-        pause = FIRST_PAUSE_SECONDS
+        waits = pauses()
         while self._held or self._dependency_away is not None:
             if self._held:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(next(waits))
             if await self._is_available():
                 _log.info("dependency is back", service=self._name)
                 self._dependency_away = None
@@ -167,7 +159,7 @@ class Consumers:
             return False
 
     async def _open_with_patience(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        waits = pauses()
         while True:
             try:
                 async with asyncio.timeout(3 * CONNECT_TIMEOUT_SECONDS):
@@ -177,8 +169,7 @@ class Consumers:
             else:
                 return
             await self._shut()
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(next(waits))
 
     async def _open(self) -> None:
         """A new broker object each time: a closed one keeps stale channels."""
