@@ -62,8 +62,7 @@ class DeadLetters:
 
     async def close(self) -> None:
         """Stops draining."""
-        if self._task is not None:
-            await ended(self._task)
+        await ended(self._task)
         if self._connection is not None:
             with suppress(*BROKER_ERRORS):
                 await asyncio.wait_for(self._connection.close(), 3)

@@ -113,9 +113,7 @@ class Projector:
         out.
         """
         async with self._lock:
-            for task in self._tasks:
-                task.cancel()
-        await ended(*self._tasks)
+            await ended(*self._tasks)
         self._drop_fetches()
         await self._jobs.close()
         if self.feed is not None:
