@@ -72,9 +72,7 @@ def validate(
         errors += content_check.errors(step, (facts or {}).get(step.step_id, content_check.NO_FACTS))
         warnings += content_check.advice(step)
         warnings += _long_delay(step)
-        warnings += (each for where, tree in _conditions(step) for each in doubtful_fields(tree, where))
-    if definition.trigger.conditions is not None:
-        warnings += doubtful_fields(definition.trigger.conditions, "trigger.conditions")
+    warnings += _doubtful_fields(definition)
     errors += _order(definition.steps)
     goal = definition.settings.stop_rule("goal")
     errors += _unreachable(definition.steps, goal_ends=goal is not None and goal.do == "exit")
@@ -250,6 +248,14 @@ def _conditions(step: Step) -> Iterator[tuple[str, Condition]]:
         yield f"steps.{step.step_id}.conditions", step.conditions
     if isinstance(step.config, ConditionConfig):
         yield f"steps.{step.step_id}.config.when", step.config.when
+
+
+def _doubtful_fields(definition: SequenceDefinition) -> Iterator[Finding]:
+    if definition.trigger.conditions is not None:
+        yield from doubtful_fields(definition.trigger.conditions, "trigger.conditions")
+    for step in walk(definition.steps):
+        for where, condition in _conditions(step):
+            yield from doubtful_fields(condition, where)
 
 
 # --- steps in their order ---------------------------------------------------------------------------------------------
