@@ -91,9 +91,10 @@ def complete(scenario: Scenario, outcome: str = "connected") -> Scenario:
 
 @pytest.mark.parametrize("kind", ["call", "task", "reminder", "social"])
 def test_a_persons_step_opens_a_task_of_its_kind(kind: str) -> None:
-    scenario = Scenario([step(kind, due_in_hours=4)])
+    scenario = Scenario([step(kind, assignee=str(OLGA), due_in_hours=4)], enrolled=False)
+    scenario.when(AddMember(member_id=OLGA, email="olga@example.com", role="coach")).create(email="ada@example.com")
     opened = scenario.event(TaskOpened)
-    assert (opened.kind, opened.due_at) == (kind, T + timedelta(hours=4))
+    assert (opened.kind, opened.assignee, opened.due_at) == (kind, str(OLGA), T + timedelta(hours=4))
     assert opened.network == ("linkedin" if kind == "social" else None)
     complete(scenario).then("TaskCompleted", "StepDoneByPerson", "EnrollmentCompleted", "LeadLeftSequence")
 
